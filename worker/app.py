@@ -1,0 +1,201 @@
+"""The composition root: settings become the objects that run. Nothing else constructs them."""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import grpc
+from google.cloud import pubsub_v1
+from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
+
+from worker import __version__, events
+from worker.capacity import Capacity
+from worker.config import Settings
+from worker.consumer import EMULATOR_LEASE_SECONDS, LEASE_SECONDS, Consumer
+from worker.delivery import Delivery
+from worker.deregister import DeregisterHandler
+from worker.dispatch import Dispatcher, Topics
+from worker.errors import Fatal
+from worker.layout import Layout
+from worker.limits import Limits
+from worker.manifests import Manifests
+from worker.originals import Originals
+from worker.pubsub import PubSubPublisher, check_subscription
+from worker.register import RegisterHandler
+from worker.reject import Rejector
+from worker.renderer import RenderPool, RenderSettings
+from worker.renditions import Renditions
+from worker.storage import GcsStore
+from worker.telemetry import Log
+
+ORIGINAL_GRACE_SECONDS = 3.0
+"""How long a missing original is asked for again: events overtake uploads by moments."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class App:
+    """The parts of a running worker, in the order in which `daemon` starts and stops them."""
+
+    settings: Settings
+    capacity: Capacity
+    store: GcsStore
+    publisher: PubSubPublisher
+    subscriber: pubsub_v1.SubscriberClient
+    pool: RenderPool
+    consumer: Consumer
+    scratch: tempfile.TemporaryDirectory[str]
+
+
+def open_store(settings: Settings, *, connections: int = 8) -> GcsStore:
+    """A client of the buckets that settings name.
+
+    Raises:
+        Fatal: no credentials.
+    """
+    return GcsStore(
+        project=settings.project,
+        emulator_url=settings.storage_emulator_host,
+        connections=connections,
+    )
+
+
+def open_subscriber(settings: Settings) -> pubsub_v1.SubscriberClient:
+    """A client of subscriptions, on the emulator where one is set."""
+    if settings.pubsub_emulator_host is None:
+        return pubsub_v1.SubscriberClient()
+    channel = grpc.insecure_channel(settings.pubsub_emulator_host)
+    return pubsub_v1.SubscriberClient(transport=SubscriberGrpcTransport(channel=channel))
+
+
+def check_resources(
+    settings: Settings,
+    store: GcsStore,
+    publisher: PubSubPublisher,
+    subscriber: pubsub_v1.SubscriberClient,
+) -> None:
+    """See that everything which settings name exists.
+
+    Raises:
+        SubscriptionUnavailable, BucketUnavailable, StreamLost: it does not, or nobody answers.
+    """
+    if settings.subscription:
+        check_subscription(subscriber, settings.subscription)
+    for topic in (settings.topic, settings.dead_letter_topic, settings.outcome_topic):
+        if topic:
+            publisher.check_topic(topic)
+    for bucket in sorted({*settings.originals_buckets, settings.renditions_bucket or ""} - {""}):
+        store.check_bucket(bucket)
+
+
+def build(settings: Settings, capacity: Capacity, log: Log) -> App:
+    """Construct a worker; nothing is started, no message is pulled.
+
+    Raises:
+        Fatal: a part cannot even be constructed (no credentials, say).
+    """
+    if settings.subscription is None or settings.renditions_bucket is None:
+        raise Fatal("WORKER_SUBSCRIPTION and WORKER_RENDITIONS_BUCKET are needed")
+    emulated = settings.pubsub_emulator_host is not None
+    layout = Layout(settings.output_prefix)
+    store = open_store(settings, connections=capacity.in_flight + 2)
+    publisher = PubSubPublisher(settings.pubsub_emulator_host)
+    subscriber = open_subscriber(settings)
+    pool = RenderPool(
+        RenderSettings(
+            ladder=settings.ladder,
+            quality=settings.quality,
+            effort=settings.effort,
+            full_effort=settings.full_effort,
+            max_pixels=settings.max_original_pixels,
+            timeout_seconds=settings.render_timeout_seconds,
+            slot_memory_bytes=capacity.slot_memory_bytes,
+        ),
+        capacity.slots,
+        log,
+    )
+    scratch = tempfile.TemporaryDirectory(prefix="photo-worker-", ignore_cleanup_errors=True)
+    dispatcher = _dispatcher(settings, layout, store, publisher, pool, Path(scratch.name), log)
+    consumer = Consumer(
+        subscriber,
+        settings.subscription,
+        in_flight=capacity.in_flight,
+        lease_seconds=EMULATOR_LEASE_SECONDS if emulated else LEASE_SECONDS,
+        drain_seconds=settings.drain_seconds,
+        handle=dispatcher,
+        on_drain=pool.close_admission,
+        log=log,
+    )
+    return App(
+        settings=settings,
+        capacity=capacity,
+        store=store,
+        publisher=publisher,
+        subscriber=subscriber,
+        pool=pool,
+        consumer=consumer,
+        scratch=scratch,
+    )
+
+
+def _dispatcher(  # noqa: PLR0913
+    settings: Settings,
+    layout: Layout,
+    store: GcsStore,
+    publisher: PubSubPublisher,
+    pool: RenderPool,
+    scratch: Path,
+    log: Log,
+) -> Dispatcher:
+    bucket = settings.renditions_bucket or ""
+    manifests = Manifests(store, bucket, layout)
+    renditions = Renditions(store, bucket, layout)
+
+    def parse(delivery: Delivery) -> events.Event:
+        return events.parse(
+            delivery.data, delivery.attributes, layout=layout, renditions_bucket=bucket
+        )
+
+    return Dispatcher(
+        parse=parse,
+        register=RegisterHandler(
+            manifests=manifests,
+            originals=Originals(
+                store,
+                buckets=settings.originals_buckets,
+                renditions_bucket=bucket,
+                layout=layout,
+                limits=Limits(
+                    max_original_bytes=settings.max_original_bytes,
+                    max_original_pixels=settings.max_original_pixels,
+                ),
+                grace_seconds=ORIGINAL_GRACE_SECONDS,
+            ),
+            renditions=renditions,
+            renderer=pool,
+            clock=_now,
+            fresh_id=_fresh_id,
+            scratch=scratch,
+        ),
+        deregister=DeregisterHandler(
+            manifests=manifests, renditions=renditions, clock=_now, fresh_id=_fresh_id
+        ),
+        reject=Rejector(manifests=manifests, clock=_now, fresh_id=_fresh_id),
+        publisher=publisher,
+        topics=Topics(outcome=settings.outcome_topic, dead_letter=settings.dead_letter_topic),
+        worker_name=f"photo-worker/{__version__} {socket.gethostname()}:{os.getpid()}",
+        log=log,
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _fresh_id() -> str:
+    return uuid.uuid4().hex

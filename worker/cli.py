@@ -1,0 +1,295 @@
+"""The command line: verbs, flags, exit codes. Verbs import what they need when they run."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from worker import __version__
+from worker.config import Settings, variable
+from worker.errors import ConfigurationError, ExitCode, Fatal, Permanent, Transient
+
+app = typer.Typer(
+    name="photo-worker",
+    help="Turn photographs into WebP ladders: a Pub/Sub consumer worker and its tools.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+
+_RUN = tuple(Settings.model_fields)
+_PUBLISH = ("project", "topic", "originals_buckets", "storage_emulator_host", "pubsub_emulator_host")
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def _with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a verb a flag for each setting named; they arrive as one mapping `flags`."""
+
+    def decorate(verb: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(verb)
+        def with_flags(*args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+            given = {name: kwargs.pop(name) for name in names}
+            flags = {name: value for name, value in given.items() if value is not None}
+            verb(*args, flags=flags, **kwargs)
+
+        signature = inspect.signature(verb, eval_str=True)
+        own = [each for each in signature.parameters.values() if each.name != "flags"]
+        added = [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=None,
+                annotation=Annotated[
+                    str | None,
+                    typer.Option(
+                        f"--{name.replace('_', '-')}",
+                        help=f"{Settings.model_fields[name].description} [dim]{variable(name)}[/dim]",
+                        metavar="VALUE",
+                        show_default=False,
+                        rich_help_panel="Settings (override the environment)",
+                    ),
+                ],
+            )
+            for name in names
+        ]
+        with_flags.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
+        with_flags.__annotations__ = {each.name: each.annotation for each in [*own, *added]}
+        return with_flags
+
+    return decorate
+
+
+@app.command(epilog="Example: photo-worker run --subscription photos --http-port 0")
+@_with_settings(*_RUN)
+def run(flags: dict[str, str]) -> None:
+    """Consume events until drained (SIGTERM, Ctrl-C); a second signal exits at once."""
+    settings = Settings.load(
+        os.environ, flags, need=("subscription", "originals_buckets", "renditions_bucket")
+    )
+    from worker.daemon import run_and_exit
+    from worker.machine import read_machine
+    from worker.telemetry import configure_logs
+
+    capacity = settings.capacity(read_machine())
+    run_and_exit(settings, capacity, configure_logs(settings.log_format, settings.log_level))
+
+
+@app.command(epilog="Example: photo-worker plan --vcpus 4 --memory-bytes 8GiB --no-check")
+@_with_settings(*_RUN)
+def plan(
+    flags: dict[str, str],
+    *,
+    as_json: JsonFlag = False,
+    check: Annotated[
+        bool, typer.Option(help="Look whether subscription, topics and buckets exist.")
+    ] = True,
+) -> None:
+    """Show what this machine would run, and check settings and resources."""
+    settings = Settings.load(os.environ, flags)
+    from worker import plan as planning
+    from worker.machine import read_machine
+
+    machine = read_machine()
+    planned = planning.plan(settings, machine, settings.capacity(machine))
+    if check:
+        _check(settings)
+        planned["resources"] = "checked"
+    if as_json:
+        typer.echo(json.dumps(planned, indent=2))
+        return
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for label, value in planning.rows(planned):
+        table.add_row(label, value)
+    Console().print(table)
+
+
+@app.command(epilog="Example: photo-worker register ./wedding --label album=wedding")
+@_with_settings(*_PUBLISH)
+def register(  # noqa: PLR0913
+    flags: dict[str, str],
+    *,
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="gs://BUCKET/OBJECT, a file, or a folder; local files are uploaded first.",
+        ),
+    ],
+    photo_id: Annotated[
+        str | None, typer.Option(help="The photo id, for a single SOURCE.", show_default=False)
+    ] = None,
+    version: Annotated[
+        int | None,
+        typer.Option(min=1, help="The version; microseconds of now by default.", show_default=False),
+    ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="A label for the manifest; repeatable."),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Publish a register event for each original."""
+    settings = Settings.load(os.environ, flags, need=("topic",))
+    from worker.publish import find_sources
+
+    found = find_sources(sources, photo_id)
+    bucket = next(iter(_in_order(flags, settings)), None)
+    _publish(
+        settings,
+        lambda events: events.register(
+            found, bucket=bucket, labels=_labels(label or []), version=version
+        ),
+        as_json=as_json,
+    )
+
+
+@app.command(epilog="Example: photo-worker deregister hanoi-2026/IMG_0042.jpg")
+@_with_settings(*_PUBLISH)
+def deregister(
+    flags: dict[str, str],
+    *,
+    photo_ids: Annotated[list[str], typer.Argument(metavar="PHOTO_ID...")],
+    version: Annotated[
+        int | None,
+        typer.Option(min=1, help="The version; microseconds of now by default.", show_default=False),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Publish a deregister event for each photo."""
+    settings = Settings.load(os.environ, flags, need=("topic",))
+    _publish(settings, lambda events: events.deregister(photo_ids, version), as_json=as_json)
+
+
+@app.command(epilog="Example: photo-worker local ~/Pictures/wedding --exit-when-idle")
+def local(  # noqa: PLR0913
+    photos: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[PHOTOS...]", help="Files or folders; samples without any."),
+    ] = None,
+    *,
+    broker: Annotated[
+        str,
+        typer.Option(
+            help="auto, env, google, docker or embedded. auto takes the first that it finds of: "
+            "PUBSUB_EMULATOR_HOST, Google's emulator, its container, the embedded broker."
+        ),
+    ] = "auto",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The gallery's port; 0: any.")] = 0,
+    exit_when_idle: Annotated[
+        bool, typer.Option("--exit-when-idle", help="End when every photo has its outcome.")
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Run everything on this machine: broker, GCS server, worker, gallery page."""
+    from worker.local.session import LocalOptions, run_local
+
+    options = LocalOptions(
+        photos=tuple(photos or ()),
+        broker=broker,
+        port=port,
+        exit_when_idle=exit_when_idle,
+        as_json=as_json,
+    )
+    raise typer.Exit(int(run_local(options, os.environ)))
+
+
+def _version(asked: bool) -> None:  # noqa: FBT001 (typer's callback protocol)
+    if asked:
+        typer.echo(f"photo-worker {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    *,
+    version: Annotated[  # noqa: ARG001 (its callback does the work)
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Options before the verb."""
+
+
+def main() -> None:
+    """Run a verb; failures become one clear message and their exit code."""
+    try:
+        app()
+    except ConfigurationError as error:
+        _complain(["the settings are wrong:", *(f"  - {line}" for line in error.problems)])
+        sys.exit(error.exit_code)
+    except Fatal as error:
+        _complain([str(error)])
+        sys.exit(error.exit_code)
+    except Permanent as error:
+        _complain([f"{error.reason}: {error}"])
+        sys.exit(ExitCode.USAGE)
+    except Transient as error:
+        _complain([f"{type(error).__name__}: {error}"])
+        sys.exit(ExitCode.UNEXPECTED)
+
+
+def _complain(lines: list[str]) -> None:
+    for line in lines:
+        typer.echo(f"photo-worker: {line}" if not line.startswith(" ") else line, err=True)
+
+
+def _check(settings: Settings) -> None:
+    from worker.app import check_resources, open_store, open_subscriber
+    from worker.pubsub import PubSubPublisher
+
+    store, subscriber = open_store(settings), open_subscriber(settings)
+    publisher = PubSubPublisher(settings.pubsub_emulator_host)
+    try:
+        check_resources(settings, store, publisher, subscriber)
+    finally:
+        publisher.close()
+        subscriber.close()
+        store.close()
+
+
+def _publish(settings: Settings, send: Callable[[Any], Any], *, as_json: bool) -> None:
+    from worker.app import open_store
+    from worker.publish import EventPublisher, as_json_text
+    from worker.pubsub import PubSubPublisher
+
+    store, publisher = open_store(settings), PubSubPublisher(settings.pubsub_emulator_host)
+    try:
+        sent = []
+        for each in send(EventPublisher(store, publisher, settings.topic or "")):
+            sent.append(each)
+            if not as_json:
+                typer.echo(f"{each.photo_id}  version {each.version}  message {each.message_id}")
+        if as_json:
+            typer.echo(as_json_text(sent))
+    finally:
+        publisher.close()
+        store.close()
+
+
+def _labels(pairs: list[str]) -> dict[str, str]:
+    wrong = [pair for pair in pairs if "=" not in pair]
+    if wrong:
+        raise typer.BadParameter(f"{wrong[0]!r} is not KEY=VALUE", param_hint="--label")
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+def _in_order(flags: dict[str, str], settings: Settings) -> list[str]:
+    """The originals' buckets in the order in which they were written; uploads go to the first."""
+    text = flags.get("originals_buckets", os.environ.get(variable("originals_buckets"), ""))
+    names = [name.strip().removeprefix("gs://").rstrip("/") for name in text.split(",")]
+    return [name for name in names if name in settings.originals_buckets]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,282 @@
+"""Settings: the only room that knows the environment's names.
+
+Every setting is read from a mapping that the caller passes, checked, and reported together with
+all the others that are wrong, before any network is touched.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+
+from worker.capacity import MIB, Capacity, plan_capacity
+from worker.errors import ConfigurationError
+from worker.ladder import DEFAULT_LADDER, Ladder
+from worker.machine import Machine
+
+PREFIX = "WORKER_"
+
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
+_SIZE = re.compile(r"([0-9]+)\s*(|[kmgt]i?b?|b)", re.IGNORECASE)
+_SCALE = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+
+
+def _auto(value: object) -> object:
+    return None if value in ("auto", "") else value
+
+
+def _bytes(value: object) -> object:
+    if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
+        return int(match[1]) * _SCALE[match[2][:1].lower()]
+    return value
+
+
+def _bucket(name: str) -> str:
+    if not _BUCKET.fullmatch(name):
+        raise ValueError("must be a bucket's name: 3 to 222 of a-z, 0-9, '.', '_' and '-'")
+    return name
+
+
+def _buckets(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    names = [name.strip() for name in value.split(",") if name.strip()]
+    return frozenset(_bucket(name.removeprefix("gs://").rstrip("/")) for name in names)
+
+
+def _ladder(value: object) -> object:
+    return Ladder.parse(value) if isinstance(value, str) else value
+
+
+Bytes = Annotated[int, BeforeValidator(_bytes), Field(gt=0)]
+
+
+class Settings(BaseModel):
+    """Everything that can be set. The names are the environment's, in lower case, unprefixed."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", arbitrary_types_allowed=True, validate_default=True
+    )
+
+    project: str | None = Field(None, description="The Google Cloud project of short names.")
+    pubsub_emulator_host: str | None = Field(None, description="Address of a Pub/Sub emulator.")
+    storage_emulator_host: str | None = Field(None, description="URL of a GCS server.")
+
+    subscription: str | None = Field(None, description="The subscription to consume.")
+    topic: str | None = Field(None, description="The topic that events are published to.")
+    dead_letter_topic: str | None = Field(
+        None, description="Where permanent failures go; without one they are nacked."
+    )
+    dead_letter_subscription: str | None = Field(
+        None, description="The dead-letter topic's subscription."
+    )
+    outcome_topic: str | None = Field(
+        None, description="Where outcome events go; none are sent without one."
+    )
+    originals_buckets: Annotated[frozenset[str], BeforeValidator(_buckets)] = Field(
+        frozenset(), description="Comma list of the buckets that originals may lie in."
+    )
+    renditions_bucket: str | None = Field(
+        None, description="The bucket that renditions and manifests are written to."
+    )
+    output_prefix: str = Field("photos/", description="The folder that all output lies under.")
+    ladder: Annotated[Ladder, BeforeValidator(_ladder)] = Field(
+        DEFAULT_LADDER, description="Comma list of rungs: longest edges in pixels, and `full`."
+    )
+    quality: int = Field(80, ge=1, le=100, description="WebP quality of every rung, 1-100.")
+    effort: int = Field(
+        4, ge=0, le=6, description="WebP effort of the resized rungs, 0 (fast) - 6 (small)."
+    )
+    full_effort: int = Field(2, ge=0, le=6, description="WebP effort of `full`, 0-6.")
+    vcpus: Annotated[int | None, BeforeValidator(_auto)] = Field(
+        None, ge=1, le=1024, description="Render slots; `auto` is what the cgroup grants."
+    )
+    in_flight_per_vcpu: int = Field(
+        3, ge=1, le=64, description="Messages held for each vCPU, where memory allows."
+    )
+    memory_bytes: Annotated[int | None, BeforeValidator(_auto), BeforeValidator(_bytes)] = Field(
+        None, gt=0, description="Memory to plan with; `auto` is the cgroup's limit."
+    )
+    max_original_bytes: Bytes = Field(
+        64 * MIB, description="Larger originals are refused before they are downloaded."
+    )
+    max_original_pixels: int = Field(
+        150_000_000, gt=0, description="Larger pictures are refused before they are decoded."
+    )
+    render_timeout_seconds: float = Field(
+        60, gt=0, le=500, description="A render that takes longer is killed."
+    )
+    drain_seconds: float = Field(
+        20, ge=0, le=600, description="How long running work may take after SIGTERM."
+    )
+    http_port: int = Field(8080, ge=0, le=65535, description="Port of health checks; 0 = off.")
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="`json`, `console`, or `auto`: console on a terminal."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="`debug`, `info`, `warning` or `error`."
+    )
+
+    @field_validator("log_level", "log_format", mode="before")
+    @classmethod
+    def _lower(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
+    @field_validator(
+        "subscription", "topic", "dead_letter_topic", "dead_letter_subscription", "outcome_topic"
+    )
+    @classmethod
+    def _full_name(cls, value: str | None, info: ValidationInfo) -> str | None:
+        kind = "subscription" if str(info.field_name).endswith("subscription") else "topic"
+        return resource_path(kind, value, info.data.get("project")) if value else None
+
+    @field_validator("renditions_bucket")
+    @classmethod
+    def _one_bucket(cls, value: str | None) -> str | None:
+        return _bucket(value.removeprefix("gs://").rstrip("/")) if value else None
+
+    @field_validator("output_prefix")
+    @classmethod
+    def _folder(cls, value: str) -> str:
+        folder = value.strip("/")
+        if any(part in (".", "..") for part in folder.split("/")) or "//" in folder:
+            raise ValueError("must be a folder such as photos/")
+        return f"{folder}/" if folder else ""
+
+    @field_validator("storage_emulator_host")
+    @classmethod
+    def _with_scheme(cls, value: str | None) -> str | None:
+        if value and not value.startswith(("http://", "https://")):
+            raise ValueError("must begin with http:// or https://")
+        return value or None
+
+    @classmethod
+    def load(
+        cls,
+        environment: Mapping[str, str],
+        flags: Mapping[str, str] | None = None,
+        *,
+        need: tuple[str, ...] = (),
+    ) -> Self:
+        """Read settings from an environment; `flags` (by setting's name) override.
+
+        Args:
+            environment: such as `os.environ`.
+            flags: values by setting's name, in the environment's textual form.
+            need: settings that must be there.
+
+        Raises:
+            ConfigurationError: one line for each wrong, missing or misspelt setting.
+        """
+        values: dict[str, Any] = {}
+        for name in cls.model_fields:
+            text = (flags or {}).get(name, environment.get(variable(name)))
+            # An empty variable is an unset one, but an empty prefix is the bucket's root.
+            if text is not None and (text.strip() or name == "output_prefix"):
+                values[name] = text.strip()
+        problems = _misspelt(environment)
+        try:
+            settings = cls.model_validate(values)
+        except ValidationError as error:
+            wrong = [_problem(item) for item in error.errors(include_url=False)]
+            raise ConfigurationError(problems + wrong + _missing(need, values)) from error
+        problems += _missing(need, values) + settings.conflicts()
+        if problems:
+            raise ConfigurationError(problems)
+        return settings
+
+    def conflicts(self) -> list[str]:
+        """Settings that are right one by one and wrong together."""
+        problems = []
+        if not self.output_prefix and self.renditions_bucket in self.originals_buckets:
+            problems.append(
+                f"{PREFIX}OUTPUT_PREFIX='': originals and renditions share the bucket "
+                f"{self.renditions_bucket!r}, so the worker would be fed its own output; "
+                "set a prefix that no original lies under, or another bucket"
+            )
+        if self.dead_letter_topic is not None and self.dead_letter_topic == self.topic:
+            problems.append(
+                f"{PREFIX}DEAD_LETTER_TOPIC={self.dead_letter_topic!r}: is the topic that events "
+                "come from; dead letters would be delivered for ever"
+            )
+        return problems
+
+    def capacity(self, machine: Machine) -> Capacity:
+        """What this machine runs at once under these settings.
+
+        Raises:
+            ConfigurationError: not even one render fits.
+        """
+        return plan_capacity(
+            vcpus=self.vcpus or machine.vcpus,
+            memory_bytes=self.memory_bytes or machine.memory_bytes,
+            in_flight_per_vcpu=self.in_flight_per_vcpu,
+        )
+
+
+_OTHER_NAMES = {
+    "project": "GOOGLE_CLOUD_PROJECT",
+    "pubsub_emulator_host": "PUBSUB_EMULATOR_HOST",
+    "storage_emulator_host": "STORAGE_EMULATOR_HOST",
+}
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting: `WORKER_...`, or the name Google's clients read."""
+    return _OTHER_NAMES.get(name, f"{PREFIX}{name.upper()}")
+
+
+def resource_path(kind: str, name: str, project: str | None) -> str:
+    """`projects/P/topics/T` from a full or a short name (`kind`: topic or subscription).
+
+    Raises:
+        ValueError: a short name without a project, or a name that is neither.
+    """
+    if re.fullmatch(rf"projects/[^/]+/{kind}s/[^/]+", name):
+        return name
+    if "/" in name:
+        raise ValueError(f"must be NAME or projects/PROJECT/{kind}s/NAME")
+    if not project:
+        raise ValueError("is a short name, so GOOGLE_CLOUD_PROJECT must be set")
+    return f"projects/{project}/{kind}s/{name}"
+
+
+def _missing(need: tuple[str, ...], values: Mapping[str, object]) -> list[str]:
+    return [
+        f"{variable(name)} is not set: {Settings.model_fields[name].description}"
+        for name in need
+        if name not in values
+    ]
+
+
+def _problem(item: Any) -> str:  # noqa: ANN401 (pydantic's ErrorDetails)
+    name = str(item["loc"][0])
+    message = item["msg"].removeprefix("Value error, ")
+    expected = Settings.model_fields[name].description
+    return f"{variable(name)}={item['input']!r}: {message} ({expected})"
+
+
+def _misspelt(environment: Mapping[str, str]) -> list[str]:
+    """Variables that look like ours but are none: a typo would silently mean the default."""
+    known = [variable(name) for name in Settings.model_fields]
+    problems = []
+    for name in sorted(environment):
+        if not name.startswith(PREFIX) or name in known:
+            continue
+        if near := difflib.get_close_matches(name, known, n=1, cutoff=0.85):
+            problems.append(
+                f"{name}={environment[name]!r}: no such setting; did you mean {near[0]}?"
+            )
+    return problems

@@ -1,0 +1,243 @@
+"""The streaming pull: messages in, and a drain that ends in bounded time.
+
+Google's client either forgets running callbacks on shutdown or waits for them without limit, and
+keeps queued messages leased until the last one is done. The scheduler here, which the client
+calls while its dispatcher still sends, does what a spot VM needs: queued and held messages are
+nacked at once, running ones get the drain budget, the rest is nacked.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any
+
+from google.api_core import exceptions as api
+from google.cloud import pubsub_v1
+from google.cloud.pubsub_v1.subscriber.message import Message
+from google.cloud.pubsub_v1.subscriber.scheduler import ThreadScheduler
+
+from worker.delivery import Delivery
+from worker.errors import Fatal, StreamLost, SubscriptionUnavailable
+from worker.telemetry import Log
+
+LEASE_SECONDS = 30
+"""One lease extension: how long a crash keeps a message from the next worker, at most."""
+
+EMULATOR_LEASE_SECONDS = 10
+"""Google's emulator gives messages to streams that died; the shortest lease gets them back."""
+
+MAX_LEASE_SECONDS = 600
+"""After this a message is no longer extended: whatever holds it is stuck. Counts from release."""
+
+MAX_BYTES_IN_FLIGHT = 64 << 20
+"""Events are a few hundred bytes; this only keeps a flood of 10 MB messages out of memory."""
+
+_CLOSE_SECONDS = 3.0
+"""For the client to send its last acks and nacks after the drain."""
+
+
+class Consumer:
+    """One streaming pull. `handle` runs in one of `in_flight` threads for each delivery."""
+
+    def __init__(
+        self,
+        client: pubsub_v1.SubscriberClient,
+        subscription: str,
+        *,
+        in_flight: int,
+        lease_seconds: int,
+        drain_seconds: float,
+        handle: Callable[[Delivery], None],
+        on_drain: Callable[[], None],
+        log: Log,
+    ) -> None:
+        """Pull nothing yet.
+
+        `on_drain` is called once when the stream ends, for whatever reason, before running work
+        is waited for.
+        """
+        self._client = client
+        self._subscription = subscription
+        self._in_flight = in_flight
+        self._lease_seconds = lease_seconds
+        self._handle = handle
+        self._log = log
+        self._drain_seconds = drain_seconds
+        self._scheduler = _DrainingScheduler(in_flight, drain_seconds, on_drain, log)
+        self._stream: Any = None
+
+    def start(self) -> None:
+        """Open the stream; messages arrive from now on."""
+        self._stream = self._client.subscribe(
+            self._subscription,
+            callback=self._receive,
+            flow_control=pubsub_v1.types.FlowControl(
+                max_messages=self._in_flight,
+                max_bytes=MAX_BYTES_IN_FLIGHT,
+                max_lease_duration=MAX_LEASE_SECONDS,
+                min_duration_per_lease_extension=self._lease_seconds,
+                max_duration_per_lease_extension=self._lease_seconds,
+            ),
+            scheduler=self._scheduler,
+            # False: the scheduler itself waits, within its budget.
+            await_callbacks_on_shutdown=False,
+        )
+        self._scheduler.nack_held = self._nack_held
+
+    @property
+    def running(self) -> int:
+        """Deliveries being handled at this moment."""
+        return len(self._scheduler.unsettled())
+
+    @property
+    def open(self) -> bool:
+        """Whether the stream is meant to be up (it may be reconnecting)."""
+        return self._stream is not None and not self._stream.done()
+
+    def raise_if_lost(self) -> None:
+        """Tell why the stream ended by itself, if it did.
+
+        Raises:
+            SubscriptionUnavailable: deleted, or forbidden.
+            StreamLost: for another reason that does not pass.
+        """
+        if self._stream is not None and self._stream.done():
+            raise _why(self._stream.exception(timeout=0), self._subscription)
+
+    def drain(self) -> bool:
+        """Stop pulling and settle everything held; true if all running work finished in time.
+
+        Returns after at most the budget and a few seconds for the last answers to be sent.
+        """
+        if self._stream is None:
+            return True
+        self._stream.cancel()
+        try:
+            self._stream.result(timeout=self._drain_seconds + _CLOSE_SECONDS)
+        except TimeoutError:
+            self._log.warning("the Pub/Sub client did not close in time")
+        except Exception as error:  # noqa: BLE001 (whatever ended the stream, it has ended)
+            self._log.warning("the stream had ended before the drain", error=str(error))
+        return self._scheduler.finished_in_time
+
+    def _receive(self, message: Message) -> None:
+        """Hand one message over. Nothing may escape: it would end the stream's future (M)."""
+        delivery = Delivery(
+            message_id=message.message_id,
+            data=message.data,
+            attributes=dict(message.attributes),
+            ordering_key=message.ordering_key or "",
+            attempt=message.delivery_attempt,
+            send_ack=message.ack,
+            send_nack=message.nack,
+        )
+        self._scheduler.begin(delivery)
+        try:
+            self._handle(delivery)
+        except BaseException as error:  # noqa: BLE001 (see above)
+            self._log.error("a handler let an exception escape", exc_info=error)
+            delivery.nack()
+        finally:
+            self._scheduler.end(delivery)
+
+    def _nack_held(self) -> None:
+        """Nack what the client holds back because of flow control.
+
+        The list is private to the client (`_messages_on_hold`); where a release has renamed it,
+        these messages are nacked by the client itself, only after the running work.
+        """
+        puller = getattr(self._stream, "_StreamingPullFuture__manager", None)
+        held = getattr(puller, "_messages_on_hold", None)
+        if held is None:
+            return
+        while (message := held.get()) is not None:
+            message.nack()
+
+
+class _DrainingScheduler(ThreadScheduler):  # type: ignore[misc] # (the client has no types)
+    """One thread for each message in flight; a shutdown that is bounded."""
+
+    def __init__(
+        self, threads: int, budget_seconds: float, on_drain: Callable[[], None], log: Log
+    ) -> None:
+        self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="delivery")
+        super().__init__(executor=self._threads)
+        self._log = log
+        self._lock = threading.Lock()
+        self._queued: dict[Future[None], Message] = {}
+        self._unsettled: dict[int, Delivery] = {}
+        self._draining = False
+        self._budget_seconds = budget_seconds
+        self._on_drain = on_drain
+        self.finished_in_time = True
+        self.nack_held: Callable[[], None] = lambda: None
+
+    def begin(self, delivery: Delivery) -> None:
+        with self._lock:
+            self._unsettled[id(delivery)] = delivery
+
+    def end(self, delivery: Delivery) -> None:
+        with self._lock:
+            self._unsettled.pop(id(delivery), None)
+
+    def unsettled(self) -> list[Delivery]:
+        with self._lock:
+            return list(self._unsettled.values())
+
+    def schedule(self, callback: Callable[..., None], *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        message: Message = args[0]
+        with self._lock:
+            if not self._draining:
+                future = self._threads.submit(callback, *args, **kwargs)
+                self._queued[future] = message
+                future.add_done_callback(self._forget)
+                return
+        message.nack()
+
+    def _forget(self, future: Future[None]) -> None:
+        self._queued.pop(future, None)
+
+    def shutdown(self, await_msg_callbacks: bool = False) -> list[Message]:  # noqa: ARG002, FBT001, FBT002
+        """Settle everything; called by the client once the stream is closed."""
+        started = time.monotonic()
+        with self._lock:
+            self._draining = True
+            scheduled = dict(self._queued)
+        queued = [message for future, message in scheduled.items() if future.cancel()]
+        for message in queued:
+            message.nack()
+        self.nack_held()
+        self._on_drain()
+        running = [future for future in scheduled if not future.cancelled()]
+        left_seconds = max(0.0, self._budget_seconds - (time.monotonic() - started))
+        late = wait(running, timeout=left_seconds).not_done
+        self.finished_in_time = not late
+        for delivery in self.unsettled():
+            if delivery.nack():
+                self._log.warning("nacked at the end of the drain", message_id=delivery.message_id)
+        self._threads.shutdown(wait=False)
+        self._log.info(
+            "drained",
+            nacked_queued=len(queued),
+            finished=len(running) - len(late),
+            nacked_running=len(late),
+            seconds=round(time.monotonic() - started, 3),
+        )
+        return []
+
+
+def _why(error: BaseException | None, subscription: str) -> Fatal:
+    if isinstance(error, api.NotFound):
+        return SubscriptionUnavailable(
+            f"subscription {subscription} does not exist (any more); create it or correct "
+            "WORKER_SUBSCRIPTION"
+        )
+    if isinstance(error, api.PermissionDenied | api.Unauthenticated | api.Unauthorized):
+        return SubscriptionUnavailable(
+            f"subscription {subscription} is forbidden for this service account; grant it "
+            f"roles/pubsub.subscriber ({error})"
+        )
+    return StreamLost(f"the streaming pull of {subscription} ended for good: {error}")

@@ -1,0 +1,150 @@
+"""Dispatch: a delivery to its handler, and the answer back. The only room that acks.
+
+An ack is sent only after the effect, the outcome and, for a permanent failure, the dead letter
+are confirmed. Whatever is not understood is nacked: a bug may delay a message, never lose it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from worker.delivery import Delivery
+from worker.deregister import DeregisterHandler
+from worker.errors import Permanent, RenderFailed, Transient
+from worker.events import Deregister, Event, Ignored, Register
+from worker.outcome import Effect, Outcome, outcome_event
+from worker.ports import Publisher
+from worker.register import RegisterHandler
+from worker.reject import Rejector
+from worker.steps import Steps
+from worker.telemetry import Log
+
+RENDER_ATTEMPTS = 3
+"""Deliveries that a crashed, hung or starved render gets before it counts as the picture's fault.
+A neighbour that ate the memory is gone by then."""
+
+_LETTER_MESSAGE_MAX = 1000
+"""Pub/Sub refuses attribute values of more than 1,024 bytes; this counts characters and is cut
+again by bytes below."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topics:
+    """Full names of the topics that are written to; `None` where none is set."""
+
+    outcome: str | None
+    dead_letter: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dispatcher:
+    """Handles deliveries, each in the thread that brings it; thread-safe."""
+
+    parse: Callable[[Delivery], Event]
+    register: RegisterHandler
+    deregister: DeregisterHandler
+    reject: Rejector
+    publisher: Publisher
+    topics: Topics
+    worker_name: str
+    log: Log
+
+    def __call__(self, delivery: Delivery) -> None:
+        """Handle one delivery and answer it; raises nothing."""
+        steps = Steps()
+        log = self.log.bind(message_id=delivery.message_id, delivery_attempt=delivery.attempt)
+        try:
+            with steps.time("total"):
+                outcome = self._settle(delivery, steps)
+        except Transient as error:
+            answered = delivery.nack()
+            log = log.bind(error=type(error).__name__, detail=str(error))
+            log.warning("handled", outcome="nacked", answered=answered, **steps.fields())
+        except Exception as error:
+            answered = delivery.nack()
+            log = log.bind(error=type(error).__name__, answered=answered)
+            log.exception("handled", outcome="nacked", **steps.fields())
+        else:
+            answered = delivery.ack()
+            log.info(
+                "handled", outcome=outcome.effect.value, answered=answered, **steps.fields()
+            )
+
+    def _settle(self, delivery: Delivery, steps: Steps) -> Outcome:
+        """Everything that must be durable before the ack."""
+        event: Event | None = None
+        try:
+            event = self.parse(delivery)
+            steps.facts |= _about(event)
+            outcome = self._handle(event, delivery, steps)
+        except Permanent as error:
+            outcome = self._refuse(event, error, delivery, steps)
+        if outcome.manifest is not None and self.topics.outcome is not None:
+            rejected = outcome.effect is Effect.REJECTED
+            data, attributes = outcome_event(outcome.manifest, rejected=rejected)
+            with steps.time("outcome"):
+                self.publisher.publish(self.topics.outcome, data, attributes)
+        return outcome
+
+    def _handle(self, event: Event, delivery: Delivery, steps: Steps) -> Outcome:
+        if isinstance(event, Ignored):
+            return Outcome(effect=Effect.IGNORED)
+        if isinstance(event, Deregister):
+            return self.deregister(event, steps)
+        try:
+            return self.register(event, steps)
+        except RenderFailed as error:
+            if delivery.attempt is not None and delivery.attempt < RENDER_ATTEMPTS:
+                raise Transient(f"{error.reason}: {error}") from error
+            self.log.warning(
+                "render failed on its last attempt, trying once more on a fresh child",
+                message_id=delivery.message_id,
+                reason=error.reason.value,
+            )
+        # Drains and vanished machines count as attempts too, so the last one gets a second try:
+        # a sound photo is never dead-lettered for its first crash.
+        return self.register(event, steps)
+
+    def _refuse(
+        self, event: Event | None, error: Permanent, delivery: Delivery, steps: Steps
+    ) -> Outcome:
+        """Record a permanent failure and dead-letter its message, in this order.
+
+        A registration that a newer version has overtaken meanwhile needs neither.
+
+        Raises:
+            Transient: one of the two was not confirmed, or there is no dead-letter topic.
+        """
+        outcome = Outcome(effect=Effect.REJECTED)
+        if isinstance(event, Register):
+            with steps.time("reject"):
+                outcome = self.reject(event, error)
+            if outcome.effect is not Effect.REJECTED:
+                return outcome
+        steps.facts |= {"reason": error.reason.value, "detail": str(error)}
+        if self.topics.dead_letter is None:
+            raise Transient(f"{error.reason}: {error} (no WORKER_DEAD_LETTER_TOPIC to send it to)")
+        letter = {
+            "dead_letter_reason": error.reason.value,
+            "dead_letter_message": _fit(str(error)),
+            "dead_letter_worker": self.worker_name,
+        }
+        with steps.time("dead_letter"):
+            self.publisher.publish(
+                self.topics.dead_letter,
+                delivery.data,
+                {**delivery.attributes, **letter},
+                delivery.ordering_key,
+            )
+        return Outcome(effect=Effect.REJECTED, manifest=outcome.manifest)
+
+
+def _fit(text: str) -> str:
+    return text[:_LETTER_MESSAGE_MAX].encode(errors="replace")[:1000].decode(errors="ignore")
+
+
+def _about(event: Event) -> dict[str, str | int]:
+    if isinstance(event, Ignored):
+        return {"why": event.why}
+    return {"type": event.type, "photo_id": event.photo_id, "version": event.version}

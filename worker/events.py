@@ -1,0 +1,180 @@
+"""Events in: what a message's data and attributes say, as frozen records.
+
+Two producers are understood: the gallery's back end (JSON data with a `type`) and GCS
+notifications (attributes `eventType`, `bucketId`, ...). Transport facts (message id, delivery
+attempt) live on the delivery, never here. Nothing here knows which bucket may be read.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+)
+
+from worker.errors import InvalidEvent
+from worker.layout import Layout
+
+PHOTO_ID_MAX_BYTES = 800
+VERSION_MAX = 2**63 - 1
+"""A GCS generation is a signed 64 bit number; versions share its scale."""
+
+
+def _photo_id(value: str) -> str:
+    try:
+        size_bytes = len(value.encode())
+    except UnicodeEncodeError as error:
+        raise ValueError("must be valid UTF-8 (a lone surrogate is not)") from error
+    if not 1 <= size_bytes <= PHOTO_ID_MAX_BYTES:
+        raise ValueError(f"must have 1 to {PHOTO_ID_MAX_BYTES} bytes of UTF-8, has {size_bytes}")
+    if any(unicodedata.category(character) == "Cc" for character in value):
+        raise ValueError("must have no control characters")
+    if any(segment in ("", ".", "..") for segment in value.split("/")):
+        raise ValueError("must have no empty, '.' or '..' segment and no '/' at either end")
+    return value
+
+
+def _object_url(value: str) -> str:
+    bucket, slash, name = value.removeprefix("gs://").partition("/")
+    if not (value.startswith("gs://") and bucket and slash and name):
+        raise ValueError("must be gs://BUCKET/OBJECT")
+    try:
+        size_bytes = len(name.encode())
+    except UnicodeEncodeError as error:
+        raise ValueError("must be valid UTF-8 (a lone surrogate is not)") from error
+    if size_bytes > 1024 or "\r" in name or "\n" in name:
+        raise ValueError("names no possible GCS object")
+    return value
+
+
+def _generation(value: object) -> object:
+    # JSON producers tend to send the number that they got from their own GCS client.
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return str(value) if is_number else value
+
+
+PhotoId = Annotated[str, AfterValidator(_photo_id)]
+Version = Annotated[int, Field(gt=0, le=VERSION_MAX)]
+ObjectUrl = Annotated[str, AfterValidator(_object_url)]
+Generation = Annotated[
+    str, BeforeValidator(_generation), StringConstraints(pattern=r"^[1-9][0-9]{0,18}$")
+]
+LabelKey = Annotated[str, StringConstraints(min_length=1, max_length=63)]
+LabelValue = Annotated[str, StringConstraints(max_length=255)]
+Labels = Annotated[dict[LabelKey, LabelValue], Field(max_length=32)]
+
+
+class _Event(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
+
+    photo_id: PhotoId
+    version: Version
+
+
+class Register(_Event):
+    """Render this original and show it as this photo, unless a newer version is known."""
+
+    type: Literal["photo.register"] = "photo.register"
+    original: ObjectUrl
+    generation: Generation | None = None
+    labels: Labels = Field(default_factory=dict)
+
+    @property
+    def bucket(self) -> str:
+        """The original's bucket."""
+        return self.original.removeprefix("gs://").partition("/")[0]
+
+    @property
+    def object(self) -> str:
+        """The original's object name."""
+        return self.original.removeprefix("gs://").partition("/")[2]
+
+
+class Deregister(_Event):
+    """Remove this photo, unless a newer version is known."""
+
+    type: Literal["photo.deregister"] = "photo.deregister"
+
+
+class Ignored(BaseModel):
+    """A message that is none of the worker's business; `why` says it for the log."""
+
+    model_config = ConfigDict(frozen=True)
+
+    why: str
+
+    @classmethod
+    def because(cls, why: str) -> Self:
+        """Name the cause."""
+        return cls(why=why)
+
+
+Event = Register | Deregister | Ignored
+_EVENT: TypeAdapter[Register | Deregister] = TypeAdapter(
+    Annotated[Register | Deregister, Field(discriminator="type")]
+)
+
+
+def parse(
+    data: bytes, attributes: Mapping[str, str], *, layout: Layout, renditions_bucket: str
+) -> Event:
+    """Read one message.
+
+    Raises:
+        InvalidEvent: it is neither an event nor a notification; the text names each wrong field.
+    """
+    if "eventType" in attributes and "objectId" in attributes:
+        return _notification(attributes, layout, renditions_bucket)
+    try:
+        return _EVENT.validate_json(data)
+    except ValidationError as error:
+        raise InvalidEvent(explain(error)) from error
+
+
+def _notification(
+    attributes: Mapping[str, str], layout: Layout, renditions_bucket: str
+) -> Register | Deregister | Ignored:
+    kind, name = attributes["eventType"], attributes["objectId"]
+    bucket = attributes.get("bucketId", "")
+    if kind not in ("OBJECT_FINALIZE", "OBJECT_DELETE"):
+        return Ignored.because(f"notification {kind}")
+    if name.endswith("/"):
+        return Ignored.because("folder marker")
+    if bucket == renditions_bucket and layout.is_output(name):
+        # The worker's own writes; taking them for originals would feed it its own output for ever.
+        return Ignored.because("own output")
+    if kind == "OBJECT_DELETE" and "overwrittenByGeneration" in attributes:
+        return Ignored.because("overwritten, the finalize of the new generation registers it")
+    generation = attributes.get("objectGeneration", "")
+    try:
+        version = int(generation) if generation.isascii() and generation.isdigit() else 0
+        if kind == "OBJECT_DELETE":
+            return Deregister(photo_id=name, version=version)
+        return Register(
+            photo_id=name, version=version, original=f"gs://{bucket}/{name}", generation=generation
+        )
+    except ValidationError as error:
+        raise InvalidEvent(f"notification about {name!r}: {explain(error)}") from error
+
+
+def explain(error: ValidationError) -> str:
+    """Each wrong field and what was expected of it, on one line."""
+    problems = []
+    for item in error.errors(include_url=False):
+        path = ".".join(str(step) for step in item["loc"] if step not in _TAGS)
+        message = item["msg"].removeprefix("Value error, ")
+        problems.append(f"{path}: {message}" if path else message)
+    return "; ".join(problems)
+
+
+_TAGS = ("photo.register", "photo.deregister")

@@ -1,0 +1,85 @@
+"""Which sizes a picture gets: rungs, ladders, and the arithmetic of fitting.
+
+A rung is the longest edge of its box: `1024` means "fits in 1024 x 1024, never enlarged". Rungs
+that would enlarge are left out. `full` is the picture's own size, clamped to what WebP can hold,
+and is always there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+FULL = "full"
+
+WEBP_MAX_PX = 16_383
+"""The longest edge of a WebP bitstream: 14 bits hold size - 1 (VP8 frame header, RFC 6386)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rung:
+    """One step of a ladder: a name and the edge of its box in pixels (`None` for `full`)."""
+
+    name: str
+    edge_px: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RungSize:
+    """What a rung means for one picture: the rendition's size in pixels, at least 1 x 1."""
+
+    rung: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """An ordered, duplicate-free list of rungs that ends with `full`."""
+
+    rungs: tuple[Rung, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> Ladder:
+        """Read `320,512,full`; `full` is added where it is missing, edges are sorted.
+
+        Raises:
+            ValueError: a rung is neither `full` nor an integer from 1 to 16383.
+        """
+        edges: set[int] = set()
+        for part in (piece.strip() for piece in text.split(",")):
+            if part == FULL:
+                continue
+            if not (part.isascii() and part.isdigit() and 1 <= int(part) <= WEBP_MAX_PX):
+                raise ValueError(
+                    f"rung {part!r} is neither 'full' nor a number of pixels from 1 to {WEBP_MAX_PX}"
+                )
+            edges.add(int(part))
+        sized = tuple(Rung(name=str(edge), edge_px=edge) for edge in sorted(edges))
+        return cls((*sized, Rung(name=FULL, edge_px=None)))
+
+    def sizes(self, width: int, height: int) -> tuple[RungSize, ...]:
+        """The renditions that a picture of `width` x `height` displayed pixels gets, in order.
+
+        A rung as large as the picture or larger is left out: `full` is that picture already.
+        """
+        longest = max(width, height)
+        fitting = [
+            _fit(rung.name, width, height, rung.edge_px)
+            for rung in self.rungs
+            if rung.edge_px is not None and rung.edge_px < longest
+        ]
+        return (*fitting, _fit(FULL, width, height, min(longest, WEBP_MAX_PX)))
+
+    def __str__(self) -> str:
+        """The comma list that `parse` reads."""
+        return ",".join(rung.name for rung in self.rungs)
+
+
+def _fit(rung: str, width: int, height: int, edge_px: int) -> RungSize:
+    longest = max(width, height)
+    # Integer arithmetic: a float product rounds 2559.9999 or 2560.0001 differently by machine.
+    scaled = [max(1, (2 * side * edge_px + longest) // (2 * longest)) for side in (width, height)]
+    return RungSize(rung=rung, width=scaled[0], height=scaled[1])
+
+
+DEFAULT_LADDER = Ladder.parse("320,512,768,1024,1280,1600,2048,2560,full")

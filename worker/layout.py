@@ -1,0 +1,53 @@
+"""Object names: where a photo's manifest and renditions lie, and which objects are a photo's own.
+
+Photo ids nest (`a`, `a/b`, even `a/17-3fd0c1a2b4e5`), so ownership is never decided by a bare
+prefix: an object belongs to a photo only if the whole name after the photo's folder has the exact
+shape of a rendition's, one directory deep.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_OWN = re.compile(r"(?P<version>[1-9][0-9]{0,18})-(?P<digest>[0-9a-f]{12})/(?:[1-9][0-9]*|full)\.webp")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Names under one output prefix, such as `photos/` (it ends with a slash)."""
+
+    prefix: str
+
+    def manifest(self, photo_id: str) -> str:
+        """`photos/{photo_id}/manifest.json`."""
+        return f"{self.prefix}{photo_id}/manifest.json"
+
+    def directory(self, photo_id: str, version: int, digest: str) -> str:
+        """`photos/{photo_id}/{version}-{digest}/`, the folder of one ladder."""
+        return f"{self.prefix}{photo_id}/{version}-{digest}/"
+
+    def rendition(self, photo_id: str, version: int, digest: str, rung: str) -> str:
+        """`photos/{photo_id}/{version}-{digest}/{rung}.webp`."""
+        return f"{self.directory(photo_id, version, digest)}{rung}.webp"
+
+    def own_range(self, photo_id: str) -> tuple[str, str, str]:
+        """A listing that holds all own renditions: prefix, first name, first name past the end.
+
+        Own folders begin with a digit, so the listing of an album `a` skips nearly all of the
+        photos `a/...` that nest below it. The caller still asks `own_version` about each name.
+        """
+        folder = f"{self.prefix}{photo_id}/"
+        return folder, f"{folder}0", f"{folder}:"
+
+    def own_version(self, photo_id: str, name: str) -> int | None:
+        """The version of a rendition that is this photo's own; `None` for anyone else's object."""
+        folder = f"{self.prefix}{photo_id}/"
+        if not name.startswith(folder):
+            return None
+        match = _OWN.fullmatch(name, len(folder))
+        return int(match["version"]) if match else None
+
+    def is_output(self, name: str) -> bool:
+        """Whether an object lies where this worker writes."""
+        return name.startswith(self.prefix)

@@ -1,0 +1,207 @@
+"""The manifest (`photo-manifest/1`): its schema, and which state may follow which.
+
+The manifest is the only state of a photo. Whether an event still matters, and what the next
+manifest says, are pure functions of the current one; `commit` swaps the answer in. Versions only
+ever grow: an event older than what the manifest already knows changes nothing, and at equal
+versions a deregistration wins over everything.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, ValidationError
+
+from worker.errors import WorkerError
+
+SCHEMA = "photo-manifest/1"
+
+
+class State(StrEnum):
+    """What a reader may do with a photo."""
+
+    READY = "ready"
+    REJECTED = "rejected"
+    DEREGISTERED = "deregistered"
+
+
+class Superseded(StrEnum):
+    """Why an event changes nothing."""
+
+    ALREADY_CURRENT = "already_current"
+    SUPERSEDED = "superseded"
+
+
+class UnreadableManifest(WorkerError):
+    """The object at a manifest's name is no manifest; nothing is overwritten."""
+
+
+def _rfc3339(moment: datetime) -> str:
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+Moment = Annotated[datetime, PlainSerializer(_rfc3339, when_used="json")]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class OriginalFacts(_Part):
+    """The original as it was rendered; `width` and `height` are as displayed, in pixels."""
+
+    bucket: str
+    object: str
+    generation: str
+    bytes: int
+    sha256: str
+    format: str
+    width: int
+    height: int
+    taken_at: str | None = None
+
+
+class Placeholder(_Part):
+    """What a page shows while it loads: base64 ThumbHash and the average colour, `#rrggbb`."""
+
+    thumbhash: str
+    color: str
+
+
+class Rendition(_Part):
+    """One stored WebP: size in pixels and bytes, base64 crc32c as GCS states it."""
+
+    rung: str
+    object: str
+    width: int
+    height: int
+    bytes: int
+    crc32c: str
+    content_type: str = "image/webp"
+
+
+class Rejection(_Part):
+    """The newest permanent failure: which version, why, and when."""
+
+    version: int
+    reason: str
+    message: str
+    at: Moment
+
+
+class Manifest(_Part):
+    """One photo's state. `commit_id` is fresh for every write and tells a writer its own."""
+
+    schema_: Literal["photo-manifest/1"] = Field(default=SCHEMA, alias="schema")
+    photo_id: str
+    state: State
+    version: int
+    commit_id: str
+    committed_at: Moment
+    recipe: str | None = None
+    original: OriginalFacts | None = None
+    placeholder: Placeholder | None = None
+    renditions: tuple[Rendition, ...] = ()
+    rejection: Rejection | None = None
+    labels: dict[str, str] = Field(default_factory=dict)
+
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", validate_by_name=True, validate_by_alias=True
+    )
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Manifest:
+        """Read a stored manifest.
+
+        Raises:
+            UnreadableManifest: not JSON, or not of this schema.
+        """
+        try:
+            return cls.model_validate_json(data)
+        except ValidationError as error:
+            raise UnreadableManifest(str(error)) from error
+
+    def to_json(self) -> bytes:
+        """The stored form: compact UTF-8 JSON in the schema's field order."""
+        return self.model_dump_json(by_alias=True).encode()
+
+    @property
+    def object_names(self) -> frozenset[str]:
+        """The renditions that readers may ask for."""
+        return frozenset(rendition.object for rendition in self.renditions)
+
+
+def register_is_moot(current: Manifest | None, version: int, recipe: str) -> Superseded | None:
+    """Whether a registration of `version` would change nothing.
+
+    At its own version a ready manifest is current only if the recipe is the same: a change of
+    settings renders again. A rejected one is tried again, so that a repaired original can be
+    replayed.
+    """
+    if current is None or current.version < version:
+        return None
+    if current.version > version or current.state is State.DEREGISTERED:
+        return Superseded.SUPERSEDED
+    if current.state is State.READY and current.recipe == recipe:
+        return Superseded.ALREADY_CURRENT
+    return None
+
+
+def deregister_is_moot(current: Manifest | None, version: int) -> Superseded | None:
+    """Whether a deregistration of `version` leaves the manifest as it is.
+
+    `ALREADY_CURRENT` means that the tombstone stands, though its objects may not be deleted yet.
+    """
+    if current is None or current.version < version:
+        return None
+    if current.version == version:
+        already = current.state is State.DEREGISTERED
+        return Superseded.ALREADY_CURRENT if already else None
+    return Superseded.SUPERSEDED
+
+
+def ready_after(current: Manifest | None, ready: Manifest) -> Manifest:
+    """The ready manifest to write: a rejection of a newer version stays on record."""
+    rejection = current.rejection if current else None
+    keep = rejection is not None and rejection.version > ready.version
+    return ready.model_copy(update={"rejection": rejection if keep else None})
+
+
+def tombstone_after(current: Manifest | None, tombstone: Manifest) -> Manifest:
+    """The manifest to write for a deregistration.
+
+    A rejection newer than the deregistration is what the photo's highest version came to, so the
+    photo ends rejected, without renditions, instead of deregistered.
+    """
+    rejection = current.rejection if current else None
+    if rejection is None or rejection.version <= tombstone.version:
+        return tombstone
+    return tombstone.model_copy(
+        update={"state": State.REJECTED, "version": rejection.version, "rejection": rejection}
+    )
+
+
+def rejected_after(current: Manifest | None, rejected: Manifest) -> Manifest | Superseded:
+    """The manifest to write for a permanent failure; a ready photo stays ready and says so."""
+    rejection = rejected.rejection
+    if rejection is None:
+        raise ValueError("a rejected manifest needs its rejection")
+    if current is None or (current.version < rejection.version and current.state is not State.READY):
+        return rejected
+    if current.version > rejection.version or current.state is State.DEREGISTERED:
+        return Superseded.SUPERSEDED
+    known = current.rejection
+    if known is not None and known.version > rejection.version:
+        return Superseded.SUPERSEDED
+    if current.state is State.READY and current.version == rejection.version:
+        # The same version is on show already; a stray failure of a duplicate is no news.
+        return Superseded.ALREADY_CURRENT
+    return current.model_copy(
+        update={
+            "rejection": rejection,
+            "commit_id": rejected.commit_id,
+            "committed_at": rejected.committed_at,
+        }
+    )

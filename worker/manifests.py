@@ -1,0 +1,99 @@
+"""Manifests in the bucket: reading one, and swapping the next one in.
+
+The only room that writes a manifest. A write is conditioned on the generation that was read
+(compare-and-swap), so that of two workers one wins and the other looks again. A lost response is
+told from a lost race by the `commit_id`, which is fresh for each call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from worker.errors import ManifestContended, PreconditionFailed
+from worker.layout import Layout
+from worker.manifest import Manifest, State, Superseded
+from worker.ports import ObjectStore
+
+CACHE_CONTROL = "public, max-age=60"
+"""Manifests change; a minute spares the bucket the crowd of an event."""
+
+_ROUNDS = 16
+"""A photo with more writers than this at one instant waits for redelivery."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Committed:
+    """A swap that took place: what stands now, and what stood before."""
+
+    manifest: Manifest
+    replaced: Manifest | None
+
+
+class Manifests:
+    """The manifests under one prefix of one bucket; thread-safe."""
+
+    def __init__(self, store: ObjectStore, bucket: str, layout: Layout) -> None:
+        """Touch nothing yet."""
+        self._store = store
+        self._bucket = bucket
+        self._layout = layout
+
+    def read(self, photo_id: str) -> Manifest | None:
+        """The current manifest of a photo.
+
+        Raises:
+            UnreadableManifest: something else lies at its name.
+            StorageUnavailable: the bucket does not answer.
+        """
+        return self._load(photo_id)[0]
+
+    def commit(
+        self, photo_id: str, transition: Callable[[Manifest | None], Manifest | Superseded]
+    ) -> Committed | Superseded:
+        """Swap in what `transition` makes of the current manifest, or learn why it is moot.
+
+        `transition` is asked again after each lost race, and must give its manifest the same
+        `commit_id` each time.
+
+        Raises:
+            ManifestContended: too many races lost.
+            UnreadableManifest, StorageUnavailable: see `read`.
+        """
+        current, generation = self._load(photo_id)
+        for _ in range(_ROUNDS):
+            following = transition(current)
+            if isinstance(following, Superseded):
+                return following
+            try:
+                self._store.write(
+                    self._bucket,
+                    self._layout.manifest(photo_id),
+                    following.to_json(),
+                    content_type="application/json",
+                    cache_control=CACHE_CONTROL,
+                    if_generation=generation,
+                    custom_time=_expires_from(following),
+                )
+            except PreconditionFailed:
+                replaced = current
+                current, generation = self._load(photo_id)
+                if current is not None and current.commit_id == following.commit_id:
+                    # The write took place and only its response was lost.
+                    return Committed(manifest=following, replaced=replaced)
+            else:
+                return Committed(manifest=following, replaced=current)
+        raise ManifestContended(f"{photo_id!r}: lost {_ROUNDS} races for its manifest")
+
+    def _load(self, photo_id: str) -> tuple[Manifest | None, int]:
+        found = self._store.read(self._bucket, self._layout.manifest(photo_id))
+        if found is None:
+            return None, 0
+        data, generation = found
+        return Manifest.from_json(data), generation
+
+
+def _expires_from(manifest: Manifest) -> datetime | None:
+    """`customTime` of a tombstone: what a lifecycle rule counts its days from."""
+    return manifest.committed_at if manifest.state is State.DEREGISTERED else None

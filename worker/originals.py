@@ -1,0 +1,99 @@
+"""Originals: fetched to this machine, pinned to one generation, within the limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_exponential
+
+from worker.errors import ForbiddenSource, OriginalMissing
+from worker.events import Register
+from worker.layout import Layout
+from worker.limits import Limits
+from worker.ports import ObjectStore, StoredObject
+from worker.recipe import DigestingHash
+
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchedOriginal:
+    """An original on this machine, and the hash of its bytes."""
+
+    path: Path
+    stored: StoredObject
+    hash: DigestingHash
+
+
+class Originals:
+    """Where originals may lie, and how long a missing one is waited for. Thread-safe."""
+
+    def __init__(  # noqa: PLR0913
+        self,
+        store: ObjectStore,
+        *,
+        buckets: frozenset[str],
+        renditions_bucket: str,
+        layout: Layout,
+        limits: Limits,
+        grace_seconds: float,
+    ) -> None:
+        """`grace_seconds`: an event may overtake its upload, so a missing original is asked for
+        again for this long.
+        """
+        self._store = store
+        self._buckets = buckets
+        self._renditions_bucket = renditions_bucket
+        self._layout = layout
+        self._limits = limits
+        self._grace_seconds = grace_seconds
+
+    def check_source(self, event: Register) -> None:
+        """See that an event's original may be read.
+
+        Raises:
+            ForbiddenSource: another bucket, or the worker's own output.
+        """
+        if event.bucket not in self._buckets:
+            raise ForbiddenSource(
+                f"bucket {event.bucket!r} is not among WORKER_ORIGINALS_BUCKETS "
+                f"({', '.join(sorted(self._buckets))})"
+            )
+        if event.bucket == self._renditions_bucket and self._layout.is_output(event.object):
+            raise ForbiddenSource(f"{event.original} lies where this worker writes its own output")
+
+    def fetch(self, event: Register, folder: Path) -> FetchedOriginal:
+        """Download an event's original into `folder`.
+
+        Raises:
+            OriginalMissing: not there after the grace.
+            OriginalTooLarge, CorruptOriginal: by its stored size, before any byte is downloaded.
+            ObjectMissing: it vanished between the look and the download.
+            StorageUnavailable: the bucket does not answer.
+        """
+        stored = self._find(event)
+        self._limits.check_bytes(stored.size_bytes)
+        path = folder / "original"
+        self._store.download(stored, path)
+        digest = DigestingHash()
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                digest.update(chunk)
+        return FetchedOriginal(path=path, stored=stored, hash=digest)
+
+    def _find(self, event: Register) -> StoredObject:
+        def look() -> StoredObject | None:
+            return self._store.stat(event.bucket, event.object, event.generation)
+
+        patient = Retrying(
+            retry=retry_if_result(lambda stored: stored is None),
+            wait=wait_exponential(multiplier=0.25, max=1.0),
+            stop=stop_after_delay(self._grace_seconds),
+            retry_error_callback=lambda _: None,
+        )
+        stored: StoredObject | None = patient(look)
+        if stored is None:
+            pinned = f" at generation {event.generation}" if event.generation else ""
+            raise OriginalMissing(f"{event.original} does not exist{pinned}")
+        return stored

@@ -1,0 +1,54 @@
+"""The `plan` verb: what this machine would run, before it runs."""
+
+from __future__ import annotations
+
+from worker.capacity import MIB, Capacity
+from worker.config import Settings
+from worker.ladder import DEFAULT_LADDER
+from worker.machine import Machine
+
+TYPICAL_PIXELS = 16_000_000
+CPU_SECONDS_PER_MEGAPIXEL = 0.11
+"""Rendering shared sample photographs (8-24 MP JPEG, default recipe) took 0.09 to 0.13 CPU seconds
+a megapixel, on one vCPU of a cloud machine of 2025; docs/performance.md has the table."""
+
+OVERHEAD_CPU_SECONDS = 0.08
+"""Download, uploads, Pub/Sub and Python around one photo."""
+
+
+def plan(settings: Settings, machine: Machine, capacity: Capacity) -> dict[str, object]:
+    """Facts, sizes and an estimate, ready for JSON.
+
+    The estimate assumes photos of 16 megapixels and the default ladder and efforts; `bench`
+    measures instead.
+    """
+    per_photo = TYPICAL_PIXELS / 1e6 * CPU_SECONDS_PER_MEGAPIXEL + OVERHEAD_CPU_SECONDS
+    default = settings.ladder == DEFAULT_LADDER
+    return {
+        "vcpus": settings.vcpus or machine.vcpus,
+        "memory_bytes": settings.memory_bytes or machine.memory_bytes,
+        "render_slots": capacity.slots,
+        "in_flight": capacity.in_flight,
+        "memory_per_render_bytes": capacity.slot_memory_bytes,
+        "drain_seconds": settings.drain_seconds,
+        "ladder": str(settings.ladder),
+        "quality": settings.quality,
+        "effort": settings.effort,
+        "full_effort": settings.full_effort,
+        "expected_photos_an_hour": int(3600 * capacity.slots / per_photo) if default else None,
+    }
+
+
+def rows(planned: dict[str, object]) -> list[tuple[str, str]]:
+    """The same for a terminal: label and value."""
+    return [(key.replace("_", " "), _human(key, value)) for key, value in planned.items()]
+
+
+def _human(key: str, value: object) -> str:
+    if value is None:
+        return "unknown for a ladder of one's own"
+    if key.endswith("_bytes") and isinstance(value, int):
+        return f"{value // MIB:,} MiB"
+    if key == "expected_photos_an_hour":
+        return f"about {value:,} (16 MP JPEG)"
+    return str(value)

@@ -1,0 +1,152 @@
+"""What the policy asks of the edges: small protocols, and the values that cross them.
+
+Handlers depend on these, so that the same handlers run on Google's services and on the tests'
+in-memory ones. No SDK type appears here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from worker.ladder import RungSize
+from worker.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredObject:
+    """An object as the bucket states it; `crc32c` is base64, big-endian, as GCS writes it."""
+
+    bucket: str
+    name: str
+    generation: int
+    size_bytes: int
+    crc32c: str
+
+
+class ObjectStore(Protocol):
+    """Buckets. Thread-safe. Every call retries transient faults in place, within a budget.
+
+    Each method raises `StorageUnavailable` once that budget is used up.
+    """
+
+    def stat(self, bucket: str, name: str, generation: str | None = None) -> StoredObject | None:
+        """What is stored there, or `None`; `generation` pins one."""
+
+    def download(self, stored: StoredObject, into: Path) -> None:
+        """Write exactly that generation to a file, verified by size and crc32c.
+
+        Raises:
+            ObjectMissing: that generation is gone.
+        """
+
+    def read(self, bucket: str, name: str) -> tuple[bytes, int] | None:
+        """A small object's bytes and generation, or `None`."""
+
+    def write(  # noqa: PLR0913 (one request, and all of it belongs in that one request)
+        self,
+        bucket: str,
+        name: str,
+        data: bytes,
+        *,
+        content_type: str,
+        cache_control: str,
+        if_generation: int,
+        custom_time: datetime | None = None,
+    ) -> StoredObject:
+        """Write in a single request if the object is at `if_generation` (0: does not exist).
+
+        Raises:
+            PreconditionFailed: it is not. After a lost response that may be the write's own doing.
+        """
+
+    def delete(self, bucket: str, name: str) -> bool:
+        """Delete whatever is there now; false if nothing was."""
+
+    def list(
+        self, bucket: str, prefix: str, *, start: str | None = None, end: str | None = None
+    ) -> Iterator[StoredObject]:
+        """The objects under a prefix with `start <= name < end`, in name order, page by page."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PictureFacts:
+    """What a child process found out about an original before it rendered.
+
+    `width` and `height` are as displayed (after EXIF orientation), in pixels.
+    """
+
+    format: str
+    width: int
+    height: int
+    taken_at: str | None
+    thumbhash: str
+    color: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendered:
+    """One finished WebP file on this machine; `crc32c` is base64 as GCS states it."""
+
+    size: RungSize
+    path: Path
+    size_bytes: int
+    crc32c: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderCost:
+    """What a render took: seconds in its slot, CPU seconds, and the child's peak memory so far."""
+
+    seconds: float
+    cpu_seconds: float
+    peak_bytes: int
+
+
+class Rendering(Protocol):
+    """One original being rendered: its renditions as they are finished, then facts and cost."""
+
+    def __iter__(self) -> Iterator[Rendered]:
+        """Yield each rendition once it is written, in any order of rungs.
+
+        Raises:
+            CorruptOriginal, UnsupportedFormat, OriginalTooLarge: what the child refused.
+            RenderCrashed, RenderTimeout, RenderOutOfMemory: the child did not survive it.
+            SlotUnavailable: no child could be started.
+            Draining: the worker stops before this one had its turn, or before it finished.
+        """
+
+    @property
+    def facts(self) -> PictureFacts:
+        """Known once every rendition has been taken; RuntimeError before."""
+
+    @property
+    def cost(self) -> RenderCost:
+        """Known once every rendition has been taken; RuntimeError before."""
+
+
+class Renderer(Protocol):
+    """Child processes that render; thread-safe."""
+
+    @property
+    def recipe(self) -> Recipe:
+        """What decides the bytes that come out."""
+
+    def render(self, original: Path, folder: Path) -> Rendering:
+        """Queue an original; its renditions are written into `folder`."""
+
+
+class Publisher(Protocol):
+    """A topic's publisher; thread-safe."""
+
+    def publish(
+        self, topic: str, data: bytes, attributes: Mapping[str, str], ordering_key: str = ""
+    ) -> str:
+        """Publish and wait for the confirmation: the message id.
+
+        Raises:
+            PublishFailed: no confirmation in time; the message may have been published.
+        """

@@ -1,0 +1,222 @@
+"""The `register` and `deregister` verbs: events published from the command line."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from worker.errors import ConfigurationError, InvalidEvent, PreconditionFailed, UsageFault
+from worker.events import Deregister, Register, explain
+from worker.ports import ObjectStore, Publisher
+
+CONTENT_TYPES = {
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".png": "image/png",
+    ".webp": "image/webp",
+    ".gif": "image/gif",
+    ".tif": "image/tiff",
+    ".tiff": "image/tiff",
+    ".avif": "image/avif",
+    ".heic": "image/heic",
+    ".svg": "image/svg+xml",
+}
+"""Suffixes that a folder is searched for; a file named outright is taken whatever it is called."""
+
+_UPLOADS = 4
+
+E = TypeVar("E", Register, Deregister)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """One event that Pub/Sub has confirmed."""
+
+    message_id: str
+    photo_id: str
+    version: int
+    original: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One original to register: a file to upload first, or an object (`gs://`) that lies there."""
+
+    photo_id: str
+    file: Path | None
+    url: str | None
+
+
+def now_version() -> int:
+    """Microseconds since the epoch: the conventional version, on the scale of GCS generations."""
+    return time.time_ns() // 1000
+
+
+def find_sources(arguments: Iterable[str], photo_id: str | None = None) -> list[Source]:
+    """What `SOURCE...` names: objects, files, and the pictures below folders.
+
+    A file's photo id is its name, in a folder its path below that folder; the suffix stays, so
+    that `a.jpg` and `a.png` do not overwrite each other.
+
+    Raises:
+        UsageFault: something is not there, or two sources have one photo id.
+    """
+    sources = [source for argument in arguments for source in _expand(argument)]
+    if photo_id is not None:
+        if len(sources) != 1:
+            raise UsageFault(f"--photo-id needs exactly one SOURCE, got {len(sources)}")
+        sources = [Source(photo_id=photo_id, file=sources[0].file, url=sources[0].url)]
+    seen: dict[str, Source] = {}
+    for source in sources:
+        if source.photo_id in seen:
+            one, two = (str(each.file or each.url) for each in (seen[source.photo_id], source))
+            raise UsageFault(
+                f"{one} and {two} would both be photo {source.photo_id!r}; register them apart"
+            )
+        seen[source.photo_id] = source
+    return sources
+
+
+def _expand(argument: str) -> Iterator[Source]:
+    if argument.startswith("gs://"):
+        name = argument.removeprefix("gs://").partition("/")[2]
+        yield Source(photo_id=name, file=None, url=argument)
+        return
+    path = Path(argument)
+    if path.is_file():
+        yield Source(photo_id=path.name, file=path, url=None)
+        return
+    if not path.is_dir():
+        raise UsageFault(f"{argument}: no such file or folder")
+    found = [
+        file
+        for file in sorted(path.rglob("*"))
+        if file.suffix.lower() in CONTENT_TYPES and file.is_file()
+    ]
+    if not found:
+        raise UsageFault(f"{argument}: no pictures in this folder")
+    for file in found:
+        yield Source(photo_id=file.relative_to(path).as_posix(), file=file, url=None)
+
+
+class EventPublisher:
+    """Publishes events, uploading local originals first; thread-safe."""
+
+    def __init__(self, store: ObjectStore, publisher: Publisher, topic: str) -> None:
+        """Touch nothing yet."""
+        self._store = store
+        self._publisher = publisher
+        self._topic = topic
+
+    def register(
+        self,
+        sources: Iterable[Source],
+        *,
+        bucket: str | None,
+        labels: dict[str, str],
+        version: int | None = None,
+    ) -> Iterator[Published]:
+        """Register each source, several at a time; yields in the order given.
+
+        Args:
+            sources: see `find_sources`.
+            bucket: where local files are uploaded to, under `{photo_id}`.
+            labels: copied to each manifest.
+            version: for all of them; microseconds of now by default.
+
+        Raises:
+            InvalidEvent: a photo id or label that no worker would accept; nothing is sent for it.
+            StorageUnavailable, PublishFailed: what was yielded before is published.
+        """
+
+        def one(source: Source) -> Published:
+            return self._register(source, bucket, labels, version)
+
+        with ThreadPoolExecutor(_UPLOADS, thread_name_prefix="upload") as threads:
+            yield from threads.map(one, sources)
+
+    def deregister(self, photo_ids: Iterable[str], version: int | None) -> Iterator[Published]:
+        """Deregister each photo.
+
+        Raises:
+            InvalidEvent, PublishFailed: see `register`.
+        """
+        for photo_id in photo_ids:
+            event = _checked(
+                lambda photo_id=photo_id: Deregister(  # type: ignore[misc]
+                    photo_id=photo_id, version=version or now_version()
+                )
+            )
+            yield self._publish(event, None)
+
+    def _register(
+        self, source: Source, bucket: str | None, labels: dict[str, str], version: int | None
+    ) -> Published:
+        def event(url: str, generation: str | None) -> Register:
+            return Register(
+                photo_id=source.photo_id,
+                version=version or now_version(),
+                original=url,
+                generation=generation,
+                labels=labels,
+            )
+
+        if source.file is None:
+            url = source.url or ""
+            return self._publish(_checked(lambda: event(url, None)), url)
+        if bucket is None:
+            raise ConfigurationError(
+                ["WORKER_ORIGINALS_BUCKETS is not set: local files are uploaded to its first"]
+            )
+        url = f"gs://{bucket}/{source.photo_id}"
+        # Before the upload: an event that no worker would accept must not leave an object behind.
+        _checked(lambda: event(url, None))
+        generation = self._upload(bucket, source.photo_id, source.file)
+        return self._publish(_checked(lambda: event(url, generation)), url)
+
+    def _upload(self, bucket: str, name: str, file: Path) -> str:
+        data = file.read_bytes()
+        kind = CONTENT_TYPES.get(file.suffix.lower(), "application/octet-stream")
+        while True:
+            there = self._store.stat(bucket, name)
+            try:
+                stored = self._store.write(
+                    bucket,
+                    name,
+                    data,
+                    content_type=kind,
+                    cache_control="private",
+                    if_generation=there.generation if there else 0,
+                )
+            except PreconditionFailed:
+                continue
+            return str(stored.generation)
+
+    def _publish(self, event: Register | Deregister, original: str | None) -> Published:
+        data = json.dumps(event.model_dump(exclude_none=True), ensure_ascii=False).encode()
+        message_id = self._publisher.publish(self._topic, data, {"type": event.type})
+        return Published(
+            message_id=message_id,
+            photo_id=event.photo_id,
+            version=event.version,
+            original=original,
+        )
+
+
+def as_json_text(published: Iterable[Published]) -> str:
+    """One JSON array for `--json`."""
+    return json.dumps([asdict(each) for each in published], ensure_ascii=False, indent=2)
+
+
+def _checked(build: Callable[[], E]) -> E:
+    try:
+        return build()
+    except ValidationError as error:
+        raise InvalidEvent(explain(error)) from error

@@ -1,0 +1,139 @@
+"""Register: an original becomes a ladder of renditions and a ready manifest.
+
+    current? → source → original → render → upload → commit → clean up → outcome
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from worker.events import Register
+from worker.manifest import (
+    Manifest,
+    OriginalFacts,
+    Placeholder,
+    Rendition,
+    State,
+    Superseded,
+    ready_after,
+    register_is_moot,
+)
+from worker.manifests import Committed, Manifests
+from worker.originals import FetchedOriginal, Originals
+from worker.outcome import Effect, Outcome, unchanged
+from worker.ports import PictureFacts, Renderer
+from worker.renditions import LadderFolder, Renditions
+from worker.steps import Steps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisterHandler:
+    """Handles `photo.register`; thread-safe.
+
+    Raises what its parts raise: a `Permanent` error is about the event, a `Transient` one about
+    the world. Until the commit, nothing that a reader can see has changed.
+    """
+
+    manifests: Manifests
+    originals: Originals
+    renditions: Renditions
+    renderer: Renderer
+    clock: Callable[[], datetime]
+    fresh_id: Callable[[], str]
+    scratch: Path
+
+    def __call__(self, event: Register, steps: Steps) -> Outcome:
+        """Bring the photo to this event's version."""
+        with steps.time("read_manifest"):
+            current = self.manifests.read(event.photo_id)
+        if moot := self._is_moot(event, current):
+            return unchanged(moot, current)
+        self.originals.check_source(event)
+        with tempfile.TemporaryDirectory(dir=self.scratch, prefix="photo-") as folder:
+            manifest = self._render_and_upload(event, Path(folder), steps)
+        with steps.time("commit"):
+            committed = self.manifests.commit(
+                event.photo_id,
+                lambda current: self._is_moot(event, current) or ready_after(current, manifest),
+            )
+        with steps.time("clean_up"):
+            self._clean_up(event, manifest, committed)
+        if isinstance(committed, Superseded):
+            return unchanged(committed, self.manifests.read(event.photo_id))
+        return Outcome(effect=Effect.REGISTERED, manifest=committed.manifest)
+
+    def _is_moot(self, event: Register, current: Manifest | None) -> Superseded | None:
+        return register_is_moot(current, event.version, self.renderer.recipe.fingerprint)
+
+    def _render_and_upload(self, event: Register, folder: Path, steps: Steps) -> Manifest:
+        """Fetch, render, and upload each rendition while the child encodes the next."""
+        with steps.time("download"):
+            original = self.originals.fetch(event, folder)
+        ladder = LadderFolder(
+            photo_id=event.photo_id,
+            version=event.version,
+            digest=original.hash.digest(self.renderer.recipe),
+        )
+        rendering = self.renderer.render(original.path, folder)
+        uploaded: list[Rendition] = []
+        with steps.time("render_and_upload"):
+            for rendered in rendering:
+                with steps.time("upload"):
+                    uploaded.append(self.renditions.put(ladder, rendered))
+        steps.note_render(
+            bytes_in=original.stored.size_bytes,
+            bytes_out=sum(rendition.bytes for rendition in uploaded),
+            cost=rendering.cost,
+        )
+        return self._manifest(event, original, rendering.facts, uploaded)
+
+    def _manifest(
+        self,
+        event: Register,
+        original: FetchedOriginal,
+        facts: PictureFacts,
+        uploaded: list[Rendition],
+    ) -> Manifest:
+        return Manifest(
+            photo_id=event.photo_id,
+            state=State.READY,
+            version=event.version,
+            commit_id=self.fresh_id(),
+            committed_at=self.clock(),
+            recipe=self.renderer.recipe.fingerprint,
+            original=OriginalFacts(
+                bucket=original.stored.bucket,
+                object=original.stored.name,
+                generation=str(original.stored.generation),
+                bytes=original.stored.size_bytes,
+                sha256=original.hash.sha256,
+                format=facts.format,
+                width=facts.width,
+                height=facts.height,
+                taken_at=facts.taken_at,
+            ),
+            placeholder=Placeholder(thumbhash=facts.thumbhash, color=facts.color),
+            renditions=tuple(sorted(uploaded, key=lambda rendition: rendition.width)),
+            labels=event.labels,
+        )
+
+    def _clean_up(
+        self, event: Register, manifest: Manifest, committed: Committed | Superseded
+    ) -> None:
+        """Remove what can never be named again, and only that.
+
+        Once a newer version or a tombstone stands, no older one can be committed, so an older
+        version's renditions can go. Renditions of the *same* version stay for the sweep: a
+        duplicate of this event, in a worker with another recipe, may be about to commit them.
+        """
+        if committed is Superseded.SUPERSEDED:
+            self.renditions.remove(manifest.object_names)
+        elif isinstance(committed, Committed) and committed.replaced is not None:
+            replaced = committed.replaced
+            if replaced.version < event.version:
+                self.renditions.remove(replaced.object_names)
+

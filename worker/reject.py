@@ -1,0 +1,53 @@
+"""Reject: a permanent failure goes on record in the photo's manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from worker.errors import Permanent
+from worker.events import Register
+from worker.manifest import Manifest, Rejection, State, Superseded, rejected_after
+from worker.manifests import Manifests
+from worker.outcome import Effect, Outcome, unchanged
+
+_MESSAGE_MAX = 500
+"""A decoder's complaint can run to pages; a manifest is read by browsers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejector:
+    """Records permanent failures of registrations; thread-safe."""
+
+    manifests: Manifests
+    clock: Callable[[], datetime]
+    fresh_id: Callable[[], str]
+
+    def __call__(self, event: Register, error: Permanent) -> Outcome:
+        """Record it, unless a newer version is known; a ready photo stays ready.
+
+        Raises:
+            Transient: the manifest cannot be read or written now.
+        """
+        now = self.clock()
+        rejected = Manifest(
+            photo_id=event.photo_id,
+            state=State.REJECTED,
+            version=event.version,
+            commit_id=self.fresh_id(),
+            committed_at=now,
+            rejection=Rejection(
+                version=event.version,
+                reason=error.reason.value,
+                message=str(error)[:_MESSAGE_MAX],
+                at=now,
+            ),
+            labels=event.labels,
+        )
+        committed = self.manifests.commit(
+            event.photo_id, lambda current: rejected_after(current, rejected)
+        )
+        if isinstance(committed, Superseded):
+            return unchanged(committed, None)
+        return Outcome(effect=Effect.REJECTED, manifest=committed.manifest)

@@ -1,0 +1,120 @@
+"""One child process and the pipes to it. Owned by one slot thread; only `kill` is for others."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+from worker.errors import RenderCrashed, RenderTimeout
+
+_READ_BYTES = 1 << 16
+_LINE_MAX_BYTES = 1 << 20
+_REAP_SECONDS = 5.0
+
+_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "LD_PRELOAD", "PYTHONPATH")
+"""What a child may know; credentials and addresses of the parent are not among it."""
+
+
+class Child:
+    """A spawned `worker.render_child`.
+
+    Spawned, never forked: gRPC's threads do not survive a fork. In a session of its own, so that
+    Ctrl-C in a terminal reaches the parent alone.
+    """
+
+    def __init__(self, memory_bytes: int) -> None:
+        """Start it; its first answer is `{"ready": ...}`.
+
+        Raises:
+            OSError: no process could be started.
+        """
+        environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+        # Two arenas at most: each thread's own would keep a picture's worth of freed memory.
+        environment |= {"MALLOC_ARENA_MAX": "2", "PYTHONUNBUFFERED": "1"}
+        self._child = subprocess.Popen(
+            [sys.executable, "-m", "worker.render_child", str(memory_bytes)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            start_new_session=True,
+            bufsize=0,
+        )
+        self._buffer = b""
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._child.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        return self._child.poll() is None
+
+    def send(self, request: dict[str, Any]) -> None:
+        """Hand it one request.
+
+        Raises:
+            RenderCrashed: it is dead.
+        """
+        try:
+            assert self._child.stdin is not None  # noqa: S101 (opened as a pipe above)
+            self._child.stdin.write(json.dumps(request).encode() + b"\n")
+        except OSError as error:
+            raise RenderCrashed(self._obituary()) from error
+
+    def receive(self, deadline: float) -> dict[str, Any]:
+        """The next answer, waited for until `deadline` (of `time.monotonic`).
+
+        Raises:
+            RenderTimeout: nothing by then; the caller kills it.
+            RenderCrashed: it died.
+        """
+        assert self._child.stdout is not None  # noqa: S101
+        descriptor = self._child.stdout.fileno()
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        while b"\n" not in self._buffer:
+            left_seconds = deadline - time.monotonic()
+            if left_seconds <= 0 or not poll.poll(left_seconds * 1000):
+                raise RenderTimeout("the render took longer than WORKER_RENDER_TIMEOUT_SECONDS")
+            chunk = os.read(descriptor, _READ_BYTES)
+            if not chunk:
+                raise RenderCrashed(self._obituary())
+            self._buffer += chunk
+            if len(self._buffer) > _LINE_MAX_BYTES:
+                raise RenderCrashed("the child answers with an endless line")
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def kill(self) -> None:
+        """End it now, whatever it is doing; from any thread."""
+        self._child.kill()
+
+    def close(self) -> None:
+        """Kill it and reap it."""
+        self.kill()
+        self._child.wait()
+        for pipe in (self._child.stdin, self._child.stdout):
+            if pipe is not None:
+                pipe.close()
+
+    def _obituary(self) -> str:
+        try:
+            # Its pipe closes a moment before it can be reaped; a kill now would hide the cause.
+            code = self._child.wait(timeout=_REAP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            code = self._child.wait()
+        if code >= 0:
+            return f"the child process exited with code {code} in mid-render"
+        name = signal.Signals(-code).name
+        hint = ", as a codec does that finds no memory" if name == "SIGABRT" else ""
+        return f"the child process was ended by {name} in mid-render{hint}"

@@ -1,0 +1,277 @@
+"""Google Cloud Storage: the only room that imports its client.
+
+Every operation is one HTTP request, retried here with full jitter and nowhere else (the client's
+own retries are off, two stacked loops would outlast a drain). Google's exceptions end here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import google.auth.exceptions
+import google.cloud.storage.blob
+import requests
+import requests.adapters
+from google.api_core import exceptions as api
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import storage
+from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
+from tenacity import (
+    Retrying,
+    retry_if_exception,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_random_exponential,
+)
+
+from worker.errors import (
+    BucketUnavailable,
+    ObjectMissing,
+    PreconditionFailed,
+    StorageForbidden,
+    StorageUnavailable,
+)
+from worker.ports import StoredObject
+
+TIMEOUT_SECONDS = (3.05, 10.0)
+"""To connect, and between two bytes. A stuck request must not outlast the drain."""
+
+RETRY_BUDGET_SECONDS = 12.0
+RETRY_ATTEMPTS = 6
+
+SINGLE_REQUEST_BYTES = 256 << 20
+"""Everything is uploaded in one request: preconditions of resumable uploads bind nobody
+(they are checked when the upload starts), and a 9 MB `full` rendition needs its precondition."""
+
+# The client's threshold is a module constant of 8 MiB without an argument to change it;
+# tests/contract/test_store.py fails if a release of the client stops honouring this.
+google.cloud.storage.blob._MAX_MULTIPART_SIZE = SINGLE_REQUEST_BYTES  # type: ignore[attr-defined] # noqa: SLF001
+
+T = TypeVar("T")
+
+_TRANSIENT = (
+    api.ServerError,
+    api.TooManyRequests,
+    requests.exceptions.ConnectionError,
+    requests.exceptions.ChunkedEncodingError,
+    requests.exceptions.Timeout,
+    google.auth.exceptions.TransportError,
+    DataCorruption,
+    ConnectionError,
+)
+_REQUEST_TIMEOUT = 408
+
+
+def _is_transient(error: BaseException) -> bool:
+    if isinstance(error, api.GoogleAPICallError) and error.code == _REQUEST_TIMEOUT:
+        return True
+    return isinstance(error, _TRANSIENT)
+
+
+class GcsStore:
+    """`ports.ObjectStore` over one client; safe to share between threads."""
+
+    def __init__(self, *, project: str | None, emulator_url: str | None, connections: int) -> None:
+        """Open no connection yet; `connections` sizes the HTTP pool (one for each thread)."""
+        if emulator_url:
+            self._client = storage.Client(
+                project=project or "emulated",
+                credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call]
+                client_options={"api_endpoint": emulator_url},
+            )
+        else:
+            self._client = storage.Client(project=project)
+        # The default pool of ten drops and reopens connections beneath more threads than that.
+        adapter = requests.adapters.HTTPAdapter(pool_connections=4, pool_maxsize=connections)
+        for scheme in ("https://", "http://"):
+            self._client._http.mount(scheme, adapter)  # noqa: SLF001 (no public way to a session)
+
+    def stat(self, bucket: str, name: str, generation: str | None = None) -> StoredObject | None:
+        """See `ports.ObjectStore`."""
+        blob = self._blob(bucket, name, int(generation) if generation else None)
+        try:
+            _call(lambda: blob.reload(timeout=TIMEOUT_SECONDS, retry=None))
+        except api.NotFound:
+            return None
+        return _stored(blob)
+
+    def download(self, stored: StoredObject, into: Path) -> None:
+        """See `ports.ObjectStore`."""
+        blob = self._blob(stored.bucket, stored.name, stored.generation)
+
+        def attempt() -> None:
+            with into.open("wb") as file:
+                # Raw: the stored bytes are what size and crc32c speak of, whatever the encoding.
+                blob.download_to_file(
+                    file, raw_download=True, checksum="crc32c", timeout=TIMEOUT_SECONDS, retry=None
+                )
+                if file.tell() != stored.size_bytes:
+                    raise ConnectionError(f"got {file.tell()} of {stored.size_bytes} bytes")
+
+        try:
+            _call(attempt)
+        except api.NotFound as error:
+            raise ObjectMissing(f"gs://{stored.bucket}/{stored.name} is gone") from error
+
+    def read(self, bucket: str, name: str) -> tuple[bytes, int] | None:
+        """See `ports.ObjectStore`."""
+        blob = self._blob(bucket, name)
+        try:
+            data = _call(
+                lambda: blob.download_as_bytes(
+                    checksum="crc32c", timeout=TIMEOUT_SECONDS, retry=None
+                )
+            )
+        except api.NotFound:
+            return None
+        return data, int(blob.generation)
+
+    def write(  # noqa: PLR0913
+        self,
+        bucket: str,
+        name: str,
+        data: bytes,
+        *,
+        content_type: str,
+        cache_control: str,
+        if_generation: int,
+        custom_time: datetime | None = None,
+    ) -> StoredObject:
+        """See `ports.ObjectStore`."""
+        blob = self._blob(bucket, name)
+        blob.cache_control = cache_control
+        if custom_time is not None:
+            blob.custom_time = custom_time
+        try:
+            _call(
+                lambda: blob.upload_from_string(
+                    data,
+                    content_type=content_type,
+                    if_generation_match=if_generation,
+                    checksum="crc32c",
+                    timeout=TIMEOUT_SECONDS,
+                    retry=None,
+                )
+            )
+        except api.PreconditionFailed as error:
+            raise PreconditionFailed(name) from error
+        return _stored(blob)
+
+    def delete(self, bucket: str, name: str) -> bool:
+        """See `ports.ObjectStore`."""
+        blob = self._blob(bucket, name)
+        try:
+            _call(lambda: blob.delete(timeout=TIMEOUT_SECONDS, retry=None))
+        except api.NotFound:
+            return False
+        return True
+
+    def list(
+        self, bucket: str, prefix: str, *, start: str | None = None, end: str | None = None
+    ) -> Iterator[StoredObject]:
+        """See `ports.ObjectStore`."""
+        token: str | None = None
+        while True:
+            page, token = _call(lambda token=token: self._page(bucket, prefix, start, end, token))
+            yield from page
+            if token is None:
+                return
+
+    def _page(
+        self, bucket: str, prefix: str, start: str | None, end: str | None, token: str | None
+    ) -> tuple[list[StoredObject], str | None]:
+        # A fresh iterator for each page: the client's own is a generator, and one that failed
+        # once says "no more pages" when it is asked again.
+        listing = self._client.list_blobs(
+            bucket,
+            prefix=prefix,
+            start_offset=start,
+            end_offset=end,
+            page_token=token,
+            fields="items(name,bucket,generation,size,crc32c),nextPageToken",
+            timeout=TIMEOUT_SECONDS,
+            retry=None,
+        )
+        page = next(listing.pages, ())
+        return [_stored(blob) for blob in page], listing.next_page_token
+
+    def check_bucket(self, bucket: str) -> None:
+        """Look at a bucket with the permission that the worker needs anyway (objects.list).
+
+        Raises:
+            BucketUnavailable: missing or forbidden.
+            StorageUnavailable: nobody answers.
+        """
+        try:
+            _call(
+                lambda: next(
+                    self._client.list_blobs(
+                        bucket, max_results=1, timeout=TIMEOUT_SECONDS, retry=None
+                    ).pages,
+                    None,
+                )
+            )
+        except api.NotFound as error:
+            raise BucketUnavailable(
+                f"bucket {bucket!r} does not exist; create it or correct the setting"
+            ) from error
+        except StorageForbidden as error:
+            raise BucketUnavailable(
+                f"bucket {bucket!r} is forbidden for this service account; "
+                "grant it roles/storage.objectUser there"
+            ) from error
+
+    def create_bucket(self, bucket: str) -> None:
+        """Make a bucket unless it exists (development servers and tests)."""
+        try:
+            _call(
+                lambda: self._client.create_bucket(bucket, timeout=TIMEOUT_SECONDS, retry=None)
+            )
+        except api.Conflict:
+            return
+
+    def close(self) -> None:
+        """Close the pooled connections."""
+        self._client.close()
+
+    def _blob(self, bucket: str, name: str, generation: int | None = None) -> Any:  # noqa: ANN401
+        return self._client.bucket(bucket).blob(name, generation=generation)
+
+
+def _call(request: Callable[[], T]) -> T:
+    """Send one request, retry transient faults, and translate what is left of them."""
+    retrying = Retrying(
+        retry=retry_if_exception(_is_transient),
+        wait=wait_random_exponential(multiplier=0.2, max=3),
+        stop=stop_after_attempt(RETRY_ATTEMPTS) | stop_after_delay(RETRY_BUDGET_SECONDS),
+        reraise=True,
+    )
+    try:
+        return retrying(request)
+    except (api.NotFound, api.PreconditionFailed, api.Conflict):
+        raise
+    except (api.Forbidden, api.Unauthorized) as error:
+        raise StorageForbidden(str(error)) from error
+    except (
+        *_TRANSIENT,
+        api.GoogleAPICallError,
+        InvalidResponse,
+        requests.exceptions.RequestException,
+        google.auth.exceptions.GoogleAuthError,
+    ) as error:
+        raise StorageUnavailable(f"{type(error).__name__}: {error}") from error
+
+
+def _stored(blob: Any) -> StoredObject:  # noqa: ANN401 (the client has no types)
+    return StoredObject(
+        bucket=blob.bucket.name,
+        name=blob.name,
+        generation=int(blob.generation),
+        size_bytes=int(blob.size),
+        crc32c=blob.crc32c or "",
+    )
+
+
