@@ -143,7 +143,7 @@ def build(settings: Settings, capacity: Capacity, log: Log) -> App:
     )
 
 
-def _dispatcher(  # noqa: PLR0913
+def _dispatcher(  # noqa: PLR0913, PLR0917 (the composition root passes everything on)
     settings: Settings,
     layout: Layout,
     store: GcsStore,

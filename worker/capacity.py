@@ -45,8 +45,10 @@ def plan_capacity(*, vcpus: int, memory_bytes: int, in_flight_per_vcpu: int) -> 
         needed = PARENT_BYTES + IN_FLIGHT_BYTES + RENDER_BYTES
         raise ConfigurationError(
             [
-                f"WORKER_MEMORY_BYTES: {memory_bytes} leaves no room for one render; "
-                f"at least {needed} ({needed // MIB} MiB) are needed"
+                (
+                    f"WORKER_MEMORY_BYTES: {memory_bytes} leaves no room for one render; "
+                    f"at least {needed} ({needed // MIB} MiB) are needed"
+                )
             ]
         )
     slots = min(vcpus, room // RENDER_BYTES)

@@ -29,9 +29,19 @@ app = typer.Typer(
 )
 
 _RUN = tuple(Settings.model_fields)
-_PUBLISH = ("project", "topic", "originals_buckets", "storage_emulator_host", "pubsub_emulator_host")
+_PUBLISH = (
+    "project",
+    "topic",
+    "originals_buckets",
+    "storage_emulator_host",
+    "pubsub_emulator_host",
+)
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def _describe(name: str) -> str:
+    return Settings.model_fields[name].description or ""
 
 
 def _with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -55,7 +65,7 @@ def _with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[...,
                     str | None,
                     typer.Option(
                         f"--{name.replace('_', '-')}",
-                        help=f"{Settings.model_fields[name].description} [dim]{variable(name)}[/dim]",
+                        help=f"{_describe(name)} [dim]{variable(name)}[/dim]",
                         metavar="VALUE",
                         show_default=False,
                         rich_help_panel="Settings (override the environment)",
@@ -117,7 +127,7 @@ def plan(
 
 @app.command(epilog="Example: photo-worker register ./wedding --label album=wedding")
 @_with_settings(*_PUBLISH)
-def register(  # noqa: PLR0913
+def register(
     flags: dict[str, str],
     *,
     sources: Annotated[
@@ -132,7 +142,9 @@ def register(  # noqa: PLR0913
     ] = None,
     version: Annotated[
         int | None,
-        typer.Option(min=1, help="The version; microseconds of now by default.", show_default=False),
+        typer.Option(
+            min=1, help="The version; microseconds of now by default.", show_default=False
+        ),
     ] = None,
     label: Annotated[
         list[str] | None,
@@ -163,7 +175,9 @@ def deregister(
     photo_ids: Annotated[list[str], typer.Argument(metavar="PHOTO_ID...")],
     version: Annotated[
         int | None,
-        typer.Option(min=1, help="The version; microseconds of now by default.", show_default=False),
+        typer.Option(
+            min=1, help="The version; microseconds of now by default.", show_default=False
+        ),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -173,7 +187,7 @@ def deregister(
 
 
 @app.command(epilog="Example: photo-worker local ~/Pictures/wedding --exit-when-idle")
-def local(  # noqa: PLR0913
+def local(
     photos: Annotated[
         list[str] | None,
         typer.Argument(metavar="[PHOTOS...]", help="Files or folders; samples without any."),
@@ -214,7 +228,7 @@ def _version(asked: bool) -> None:  # noqa: FBT001 (typer's callback protocol)
 @app.callback()
 def _root(
     *,
-    version: Annotated[  # noqa: ARG001 (its callback does the work)
+    version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:

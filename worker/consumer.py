@@ -42,7 +42,7 @@ _CLOSE_SECONDS = 3.0
 class Consumer:
     """One streaming pull. `handle` runs in one of `in_flight` threads for each delivery."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (a composition root names them all)
         self,
         client: pubsub_v1.SubscriberClient,
         subscription: str,

@@ -100,9 +100,7 @@ class Daemon:
         self._log.info("draining", cause=name, running=app.consumer.running)
         started = time.monotonic()
         in_time = app.consumer.drain()
-        self._log.info(
-            "stopped", in_time=in_time, seconds=round(time.monotonic() - started, 3)
-        )
+        self._log.info("stopped", in_time=in_time, seconds=round(time.monotonic() - started, 3))
 
     def _close(self, app: App) -> None:
         app.pool.stop()

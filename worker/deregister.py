@@ -1,6 +1,6 @@
 """Deregister: a tombstone first, then the photo's own objects and nobody else's.
 
-    swap in the tombstone → delete → outcome
+swap in the tombstone → delete → outcome
 """
 
 from __future__ import annotations

@@ -67,9 +67,7 @@ class Dispatcher:
             log.exception("handled", outcome="nacked", **steps.fields())
         else:
             answered = delivery.ack()
-            log.info(
-                "handled", outcome=outcome.effect.value, answered=answered, **steps.fields()
-            )
+            log.info("handled", outcome=outcome.effect.value, answered=answered, **steps.fields())
 
     def _settle(self, delivery: Delivery, steps: Steps) -> Outcome:
         """Everything that must be durable before the ack."""

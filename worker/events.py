@@ -26,6 +26,9 @@ from worker.errors import InvalidEvent
 from worker.layout import Layout
 
 PHOTO_ID_MAX_BYTES = 800
+OBJECT_NAME_MAX_BYTES = 1024
+"""GCS's limit for an object's name, in UTF-8."""
+
 VERSION_MAX = 2**63 - 1
 """A GCS generation is a signed 64 bit number; versions share its scale."""
 
@@ -52,7 +55,7 @@ def _object_url(value: str) -> str:
         size_bytes = len(name.encode())
     except UnicodeEncodeError as error:
         raise ValueError("must be valid UTF-8 (a lone surrogate is not)") from error
-    if size_bytes > 1024 or "\r" in name or "\n" in name:
+    if size_bytes > OBJECT_NAME_MAX_BYTES or "\r" in name or "\n" in name:
         raise ValueError("names no possible GCS object")
     return value
 

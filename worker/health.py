@@ -1,4 +1,4 @@
-"""Health over HTTP: is the worker alive, and is it ready for messages?
+"""Health over HTTP: whether the worker is alive, and ready for messages.
 
 Alive means that progress is possible, not that a process exists: the client reopens a broken
 stream for ever without a word.

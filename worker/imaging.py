@@ -20,7 +20,7 @@ os.environ["VIPS_BLOCK_UNTRUSTED"] = "1"
 import pyvips
 
 from worker.errors import CorruptOriginal, RenderOutOfMemory, UnsupportedFormat
-from worker.ladder import FULL, Ladder, RungSize
+from worker.ladder import Ladder, RungSize
 from worker.limits import Limits
 from worker.placeholder import average_color, thumbhash
 from worker.ports import PictureFacts
@@ -142,7 +142,9 @@ class Picture:
         if self._smallest is None:
             raise RuntimeError("renditions() comes first")
         with _translated():
-            scale = min(1.0, _PLACEHOLDER_EDGE_PX / max(self._smallest.width, self._smallest.height))
+            scale = min(
+                1.0, _PLACEHOLDER_EDGE_PX / max(self._smallest.width, self._smallest.height)
+            )
             width = max(1, round(self._smallest.width * scale))
             height = max(1, round(self._smallest.height * scale))
             small = _resize(self._smallest, RungSize(rung="", width=width, height=height))

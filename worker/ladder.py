@@ -51,7 +51,7 @@ class Ladder:
                 continue
             if not (part.isascii() and part.isdigit() and 1 <= int(part) <= WEBP_MAX_PX):
                 raise ValueError(
-                    f"rung {part!r} is neither 'full' nor a number of pixels from 1 to {WEBP_MAX_PX}"
+                    f"rung {part!r} is neither 'full' nor a size from 1 to {WEBP_MAX_PX} pixels"
                 )
             edges.add(int(part))
         sized = tuple(Rung(name=str(edge), edge_px=edge) for edge in sorted(edges))

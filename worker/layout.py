@@ -10,7 +10,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_OWN = re.compile(r"(?P<version>[1-9][0-9]{0,18})-(?P<digest>[0-9a-f]{12})/(?:[1-9][0-9]*|full)\.webp")
+_OWN = re.compile(
+    r"(?P<version>[1-9][0-9]{0,18})-(?P<digest>[0-9a-f]{12})/(?:[1-9][0-9]*|full)\.webp"
+)
 
 
 @dataclass(frozen=True, slots=True)

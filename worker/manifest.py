@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, ValidationEr
 
 from worker.errors import WorkerError
 
-SCHEMA = "photo-manifest/1"
+SCHEMA: Literal["photo-manifest/1"] = "photo-manifest/1"
 
 
 class State(StrEnum):
@@ -188,7 +188,9 @@ def rejected_after(current: Manifest | None, rejected: Manifest) -> Manifest | S
     rejection = rejected.rejection
     if rejection is None:
         raise ValueError("a rejected manifest needs its rejection")
-    if current is None or (current.version < rejection.version and current.state is not State.READY):
+    if current is None or (
+        current.version < rejection.version and current.state is not State.READY
+    ):
         return rejected
     if current.version > rejection.version or current.state is State.DEREGISTERED:
         return Superseded.SUPERSEDED

@@ -29,7 +29,7 @@ class FetchedOriginal:
 class Originals:
     """Where originals may lie, and how long a missing one is waited for. Thread-safe."""
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         store: ObjectStore,
         *,
@@ -39,8 +39,10 @@ class Originals:
         limits: Limits,
         grace_seconds: float,
     ) -> None:
-        """`grace_seconds`: an event may overtake its upload, so a missing original is asked for
-        again for this long.
+        """Touch nothing yet.
+
+        `grace_seconds`: an event may overtake its upload, so a missing original is asked for again
+        for this long.
         """
         self._store = store
         self._buckets = buckets

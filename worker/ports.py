@@ -66,7 +66,7 @@ class ObjectStore(Protocol):
     def delete(self, bucket: str, name: str) -> bool:
         """Delete whatever is there now; false if nothing was."""
 
-    def list(
+    def objects(
         self, bucket: str, prefix: str, *, start: str | None = None, end: str | None = None
     ) -> Iterator[StoredObject]:
         """The objects under a prefix with `start <= name < end`, in name order, page by page."""

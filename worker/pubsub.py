@@ -74,7 +74,7 @@ class PubSubPublisher:
 
     def close(self) -> None:
         """Close the channel."""
-        self._client.transport.close()
+        self._client.transport.close()  # type: ignore[no-untyped-call]
 
 
 _PUBLISH = Retry(
@@ -101,13 +101,10 @@ def check_subscription(client: pubsub_v1.SubscriberClient, subscription: str) ->
         StreamLost: nobody answers.
     """
     try:
-        client.get_subscription(
-            subscription=subscription, timeout=LOOK_UP_SECONDS, retry=_LOOK_UP
-        )
+        client.get_subscription(subscription=subscription, timeout=LOOK_UP_SECONDS, retry=_LOOK_UP)
     except api.NotFound as error:
         raise SubscriptionUnavailable(
-            f"subscription {subscription} does not exist; create it or correct "
-            "WORKER_SUBSCRIPTION"
+            f"subscription {subscription} does not exist; create it or correct WORKER_SUBSCRIPTION"
         ) from error
     except api.PermissionDenied:
         return

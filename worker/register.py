@@ -1,6 +1,6 @@
 """Register: an original becomes a ladder of renditions and a ready manifest.
 
-    current? → source → original → render → upload → commit → clean up → outcome
+current? → source → original → render → upload → commit → clean up → outcome
 """
 
 from __future__ import annotations
@@ -136,4 +136,3 @@ class RegisterHandler:
             replaced = committed.replaced
             if replaced.version < event.version:
                 self.renditions.remove(replaced.object_names)
-

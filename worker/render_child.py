@@ -101,7 +101,7 @@ def _render(request: dict[str, Any], answers: IO[str]) -> None:
         _refuse(answers, RenderOutOfMemory("the slot's memory limit was reached"))
     except BrokenPipeError:
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
         # A full disk or a bug: not the picture's fault, so a reason that is tried again first.
         traceback.print_exc()
         _refuse(answers, RenderCrashed(f"{type(error).__name__}: {error}"))

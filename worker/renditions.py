@@ -80,7 +80,7 @@ class Renditions:
         may be about to be committed.
         """
         prefix, start, end = self._layout.own_range(photo_id)
-        listed = self._store.list(self._bucket, prefix, start=start, end=end)
+        listed = self._store.objects(self._bucket, prefix, start=start, end=end)
         return self.remove(
             stored.name
             for stored in listed

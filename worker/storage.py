@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -48,7 +49,7 @@ SINGLE_REQUEST_BYTES = 256 << 20
 
 # The client's threshold is a module constant of 8 MiB without an argument to change it;
 # tests/contract/test_store.py fails if a release of the client stops honouring this.
-google.cloud.storage.blob._MAX_MULTIPART_SIZE = SINGLE_REQUEST_BYTES  # type: ignore[attr-defined] # noqa: SLF001
+google.cloud.storage.blob._MAX_MULTIPART_SIZE = SINGLE_REQUEST_BYTES  # noqa: SLF001
 
 T = TypeVar("T")
 
@@ -169,13 +170,13 @@ class GcsStore:
             return False
         return True
 
-    def list(
+    def objects(
         self, bucket: str, prefix: str, *, start: str | None = None, end: str | None = None
     ) -> Iterator[StoredObject]:
         """See `ports.ObjectStore`."""
         token: str | None = None
         while True:
-            page, token = _call(lambda token=token: self._page(bucket, prefix, start, end, token))
+            page, token = _call(partial(self._page, bucket, prefix, start, end, token))
             yield from page
             if token is None:
                 return
@@ -227,9 +228,7 @@ class GcsStore:
     def create_bucket(self, bucket: str) -> None:
         """Make a bucket unless it exists (development servers and tests)."""
         try:
-            _call(
-                lambda: self._client.create_bucket(bucket, timeout=TIMEOUT_SECONDS, retry=None)
-            )
+            _call(lambda: self._client.create_bucket(bucket, timeout=TIMEOUT_SECONDS, retry=None))
         except api.Conflict:
             return
 
@@ -273,5 +272,3 @@ def _stored(blob: Any) -> StoredObject:  # noqa: ANN401 (the client has no types
         size_bytes=int(blob.size),
         crc32c=blob.crc32c or "",
     )
-
-

@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-import grpc  # type: ignore[import-untyped]
+import grpc
 import pytest
-from google.cloud import pubsub_v1  # type: ignore[import-untyped]
+from google.cloud import pubsub_v1
 from google.pubsub_v1 import PublisherClient, types
 
-from worker.emulator import GoogleEmulator
+from worker.local.emulator import GoogleEmulator
 
 T = TypeVar("T")
 

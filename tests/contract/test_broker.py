@@ -16,14 +16,14 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import grpc  # type: ignore[import-untyped]
+import grpc
 import pytest
 from google.api_core import exceptions
-from google.cloud import pubsub_v1  # type: ignore[import-untyped]
+from google.cloud import pubsub_v1
 
 from tests.contract.brokers import PATIENCE_SECONDS, Client, eventually, google_broker
-from worker.broker_server import BrokerStartError, EmbeddedBroker
-from worker.emulator import EmulatorError, GoogleEmulator
+from worker.broker.server import BrokerStartError, EmbeddedBroker
+from worker.local.emulator import EmulatorError, GoogleEmulator
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +162,18 @@ def test_policies_are_updated_and_removed(client: Client) -> None:
     assert "dead_letter_policy" not in kept
     assert "retry_policy" not in kept
     assert kept.ack_deadline_seconds == 33
+
+
+def test_what_a_policy_leaves_out_gets_defaults(client: Client) -> None:
+    topic = client.topic()
+    subscription = client.subscription(
+        topic, dead_letter_policy={"dead_letter_topic": topic}, retry_policy={}
+    )
+    kept = client.subscriber.get_subscription(subscription=subscription)
+    assert kept.dead_letter_policy.max_delivery_attempts == 5
+    assert kept.retry_policy.minimum_backoff == timedelta(seconds=10)
+    assert kept.retry_policy.maximum_backoff == timedelta(seconds=600)
+    assert kept.message_retention_duration == timedelta(days=7)
 
 
 @pytest.mark.parametrize(
@@ -375,7 +387,10 @@ def test_attempts_are_counted_up_to_the_dead_letter(client: Client) -> None:
         client.nack(subscription, received)
     assert attempts == [1, 2, 3, 4, 5]
 
-    [letter] = client.pull(dead_subscription)
+    # Google's emulator forwards it only when somebody pulls the source once more.
+    [letter] = eventually(
+        lambda: client.pull_now(subscription) or client.pull_now(dead_subscription)
+    )
     assert letter.message.data == b"poison"
     assert letter.message.message_id != received.message.message_id
     assert letter.message.publish_time > received.message.publish_time
@@ -636,7 +651,7 @@ def test_a_cancelled_stream_receives_nothing_more(own: Client, embedded: Embedde
 
 STREAM_FOR_EVER = """
 import sys
-from google.cloud import pubsub_v1  # type: ignore[import-untyped]
+from google.cloud import pubsub_v1
 def receive(message):
     print(message.message_id, flush=True)
 pubsub_v1.SubscriberClient().subscribe(sys.argv[1], callback=receive).result()
@@ -703,7 +718,7 @@ def test_a_taken_port_is_reported(embedded: EmbeddedBroker) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_module_serves_until_told_to_stop(number: signal.Signals) -> None:
-    command = [sys.executable, "-m", "worker.broker_server", "--port", "0"]
+    command = [sys.executable, "-m", "worker.broker.server", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as server:
         try:
             assert server.stdout is not None

@@ -46,7 +46,7 @@ def table(photos: list[dict[str, Any]]) -> Table:
     for heading in ("size", "rungs", "MB in", "MB out", "seconds"):
         shown.add_column(heading, justify="right", no_wrap=True)
     for photo in photos:
-        size = f"{photo['width']}x{photo['height']}" if photo["width"] else ""
+        size: str | Text = f"{photo['width']}x{photo['height']}" if photo["width"] else ""
         bytes_out, seconds = photo["bytes_out"], photo["seconds"]
         if photo["status"] == "rejected":
             size = Text(str(photo["reason"]), style="red")

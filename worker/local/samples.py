@@ -16,7 +16,7 @@ _DRAFT_EDGE_PX = 750
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One picture to make: its name, size as displayed, EXIF orientation, colours of sky and land."""
+    """One picture to make: name, size as displayed, EXIF orientation, colours of sky and land."""
 
     name: str
     width: int

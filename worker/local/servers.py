@@ -86,9 +86,7 @@ def _google(choice: str, environment: Mapping[str, str]) -> Server | None:
         emulator = GoogleEmulator(environment).start()
     except EmulatorError as error:
         raise Fatal(f"{error}; or take --broker embedded") from error
-    return Server(
-        name="Google's emulator", address=emulator.address, ours=True, stop=emulator.stop
-    )
+    return Server(name="Google's emulator", address=emulator.address, ours=True, stop=emulator.stop)
 
 
 def _embedded() -> Server:

@@ -1,6 +1,6 @@
-"""The `local` verb: a broker, a GCS server, a worker, photos, a table and a gallery, on one machine.
+"""The `local` verb: broker, GCS server, worker, photos, table and gallery, on one machine.
 
-    servers → resources → worker → register → outcomes → table → (Ctrl-C) drain → stop
+servers → resources → worker → register → outcomes → table → (Ctrl-C) drain → stop
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class WatchedPhoto:
         """All renditions together, once they are there."""
         if self.manifest is None:
             return None
-        return sum(rendition["bytes"] for rendition in self.manifest["renditions"])
+        return sum(int(rendition["bytes"]) for rendition in self.manifest["renditions"])
 
     def as_json(self) -> dict[str, Any]:
         """What the gallery page and `--json` show."""
@@ -98,8 +98,9 @@ class Watch:
             thread.join(timeout=_PULL_SECONDS + 1)
 
     def expect(self, photo_id: str, bytes_in: int) -> None:
-        """A photo is about to be registered; called before the publish, so that no outcome of it
-        can come first.
+        """Know that a photo is about to be registered.
+
+        Called before the publish, so that no outcome of it can come first.
         """
         with self._changed:
             self._photos[photo_id] = WatchedPhoto(photo_id, bytes_in, time.monotonic())

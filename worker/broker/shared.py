@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from worker.broker import Broker
-from worker.broker_records import Faults
+from worker.broker.broker import Broker
+from worker.broker.records import Faults
 
 
 class SharedBroker:
@@ -53,7 +53,9 @@ class SharedBroker:
             try:
                 yield self._broker
             finally:
-                self._set_alarm()
+                due = self._broker.next_due()
+                if due is not None and due < self._alarm_due:
+                    self._alarm.notify()
 
     def wake(self, subscription: str) -> None:
         """Let those who wait for a subscription look again. Call it only within `locked`."""
@@ -65,8 +67,6 @@ class SharedBroker:
 
         Others use the broker meanwhile, so look again at everything read before.
         """
-        # What was just leased falls due while this thread sleeps.
-        self._set_alarm()
         self._changed[subscription].wait(timeout_seconds)
 
     def tick(self) -> None:
@@ -80,11 +80,6 @@ class SharedBroker:
             self._closed = True
             self._alarm.notify()
         self._thread.join()
-
-    def _set_alarm(self) -> None:
-        due = self._broker.next_due()
-        if due is not None and due < self._alarm_due:
-            self._alarm.notify()
 
     def _keep_time(self) -> None:
         with self._lock:

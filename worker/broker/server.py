@@ -4,10 +4,10 @@ It lets `photo-worker local` and the tests run where there is neither Java nor D
 Cloud CLI. Nothing is stored, nobody is authenticated, and it listens on the loopback interface
 unless told otherwise. Point Google's clients at it with `PUBSUB_EMULATOR_HOST`.
 
-Owns starting, listening and stopping. The calls are in `worker.broker_rpc`, what becomes of a
-message in `worker.broker` and `worker.broker_subscription`.
+Owns starting, listening and stopping. The calls are in `worker.broker.rpc`, what becomes of a
+message in `worker.broker` and `worker.broker.subscription`.
 
-    python -m worker.broker_server --port 8085
+    python -m worker.broker.server --port 8085
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Self
 
-import grpc  # type: ignore[import-untyped]
+import grpc
 
-from worker.broker_records import Faults
-from worker.broker_rpc import THREADS, BrokerCalls
-from worker.broker_shared import SharedBroker
+from worker.broker.records import Faults
+from worker.broker.rpc import THREADS, BrokerCalls
+from worker.broker.shared import SharedBroker
 
 __all__ = ["BrokerStartError", "EmbeddedBroker", "Faults", "main"]
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
 
-from worker.broker_records import Delivery, Faults, Message, SubscriptionConfig
+from worker.broker.records import Delivery, Faults, Message, SubscriptionConfig
 
 BATCH_BYTES = 3 << 20
 """Bytes handed out at once (a larger message goes alone): Google's clients, when pointed at an

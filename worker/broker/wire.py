@@ -1,6 +1,6 @@
 """What each unary call of `google.pubsub.v1` means to the embedded broker.
 
-Translates between protobuf messages and the values of `worker.broker_records`, and nothing else: no
+Translates between protobuf messages and the values of `worker.broker.records`, and nothing else: no
 network, no threads, no locks. Calls that are missing in `UNARY_CALLS` are unimplemented on purpose
 (schemas, snapshots, push, detaching, IAM).
 """
@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 
 from google.pubsub_v1 import types
 
-from worker.broker import DELETED_TOPIC, Broker
-from worker.broker_records import (
+from worker.broker.broker import DELETED_TOPIC, Broker
+from worker.broker.records import (
     DeadLetterPolicy,
     Delivery,
     InvalidArgumentError,

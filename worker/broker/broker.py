@@ -1,9 +1,9 @@
 """The embedded broker's state: topics, subscriptions, and the messages between them.
 
 For development and tests only: everything is in memory and gone with the process. Owns fan-out and
-dead-letter forwarding; the fate of a delivery is the room of `worker.broker_subscription`. A pure
+dead-letter forwarding; the fate of a delivery is the room of `worker.broker.subscription`. A pure
 state machine: no gRPC, no threads, no clock of its own. Not thread-safe: its caller holds one lock
-around every call (`worker.broker_server` does).
+around every call (`worker.broker.server` does).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import datetime
 from itertools import count
 
-from worker.broker_records import (
+from worker.broker.records import (
     ACK_DEADLINE_RANGE_SECONDS,
     AlreadyExistsError,
     Delivery,
@@ -26,7 +26,7 @@ from worker.broker_records import (
     check_name,
     check_range,
 )
-from worker.broker_subscription import Consumer, Subscription
+from worker.broker.subscription import Consumer, Subscription
 
 DELETED_TOPIC = "_deleted-topic_"
 """What a subscription names as its topic once that is gone, as in Pub/Sub."""

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Self
 
-import grpc  # type: ignore[import-untyped]
+import grpc
 
 START_SECONDS = 30.0
 STOP_SECONDS = 5.0
@@ -37,8 +37,8 @@ class EmulatorError(RuntimeError):
 class GoogleEmulator:
     """One run of Google's emulator on the loopback interface; a context manager. Not thread-safe.
 
-    It runs in a session of its own: Ctrl-C in a terminal does not reach it, so that what uses it can
-    end first. `stop` it, or it outlives this process.
+    It runs in a session of its own: Ctrl-C in a terminal does not reach it, so that what uses it
+    can end first. `stop` it, or it outlives this process.
 
     Args:
         environ: the environment, such as `os.environ`; also the child's.
@@ -90,7 +90,7 @@ class GoogleEmulator:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115
         command = [java, "-jar", str(jar), "--host=127.0.0.1", f"--port={self._port}"]
         try:
-            self._process = subprocess.Popen(  # noqa: S603
+            self._process = subprocess.Popen(
                 command,
                 env=self._environ,
                 stdin=subprocess.DEVNULL,

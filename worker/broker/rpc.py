@@ -1,7 +1,7 @@
 """The embedded broker's gRPC calls: unary ones, pulls that wait, and streams.
 
 Owns what depends on a client that waits, leaves or breaks, and on the threads which serve it. What
-the other calls mean is in `worker.broker_wire`.
+the other calls mean is in `worker.broker.wire`.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NoReturn
 
-import grpc  # type: ignore[import-untyped]
+import grpc
 
-from worker.broker import Broker
-from worker.broker_records import BrokerError, Faults, InvalidArgumentError
-from worker.broker_shared import SharedBroker
-from worker.broker_wire import UNARY_CALLS, Pb, UnaryCall, received_messages, type_of
+from worker.broker.broker import Broker
+from worker.broker.records import BrokerError, Faults, InvalidArgumentError
+from worker.broker.shared import SharedBroker
+from worker.broker.wire import UNARY_CALLS, Pb, UnaryCall, received_messages, type_of
 
 log = logging.getLogger(__name__)
 
@@ -35,13 +35,13 @@ PULL_MARGIN_SECONDS = 1.0
 STREAM_BATCH_MESSAGES = 1000
 
 
-class _StreamReset(BrokerError):  # noqa: N818
+class _StreamReset(BrokerError):
     """An injected fault, not an error of the client's."""
 
     status = "UNAVAILABLE"
 
 
-class _TooManyStreams(BrokerError):  # noqa: N818
+class _TooManyStreams(BrokerError):
     """The server has no thread left for a stream."""
 
     status = "RESOURCE_EXHAUSTED"
@@ -103,7 +103,7 @@ class _Stream:
     def _next_deliveries(self) -> list[Pb]:
         """Wait for messages; none means the end."""
         if self._remaining == 0:
-            raise _StreamReset
+            raise _StreamReset("Injected fault: stream reset")
         limit = STREAM_BATCH_MESSAGES if self._remaining is None else self._remaining
         with self._shared.locked() as broker:
             while not self.ended:

@@ -1,0 +1,262 @@
+"""A stage for end-to-end tests: fresh topics, subscription, buckets, and real worker processes."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+import grpc
+from google.api_core import exceptions as api
+from google.pubsub_v1 import PublisherClient, SubscriberClient
+from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
+from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
+from google.pubsub_v1.types import DeadLetterPolicy, PubsubMessage, Subscription
+
+from tests.waiting import eventually
+from worker.storage import GcsStore
+
+
+class Worker:
+    """One `photo-worker run` process and its JSON log."""
+
+    def __init__(self, environment: Mapping[str, str], folder: Path) -> None:
+        self.scratch = folder / f"scratch-{uuid.uuid4().hex[:6]}"
+        self.scratch.mkdir()
+        self._log = self.scratch / "worker.log"
+        with self._log.open("wb") as log:
+            self.running = subprocess.Popen(
+                [sys.executable, "-m", "worker", "run"],
+                env={**environment, "TMPDIR": str(self.scratch)},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def lines(self, message: str | None = None, **fields: Any) -> list[dict[str, Any]]:
+        """The log's objects with this message and these fields."""
+        found = []
+        for line in self._log.read_text().splitlines():
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                continue
+            if (message is None or entry["message"] == message) and fields.items() <= entry.items():
+                found.append(entry)
+        return found
+
+    def text(self) -> str:
+        """The whole log."""
+        return self._log.read_text()
+
+    def wait_until_running(self) -> Worker:
+        eventually(lambda: self.lines("running") or self.ended(), "the worker runs")
+        assert not self.ended(), self.text()
+        return self
+
+    def wait_until_rendering(self) -> None:
+        """A child has written its first rendition, so a render holds a slot."""
+        eventually(lambda: any(self.scratch.rglob("photo-*/*.webp")), "a render is under way")
+
+    def children(self) -> list[int]:
+        """The process ids of its render slots."""
+        path = Path(f"/proc/{self.running.pid}/task")
+        return [
+            int(pid)
+            for task in path.iterdir()
+            for pid in (task / "children").read_text().split()
+        ]
+
+    def ended(self) -> bool:
+        return self.running.poll() is not None
+
+    def signal(self, number: int = signal.SIGTERM) -> float:
+        """Send a signal; the moment at which it was sent."""
+        self.running.send_signal(number)
+        return time.monotonic()
+
+    def wait(self, seconds: float = 60) -> int:
+        return self.running.wait(timeout=seconds)
+
+    def stop(self) -> None:
+        if not self.ended():
+            self.running.kill()
+        self.running.wait()
+
+
+class Stage:
+    """Everything one test needs, under names of its own."""
+
+    def __init__(self, broker: str, storage: str, folder: Path, stack: ExitStack) -> None:
+        self._folder = folder
+        self._stack = stack
+        tag = uuid.uuid4().hex[:8]
+        project = f"projects/e2e-{tag}"
+        self.topic = f"{project}/topics/photos"
+        self.dead_letter_topic = f"{project}/topics/dead-letters"
+        self.outcome_topic = f"{project}/topics/outcomes"
+        self.subscription = f"{project}/subscriptions/photos"
+        self.dead_letters = f"{project}/subscriptions/dead-letters"
+        self.outcomes = f"{project}/subscriptions/outcomes"
+        self.originals = f"originals-{tag}"
+        self.renditions = f"renditions-{tag}"
+        self.environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("WORKER_")},
+            "PUBSUB_EMULATOR_HOST": broker,
+            "STORAGE_EMULATOR_HOST": storage,
+            "WORKER_SUBSCRIPTION": self.subscription,
+            "WORKER_TOPIC": self.topic,
+            "WORKER_DEAD_LETTER_TOPIC": self.dead_letter_topic,
+            "WORKER_OUTCOME_TOPIC": self.outcome_topic,
+            "WORKER_ORIGINALS_BUCKETS": self.originals,
+            "WORKER_RENDITIONS_BUCKET": self.renditions,
+            "WORKER_HTTP_PORT": "0",
+            "WORKER_LOG_FORMAT": "json",
+        }
+        channel = stack.enter_context(grpc.insecure_channel(broker))
+        self.publisher = PublisherClient(transport=PublisherGrpcTransport(channel=channel))
+        self.subscriber = SubscriberClient(transport=SubscriberGrpcTransport(channel=channel))
+        self.store = GcsStore(project="e2e", emulator_url=storage, connections=8)
+        stack.callback(self.store.close)
+        for topic in (self.topic, self.dead_letter_topic, self.outcome_topic):
+            self.publisher.create_topic(name=topic)
+        self.subscriber.create_subscription(
+            request=Subscription(
+                name=self.subscription,
+                topic=self.topic,
+                ack_deadline_seconds=10,
+                dead_letter_policy=DeadLetterPolicy(
+                    dead_letter_topic=self.dead_letter_topic, max_delivery_attempts=10
+                ),
+            )
+        )
+        for name, topic in (
+            (self.dead_letters, self.dead_letter_topic),
+            (self.outcomes, self.outcome_topic),
+        ):
+            self.subscriber.create_subscription(name=name, topic=topic)
+        self.store.create_bucket(self.originals)
+        self.store.create_bucket(self.renditions)
+
+    def worker(self, **settings: str) -> Worker:
+        """Spawn a worker; settings by their names without prefix, in lower case."""
+        environment = self.environment | {f"WORKER_{k.upper()}": v for k, v in settings.items()}
+        worker = Worker(environment, self._folder)
+        self._stack.callback(worker.stop)
+        return worker
+
+    def upload(self, name: str, data: bytes) -> str:
+        """Put an original; its URL."""
+        there = self.store.stat(self.originals, name)
+        self.store.write(
+            self.originals,
+            name,
+            data,
+            content_type="image/jpeg",
+            cache_control="private",
+            if_generation=there.generation if there else 0,
+        )
+        return f"gs://{self.originals}/{name}"
+
+    def publish(self, event: Mapping[str, Any] | bytes, **attributes: str) -> str:
+        """Publish an event; its message id."""
+        data = event if isinstance(event, bytes) else json.dumps(event).encode()
+        message = PubsubMessage(data=data, attributes=attributes)
+        answer = self.publisher.publish(topic=self.topic, messages=[message])
+        return str(answer.message_ids[0])
+
+    def register(self, photo_id: str, version: int, data: bytes, **more: Any) -> str:
+        """Upload an original and publish its event; the message id."""
+        event = {
+            "type": "photo.register",
+            "photo_id": photo_id,
+            "version": version,
+            "original": self.upload(f"{photo_id}.jpg", data),
+        }
+        return self.publish(event | more)
+
+    def deregister(self, photo_id: str, version: int) -> str:
+        return self.publish(
+            {"type": "photo.deregister", "photo_id": photo_id, "version": version}
+        )
+
+    def manifest(self, photo_id: str) -> dict[str, Any] | None:
+        found = self.store.read(self.renditions, f"photos/{photo_id}/manifest.json")
+        return json.loads(found[0]) if found else None
+
+    def wait_for(self, photo_id: str, state: str, version: int) -> dict[str, Any]:
+        """The manifest, once it has this state and version."""
+
+        def there() -> dict[str, Any] | None:
+            manifest = self.manifest(photo_id)
+            if manifest and (manifest["state"], manifest["version"]) == (state, version):
+                return manifest
+            return None
+
+        manifest = eventually(there, f"{photo_id} is {state} at version {version}")
+        assert manifest is not None
+        return manifest
+
+    def objects(self, prefix: str = "") -> list[str]:
+        """Names in the renditions' bucket."""
+        return [each.name for each in self.store.objects(self.renditions, prefix)]
+
+    def read(self, name: str) -> bytes:
+        found = self.store.read(self.renditions, name)
+        assert found is not None, name
+        return found[0]
+
+    def pull(self, subscription: str, count: int, seconds: float = 30) -> list[PubsubMessage]:
+        """Take and ack this many messages."""
+        messages: list[PubsubMessage] = []
+
+        def enough() -> bool:
+            try:
+                answer = self.subscriber.pull(
+                    subscription=subscription, max_messages=100, timeout=1, retry=None
+                )
+            except api.DeadlineExceeded:
+                return False
+            if answer.received_messages:
+                ack_ids = [received.ack_id for received in answer.received_messages]
+                self.subscriber.acknowledge(subscription=subscription, ack_ids=ack_ids)
+                messages.extend(received.message for received in answer.received_messages)
+            return len(messages) >= count
+
+        eventually(enough, f"{count} messages in {subscription}", seconds=seconds)
+        return messages
+
+    def assert_ready_is_true(self, manifest: Mapping[str, Any]) -> None:
+        """Promise 1: what a ready manifest names exists, complete, with the stated checksum."""
+        for rendition in manifest["renditions"]:
+            data = self.read(rendition["object"])
+            assert len(data) == rendition["bytes"]
+            checksum = base64.b64encode(google_crc32c.value(data).to_bytes(4, "big")).decode()
+            assert checksum == rendition["crc32c"]
+
+    def assert_nothing_stray(self, *photo_ids: str) -> None:
+        """Exactly the manifests of these photos, and what they name, lie in the bucket."""
+        expected = set()
+        for photo_id in photo_ids:
+            manifest = self.manifest(photo_id)
+            assert manifest is not None, photo_id
+            expected.add(f"photos/{photo_id}/manifest.json")
+            expected |= {rendition["object"] for rendition in manifest["renditions"]}
+        assert set(self.objects()) == expected
+
+
+@contextmanager
+def set_up(broker: str, storage: str, folder: Path) -> Iterator[Stage]:
+    with ExitStack() as stack:
+        yield Stage(broker, storage, folder, stack)

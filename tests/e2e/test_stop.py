@@ -1,0 +1,162 @@
+"""How workers end: drained, killed, crashed children, missing resources, wrong settings."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+
+from tests.e2e.stage import Stage
+from tests.pictures import corners_jpeg, noisy_jpeg
+from tests.waiting import eventually
+
+SLOW = {"effort": "6", "full_effort": "6", "vcpus": "1"}
+"""Renders long enough to be caught in the middle."""
+
+
+def test_sigterm_finishes_running_work_and_gives_queued_work_back_at_once(stage: Stage) -> None:
+    picture = noisy_jpeg(3000, 2000)
+    worker = stage.worker(**SLOW, drain_seconds="20").wait_until_running()
+    messages = {stage.register(f"photo-{n}", 1, picture): f"photo-{n}" for n in range(5)}
+    worker.wait_until_rendering()
+    sent = worker.signal()
+    assert worker.wait(25) == 0
+    assert time.monotonic() - sent < 20
+
+    finished = worker.lines("handled", outcome="registered")
+    assert len(finished) == 1, worker.text()
+    nacked = worker.lines("handled", outcome="nacked")
+    assert all(line["error"] == "Draining" for line in nacked)
+    ended = worker.lines("drained")[0]["time"]
+    assert all(line["time"] < ended for line in nacked)
+
+    rest = set(messages) - {finished[0]["message_id"]}
+    redelivered = stage.pull(stage.subscription, len(rest), seconds=5)
+    assert {message.message_id for message in redelivered} == rest
+    assert stage.wait_for(messages[finished[0]["message_id"]], "ready", 1)
+
+
+def test_a_drain_that_is_too_short_nacks_running_work_and_still_exits_0(stage: Stage) -> None:
+    worker = stage.worker(**SLOW, drain_seconds="0.2").wait_until_running()
+    message_id = stage.register("photo", 1, noisy_jpeg(5000, 4000))
+    worker.wait_until_rendering()
+    sent = worker.signal()
+    assert worker.wait(10) == 0
+    assert time.monotonic() - sent < 8
+    assert stage.manifest("photo") is None
+    (message,) = stage.pull(stage.subscription, 1, seconds=5)
+    assert message.message_id == message_id
+
+
+def test_a_second_signal_exits_at_once_and_children_follow(stage: Stage) -> None:
+    worker = stage.worker(**SLOW, drain_seconds="60").wait_until_running()
+    stage.register("photo", 1, noisy_jpeg(5000, 4000))
+    worker.wait_until_rendering()
+    children = worker.children()
+    assert children
+    worker.signal()
+    eventually(lambda: worker.lines("draining"), "the drain has begun")
+    worker.signal()
+    assert worker.wait(5) == 128 + signal.SIGTERM
+    eventually(lambda: not any(map(_alive, children)), "no child outlives its parent", seconds=10)
+
+
+def test_ctrl_c_to_the_whole_process_group_drains(stage: Stage) -> None:
+    worker = stage.worker(**SLOW).wait_until_running()
+    stage.register("photo", 1, noisy_jpeg(2000, 1500))
+    worker.wait_until_rendering()
+    os.killpg(worker.running.pid, signal.SIGINT)
+    assert worker.wait(25) == 0
+    stage.assert_ready_is_true(stage.wait_for("photo", "ready", 1))
+
+
+def test_a_worker_killed_before_the_manifest_is_made_good_by_the_next(stage: Stage) -> None:
+    picture = noisy_jpeg(3000, 2000)
+    victim = stage.worker(**SLOW).wait_until_running()
+    stage.register("photo", 1, picture)
+    eventually(stage.objects, "a rendition is uploaded")
+    victim.signal(signal.SIGKILL)
+    victim.wait()
+    assert stage.manifest("photo") is None
+    before = set(stage.objects())
+    assert before
+
+    successor = stage.worker(**SLOW).wait_until_running()
+    manifest = stage.wait_for("photo", "ready", 1)
+    stage.assert_ready_is_true(manifest)
+    eventually(lambda: successor.lines("handled", outcome="registered"), "it is acked")
+    assert before <= {rendition["object"] for rendition in manifest["renditions"]}
+    stage.assert_nothing_stray("photo")
+
+
+def test_a_child_killed_in_mid_render_costs_only_its_own_message(stage: Stage) -> None:
+    worker = stage.worker(**{**SLOW, "vcpus": "2"}).wait_until_running()
+    stage.register("victim", 1, noisy_jpeg(5000, 4000))
+    worker.wait_until_rendering()
+    for n in range(3):
+        stage.register(f"other-{n}", 1, corners_jpeg(700, 500))
+    busiest = max(worker.children(), key=_cpu_ticks)
+    os.kill(busiest, signal.SIGKILL)
+
+    stage.assert_ready_is_true(stage.wait_for("victim", "ready", 1))
+    for n in range(3):
+        stage.wait_for(f"other-{n}", "ready", 1)
+    nacked = worker.lines("handled", outcome="nacked")
+    assert [line["photo_id"] for line in nacked] == ["victim"]
+    assert "SIGKILL" in nacked[0]["detail"]
+    others = [line for line in worker.lines("handled") if line["photo_id"] != "victim"]
+    assert [line["delivery_attempt"] for line in others] == [1, 1, 1]
+
+
+def test_a_deleted_subscription_ends_the_worker_with_4(stage: Stage) -> None:
+    worker = stage.worker().wait_until_running()
+    stage.subscriber.delete_subscription(subscription=stage.subscription)
+    assert worker.wait(60) == 4
+    assert stage.subscription in worker.text()
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "code"),
+    [
+        ("subscription", "projects/none/subscriptions/none", 4),
+        ("dead_letter_topic", "projects/none/topics/none", 4),
+        ("renditions_bucket", "no-such-bucket", 5),
+        ("originals_buckets", "no-such-bucket", 5),
+    ],
+)
+def test_missing_resources_have_their_exit_codes(
+    stage: Stage, setting: str, value: str, code: int
+) -> None:
+    worker = stage.worker(**{setting: value})
+    assert worker.wait(30) == code
+    assert value in worker.text()
+    assert "Traceback" not in worker.text()
+
+
+def test_wrong_settings_are_reported_together_with_3(stage: Stage) -> None:
+    worker = stage.worker(quality="120", ladder="320,huge", drain_seconds="soon", subscription="")
+    assert worker.wait(30) == 3
+    for name in ("WORKER_QUALITY", "WORKER_LADDER", "WORKER_DRAIN_SECONDS", "WORKER_SUBSCRIPTION"):
+        assert name in worker.text()
+
+
+def test_a_worker_that_could_feed_itself_refuses_to_start(stage: Stage) -> None:
+    worker = stage.worker(output_prefix="", renditions_bucket=stage.originals)
+    assert worker.wait(30) == 3
+    assert "WORKER_OUTPUT_PREFIX" in worker.text()
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _cpu_ticks(pid: int) -> int:
+    with open(f"/proc/{pid}/stat") as stat:  # noqa: PTH123
+        fields = stat.read().rsplit(")", 1)[1].split()
+    return int(fields[11]) + int(fields[12])

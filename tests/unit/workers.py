@@ -1,0 +1,146 @@
+"""Handlers over the fakes: a worker as `app.build` makes one, and events for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.fakes import Clock, FakeRenderer, Ids, MemoryStore, crc32c
+from worker.deregister import DeregisterHandler
+from worker.events import Deregister, Register
+from worker.layout import Layout
+from worker.limits import Limits
+from worker.manifest import Manifest, State
+from worker.manifests import Manifests
+from worker.originals import Originals
+from worker.outcome import Outcome
+from worker.register import RegisterHandler
+from worker.reject import Rejector
+from worker.renditions import Renditions
+from worker.steps import Steps
+
+ORIGINALS = "originals"
+RENDITIONS = "renditions"
+LAYOUT = Layout("photos/")
+JPEG = b"\xff\xd8\xff an original"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FakeWorker:
+    """One worker's handlers; several of them may share a store."""
+
+    store: MemoryStore
+    renderer: FakeRenderer
+    clock: Clock
+    ids: Ids
+    scratch: Path
+    manifests: Manifests
+    renditions: Renditions
+    originals: Originals
+    register: RegisterHandler
+    deregister: DeregisterHandler
+    reject: Rejector
+
+    def do(self, event: Register | Deregister) -> Outcome:
+        """Handle an event."""
+        if isinstance(event, Register):
+            return self.register(event, Steps())
+        return self.deregister(event, Steps())
+
+
+def make_worker(
+    scratch: Path,
+    store: MemoryStore | None = None,
+    *,
+    renderer: FakeRenderer | None = None,
+    name: str = "commit",
+    grace_seconds: float = 0.0,
+    max_original_bytes: int = 1000,
+) -> FakeWorker:
+    """A worker on a store of its own, or beside others on theirs; `name` tells its commits."""
+    store = MemoryStore() if store is None else store
+    renderer = FakeRenderer() if renderer is None else renderer
+    clock, ids = Clock(), Ids(name)
+    manifests = Manifests(store, RENDITIONS, LAYOUT)
+    renditions = Renditions(store, RENDITIONS, LAYOUT)
+    originals = Originals(
+        store,
+        buckets=frozenset({ORIGINALS, RENDITIONS}),
+        renditions_bucket=RENDITIONS,
+        layout=LAYOUT,
+        limits=Limits(max_original_bytes=max_original_bytes, max_original_pixels=10**6),
+        grace_seconds=grace_seconds,
+    )
+    return FakeWorker(
+        store=store,
+        renderer=renderer,
+        clock=clock,
+        ids=ids,
+        scratch=scratch,
+        manifests=manifests,
+        renditions=renditions,
+        originals=originals,
+        register=RegisterHandler(
+            manifests=manifests,
+            originals=originals,
+            renditions=renditions,
+            renderer=renderer,
+            clock=clock,
+            fresh_id=ids,
+            scratch=scratch,
+        ),
+        deregister=DeregisterHandler(
+            manifests=manifests, renditions=renditions, clock=clock, fresh_id=ids
+        ),
+        reject=Rejector(manifests=manifests, clock=clock, fresh_id=ids),
+    )
+
+
+def register(version: int, photo_id: str = "a", generation: str | None = None) -> Register:
+    """A registration of the original that is named like its photo."""
+    return Register(
+        photo_id=photo_id,
+        version=version,
+        original=f"gs://{ORIGINALS}/{photo_id}.jpg",
+        generation=generation,
+        labels={"album": "hanoi"},
+    )
+
+
+def deregister(version: int, photo_id: str = "a") -> Deregister:
+    """A deregistration."""
+    return Deregister(photo_id=photo_id, version=version)
+
+
+def seed_original(store: MemoryStore, photo_id: str = "a", data: bytes = JPEG) -> str:
+    """Put a photo's original into its bucket; its generation."""
+    return str(store.seed(ORIGINALS, f"{photo_id}.jpg", data).generation)
+
+
+def stored_manifest(store: MemoryStore, photo_id: str = "a") -> Manifest | None:
+    """A photo's manifest, without a request."""
+    entry = store.entry(RENDITIONS, LAYOUT.manifest(photo_id))
+    return Manifest.from_json(entry.data) if entry else None
+
+
+def current_manifest(store: MemoryStore, photo_id: str = "a") -> Manifest:
+    """A photo's manifest, which must be there."""
+    manifest = stored_manifest(store, photo_id)
+    assert manifest is not None
+    return manifest
+
+
+def rendition_names(store: MemoryStore) -> set[str]:
+    """Every stored object that is no manifest."""
+    return {name for name in store.names(RENDITIONS) if not name.endswith("manifest.json")}
+
+
+def assert_whole(store: MemoryStore, photo_id: str = "a") -> None:
+    """Promise 1: a ready manifest names only renditions that exist with the stated checksum."""
+    manifest = current_manifest(store, photo_id)
+    assert manifest.state is State.READY
+    assert manifest.renditions
+    for rendition in manifest.renditions:
+        entry = store.entry(RENDITIONS, rendition.object)
+        assert entry is not None, rendition.object
+        assert (crc32c(entry.data), len(entry.data)) == (rendition.crc32c, rendition.bytes)
