@@ -117,7 +117,7 @@ class MemoryStore:
         self.after(request)
         return (entry.data, entry.generation) if entry else None
 
-    def write(  # noqa: PLR0913 (the port's signature)
+    def write(
         self,
         bucket: str,
         name: str,
@@ -174,7 +174,7 @@ class MemoryStore:
         self.before(request)
         return request
 
-    def _put(  # noqa: PLR0913
+    def _put(
         self,
         bucket: str,
         name: str,
@@ -389,6 +389,16 @@ def recording_log() -> tuple[Log, list[dict[str, object]]]:
         wrapper_class=structlog.make_filtering_bound_logger(0),
     )
     return log, entries
+
+
+def _stated(bucket: str, name: str, entry: Entry) -> StoredObject:
+    return StoredObject(
+        bucket=bucket,
+        name=name,
+        generation=entry.generation,
+        size_bytes=len(entry.data),
+        crc32c=crc32c(entry.data),
+    )
 
 
 def _nothing(_: object) -> None:

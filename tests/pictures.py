@@ -52,7 +52,9 @@ def noisy_jpeg(width: int, height: int, seed: int = 1) -> bytes:
     """A picture that gives the encoder work: noise over a gradient."""
     noise = pyvips.Image.gaussnoise(width, height, mean=0, sigma=18, seed=seed)
     base = pyvips.Image.xyz(width, height)
-    image = (base[0] * (200 / width) + noise).bandjoin([base[1] * (200 / height) + noise, noise + 90])
+    image = (base[0] * (200 / width) + noise).bandjoin(
+        [base[1] * (200 / height) + noise, noise + 90]
+    )
     return bytes(image.cast("uchar").copy(interpretation="srgb").jpegsave_buffer(Q=90))
 
 

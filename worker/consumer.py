@@ -35,6 +35,8 @@ MAX_LEASE_SECONDS = 600
 MAX_BYTES_IN_FLIGHT = 64 << 20
 """Events are a few hundred bytes; this only keeps a flood of 10 MB messages out of memory."""
 
+_HALF_CLOSE_SECONDS = 0.5
+
 _CLOSE_SECONDS = 3.0
 """For the client to send its last acks and nacks after the drain."""
 
@@ -114,14 +116,35 @@ class Consumer:
         """
         if self._stream is None:
             return True
+        self._scheduler.close_admission()
+        self._half_close()
         self._stream.cancel()
         try:
             self._stream.result(timeout=self._drain_seconds + _CLOSE_SECONDS)
         except TimeoutError:
             self._log.warning("the Pub/Sub client did not close in time")
         except Exception as error:  # noqa: BLE001 (whatever ended the stream, it has ended)
-            self._log.warning("the stream had ended before the drain", error=str(error))
+            self._log.debug("the stream has ended", error=str(error))
         return self._scheduler.finished_in_time
+
+    def _half_close(self) -> None:
+        """End the stream from our side and let the server answer, before it is cut.
+
+        Google's emulator goes on giving messages to a stream that was cut, so what was nacked a
+        moment ago would sit there for a lease (M). The queue is private to the client; where a
+        release has renamed it, the stream is cut as the client does it.
+        """
+        rpc = getattr(self._puller(), "_rpc", None)
+        requests = getattr(rpc, "_request_queue", None)
+        if rpc is None or requests is None:
+            return
+        ended = threading.Event()
+        rpc.add_done_callback(lambda _: ended.set())
+        requests.put(None)
+        ended.wait(_HALF_CLOSE_SECONDS)
+
+    def _puller(self) -> Any:  # noqa: ANN401 (the client has no types)
+        return getattr(self._stream, "_StreamingPullFuture__manager", None)
 
     def _receive(self, message: Message) -> None:
         """Hand one message over. Nothing may escape: it would end the stream's future (M)."""
@@ -149,8 +172,7 @@ class Consumer:
         The list is private to the client (`_messages_on_hold`); where a release has renamed it,
         these messages are nacked by the client itself, only after the running work.
         """
-        puller = getattr(self._stream, "_StreamingPullFuture__manager", None)
-        held = getattr(puller, "_messages_on_hold", None)
+        held = getattr(self._puller(), "_messages_on_hold", None)
         if held is None:
             return
         while (message := held.get()) is not None:
@@ -169,7 +191,7 @@ class _DrainingScheduler(ThreadScheduler):  # type: ignore[misc] # (the client h
         self._lock = threading.Lock()
         self._queued: dict[Future[None], Message] = {}
         self._unsettled: dict[int, Delivery] = {}
-        self._draining = False
+        self._draining_since: float | None = None
         self._budget_seconds = budget_seconds
         self._on_drain = on_drain
         self.finished_in_time = True
@@ -190,7 +212,7 @@ class _DrainingScheduler(ThreadScheduler):  # type: ignore[misc] # (the client h
     def schedule(self, callback: Callable[..., None], *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         message: Message = args[0]
         with self._lock:
-            if not self._draining:
+            if self._draining_since is None:
                 future = self._threads.submit(callback, *args, **kwargs)
                 self._queued[future] = message
                 future.add_done_callback(self._forget)
@@ -200,18 +222,27 @@ class _DrainingScheduler(ThreadScheduler):  # type: ignore[misc] # (the client h
     def _forget(self, future: Future[None]) -> None:
         self._queued.pop(future, None)
 
-    def shutdown(self, await_msg_callbacks: bool = False) -> list[Message]:  # noqa: ARG002, FBT001, FBT002
-        """Settle everything; called by the client once the stream is closed."""
-        started = time.monotonic()
+    def close_admission(self) -> None:
+        """Give back at once everything that has not begun; what still arrives as well."""
         with self._lock:
-            self._draining = True
+            if self._draining_since is not None:
+                return
+            self._draining_since = time.monotonic()
             scheduled = dict(self._queued)
         queued = [message for future, message in scheduled.items() if future.cancel()]
         for message in queued:
             message.nack()
         self.nack_held()
         self._on_drain()
-        running = [future for future in scheduled if not future.cancelled()]
+        self._log.info("stopped pulling", nacked_queued=len(queued))
+
+    def shutdown(self, await_msg_callbacks: bool = False) -> list[Message]:  # noqa: ARG002, FBT001, FBT002
+        """Settle everything; called by the client once the stream is closed."""
+        self.close_admission()
+        # Once more: the client may have put messages on hold after the first look.
+        self.nack_held()
+        started = self._draining_since or time.monotonic()
+        running = [future for future in dict(self._queued) if not future.cancelled()]
         left_seconds = max(0.0, self._budget_seconds - (time.monotonic() - started))
         late = wait(running, timeout=left_seconds).not_done
         self.finished_in_time = not late
@@ -221,7 +252,6 @@ class _DrainingScheduler(ThreadScheduler):  # type: ignore[misc] # (the client h
         self._threads.shutdown(wait=False)
         self._log.info(
             "drained",
-            nacked_queued=len(queued),
             finished=len(running) - len(late),
             nacked_running=len(late),
             seconds=round(time.monotonic() - started, 3),

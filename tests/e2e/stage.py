@@ -73,9 +73,7 @@ class Worker:
         """The process ids of its render slots."""
         path = Path(f"/proc/{self.running.pid}/task")
         return [
-            int(pid)
-            for task in path.iterdir()
-            for pid in (task / "children").read_text().split()
+            int(pid) for task in path.iterdir() for pid in (task / "children").read_text().split()
         ]
 
     def ended(self) -> bool:
@@ -187,9 +185,7 @@ class Stage:
         return self.publish(event | more)
 
     def deregister(self, photo_id: str, version: int) -> str:
-        return self.publish(
-            {"type": "photo.deregister", "photo_id": photo_id, "version": version}
-        )
+        return self.publish({"type": "photo.deregister", "photo_id": photo_id, "version": version})
 
     def manifest(self, photo_id: str) -> dict[str, Any] | None:
         found = self.store.read(self.renditions, f"photos/{photo_id}/manifest.json")

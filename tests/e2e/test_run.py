@@ -19,7 +19,7 @@ def test_ten_photos_of_every_orientation_become_ladders(stage: Stage) -> None:
     for photo_id, data in photos.items():
         stage.register(photo_id, 7, data, labels={"album": "one"})
 
-    for photo_id in photos:
+    for photo_id, data in photos.items():
         manifest = stage.wait_for(photo_id, "ready", 7)
         stage.assert_ready_is_true(manifest)
         original = manifest["original"]
@@ -30,7 +30,7 @@ def test_ten_photos_of_every_orientation_become_ladders(stage: Stage) -> None:
         assert manifest["schema"] == "photo-manifest/1"
         assert manifest["rejection"] is None
         assert original["format"] == "jpeg"
-        assert original["bytes"] == len(photos[photo_id])
+        assert original["bytes"] == len(data)
         for rendition in manifest["renditions"]:
             webp = stage.read(rendition["object"])
             assert webp_size(webp) == (rendition["width"], rendition["height"])
@@ -75,8 +75,10 @@ def test_deregister_without_a_registration_leaves_a_tombstone_that_wins(stage: S
     stage.register("ghost", 10, corners_jpeg(200, 200))
     stage.deregister("ghost", 10)
     eventually(
-        lambda: worker.lines("handled", outcome="superseded", type="photo.register")
-        and worker.lines("handled", outcome="already_current", type="photo.deregister"),
+        lambda: (
+            worker.lines("handled", outcome="superseded", type="photo.register")
+            and worker.lines("handled", outcome="already_current", type="photo.deregister")
+        ),
         "both later events are handled",
     )
     stage.wait_for("ghost", "deregistered", 10)
@@ -90,8 +92,10 @@ def test_duplicates_and_older_events_are_skipped_without_a_render(stage: Stage) 
     for version in (20, 20, 19):
         stage.register("twice", version, corners_jpeg(500, 400))
     eventually(
-        lambda: len(worker.lines("handled", outcome="already_current")) == 2
-        and len(worker.lines("handled", outcome="superseded")) == 1,
+        lambda: (
+            len(worker.lines("handled", outcome="already_current")) == 2
+            and len(worker.lines("handled", outcome="superseded")) == 1
+        ),
         "three skips",
     )
     skips = [line for line in worker.lines("handled") if line["outcome"] != "registered"]
@@ -132,7 +136,11 @@ GOOD = corners_jpeg(800, 600)
     ("reason", "original", "event"),
     [
         ("invalid_event", None, b"this is no JSON"),
-        ("invalid_event", None, {"type": "photo.register", "photo_id": "x", "original": "gs://b/o"}),
+        (
+            "invalid_event",
+            None,
+            {"type": "photo.register", "photo_id": "x", "original": "gs://b/o"},
+        ),
         ("invalid_event", None, {"type": "photo.resize", "photo_id": "x", "version": 1}),
         ("invalid_event", None, {"type": "photo.deregister", "photo_id": "a//b", "version": 1}),
         ("forbidden_source", None, {"original": "gs://somebody-elses/o.jpg"}),

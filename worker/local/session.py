@@ -52,7 +52,7 @@ def run_local(options: LocalOptions, environment: Mapping[str, str]) -> ExitCode
         Fatal: a server or the worker did not come up.
         UsageFault: PHOTOS names something that is not there.
     """
-    console = Console(stderr=options.as_json)
+    console = Console(stderr=options.as_json, soft_wrap=True)
     photos = find_sources(options.photos) if options.photos else []
     with ExitStack() as stack:
         stack.enter_context(_sigterm_is_ctrl_c())
@@ -61,8 +61,9 @@ def run_local(options: LocalOptions, environment: Mapping[str, str]) -> ExitCode
             if not photos:
                 with console.status("making sample photos"):
                     photos = session.make_samples()
+            started = time.monotonic()
             session.register(photos)
-            _follow(session, options, console)
+            _follow(session, options, console, started)
         except KeyboardInterrupt:
             console.print("draining and stopping …")
         else:
@@ -80,7 +81,6 @@ class _Session:
     worker: WorkerChild
     events: EventPublisher
     gallery: Gallery
-    started: float
 
     def make_samples(self) -> list[Source]:
         from worker.local.samples import write_samples
@@ -162,11 +162,10 @@ def _open(
         worker=worker,
         events=EventPublisher(store, publisher, names.topic("photos")),
         gallery=gallery,
-        started=time.monotonic(),
     )
 
 
-def _follow(session: _Session, options: LocalOptions, console: Console) -> None:
+def _follow(session: _Session, options: LocalOptions, console: Console, started: float) -> None:
     """Show progress until all photos have an outcome; then the table; then wait for Ctrl-C."""
     with report.progress(console) as show:
         while True:
@@ -176,7 +175,7 @@ def _follow(session: _Session, options: LocalOptions, console: Console) -> None:
                 break
             session.check()
             session.watch.wait_for_change(_TICK_SECONDS)
-    seconds = time.monotonic() - session.started
+    seconds = time.monotonic() - started
     photos = session.watch.photos()
     if options.as_json:
         shown = {

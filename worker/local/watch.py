@@ -18,7 +18,8 @@ from google.pubsub_v1.types import PubsubMessage
 
 from worker.local.resources import Names
 
-_PULL_SECONDS = 5.0
+_PULL_SECONDS = 1.0
+"""One long poll; also how long the end of a session may wait for it."""
 
 Status = Literal["waiting", "ready", "rejected", "deregistered"]
 _STATUS: dict[str, Status] = {

@@ -1,0 +1,52 @@
+# `make` lists the targets. Each does its own set-up; nothing needs to be installed by hand.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PHOTOS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-fast lint format constraints image clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+run: $(VENV)/ready ## Run everything on this machine; PHOTOS=folder for your own photos
+	@$(BIN)/photo-worker local $(if $(PHOTOS),"$(PHOTOS)")
+
+test: $(VENV)/ready ## Run the whole test suite
+	@$(BIN)/python -m pytest
+
+test-fast: $(VENV)/ready ## Run the tests that need no server
+	@$(BIN)/python -m pytest tests/unit tests/fuzz
+
+lint: $(VENV)/ready ## Check style, types and the direction of imports
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+format: $(VENV)/ready ## Format the code
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+constraints: $(VENV)/ready ## Pin every dependency anew, with hashes
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header \
+	  --no-emit-index-url --upgrade --extra dev --extra local pyproject.toml -o constraints.txt
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header \
+	  --no-emit-index-url -c constraints.txt pyproject.toml -o constraints-runtime.txt
+
+image: ## Build the container image
+	docker build --tag photo-worker .
+
+clean: ## Remove the virtual environment and all caches
+	rm -rf $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+$(VENV)/ready: constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.12 ..."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@

@@ -1,0 +1,203 @@
+"""`photo-worker local` as its user runs it: on the embedded broker, with nothing but Python."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.pictures import corners_jpeg, webp_size
+from tests.waiting import eventually
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "my photos"
+    (folder / "trip").mkdir(parents=True)
+    (folder / "one.jpg").write_bytes(corners_jpeg(900, 600))
+    (folder / "trip" / "two.jpg").write_bytes(corners_jpeg(600, 900, 6))
+    (folder / "notes.txt").write_text("no picture")
+    return folder
+
+
+@pytest.fixture
+def bare_environment(tmp_path: Path) -> dict[str, str]:
+    """No Java, no Docker, no Google Cloud CLI, no emulator in sight."""
+    empty = tmp_path / "bin"
+    empty.mkdir()
+    hidden = ("PUBSUB_EMULATOR_HOST", "STORAGE_EMULATOR_HOST", "JAVA_HOME", "DOCKER_HOST")
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in hidden and not name.startswith(("WORKER_", "CLOUDSDK_"))
+    }
+    return kept | {"PATH": str(empty), "TMPDIR": str(tmp_path)}
+
+
+def run_local(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "worker", "local", *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_a_bare_machine_shows_a_table_and_ends_with_0(
+    photos: Path, bare_environment: dict[str, str]
+) -> None:
+    assert shutil.which("java", path=bare_environment["PATH"]) is None
+    ended = run_local(bare_environment, str(photos), "--exit-when-idle")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "embedded broker" in ended.stdout
+    assert "one.jpg" in ended.stdout
+    assert "trip/two.jpg" in ended.stdout
+    assert "2 ready, 0 rejected" in ended.stdout
+    assert not list(Path(bare_environment["TMPDIR"]).glob("photo-worker-*"))
+
+
+def test_a_photo_that_failed_makes_it_7(photos: Path, bare_environment: dict[str, str]) -> None:
+    whole = (photos / "one.jpg").read_bytes()
+    (photos / "half.jpg").write_bytes(whole[: len(whole) // 2])
+    ended = run_local(bare_environment, str(photos), "--exit-when-idle", "--json")
+    assert ended.returncode == 7, ended.stdout + ended.stderr
+    shown = {each["photo_id"]: each for each in json.loads(ended.stdout)["photos"]}
+    assert shown["half.jpg"]["status"] == "rejected"
+    assert shown["half.jpg"]["reason"] == "corrupt_original"
+    assert shown["one.jpg"]["status"] == "ready"
+    assert shown["one.jpg"]["bytes_out"] > 0
+    assert (shown["trip/two.jpg"]["width"], shown["trip/two.jpg"]["height"]) == (600, 900)
+    assert shown["trip/two.jpg"]["rungs"] == ["320", "512", "768", "full"]
+
+
+def test_a_photo_that_is_not_there_is_a_usage_fault(bare_environment: dict[str, str]) -> None:
+    ended = run_local(bare_environment, "/no/such/photo.jpg", "--exit-when-idle")
+    assert ended.returncode == 2
+    assert "/no/such/photo.jpg" in ended.stderr
+
+
+def test_an_unknown_broker_is_a_usage_fault(photos: Path, bare_environment: dict[str, str]) -> None:
+    ended = run_local(bare_environment, str(photos), "--broker", "kafka")
+    assert ended.returncode == 2
+    assert "embedded" in ended.stderr
+
+
+class Session:
+    """A session that stays up until it is told to stop."""
+
+    def __init__(self, environment: dict[str, str], photos: Path, log: Path) -> None:
+        self._log = log
+        with log.open("wb") as file:
+            self.running = subprocess.Popen(
+                [sys.executable, "-m", "worker", "local", str(photos), "--broker", "embedded"],
+                env=environment,
+                stdout=file,
+                stderr=file,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+
+    def text(self) -> str:
+        return self._log.read_text()
+
+    def line(self, label: str) -> str:
+        """What stands behind a label in the output."""
+        found = [line for line in self.text().splitlines() if line.startswith(label)]
+        return found[0].removeprefix(label).strip() if found else ""
+
+    def snapshot(self) -> dict[str, Any]:
+        with urllib.request.urlopen(f"{self.line('gallery ')}photos.json", timeout=10) as answer:
+            snapshot: dict[str, Any] = json.load(answer)
+            return snapshot
+
+
+@pytest.fixture
+def session(photos: Path, bare_environment: dict[str, str], tmp_path: Path) -> Iterator[Session]:
+    session = Session(bare_environment, photos, tmp_path / "local.log")
+    try:
+        eventually(lambda: "Ctrl-C" in session.text(), "the session is idle")
+        yield session
+    finally:
+        if session.running.poll() is None:
+            session.running.kill()
+            session.running.wait()
+
+
+def test_the_gallery_serves_what_the_manifests_name(session: Session) -> None:
+    snapshot = session.snapshot()
+    assert snapshot["done"] is True
+    assert {photo["photo_id"] for photo in snapshot["photos"]} == {"one.jpg", "trip/two.jpg"}
+    for photo in snapshot["photos"]:
+        for rendition in photo["manifest"]["renditions"]:
+            url = f"{session.line('gallery ')}objects/{rendition['object']}"
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                assert webp_size(answer.read()) == (rendition["width"], rendition["height"])
+
+
+def test_other_verbs_work_beside_a_session(
+    session: Session, bare_environment: dict[str, str], tmp_path: Path
+) -> None:
+    source = Path(session.text().split("source ")[1].split()[0])
+    exports = dict(
+        line.removeprefix("export ").split("=", 1) for line in source.read_text().splitlines()
+    )
+    environment = bare_environment | {name: value.strip("'") for name, value in exports.items()}
+    (tmp_path / "three.jpg").write_bytes(corners_jpeg(500, 500))
+
+    def verb(*arguments: str) -> Any:
+        ended = subprocess.run(
+            [sys.executable, "-m", "worker", *arguments, "--json"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stderr
+        return json.loads(ended.stdout)
+
+    def status(photo_id: str) -> str:
+        photos = {each["photo_id"]: each["status"] for each in session.snapshot()["photos"]}
+        return str(photos.get(photo_id))
+
+    (published,) = verb("register", str(tmp_path / "three.jpg"), "--label", "album=x")
+    assert published["photo_id"] == "three.jpg"
+    eventually(lambda: status("three.jpg") == "ready", "it is ready")
+    verb("deregister", "three.jpg")
+    eventually(lambda: status("three.jpg") == "deregistered", "it is deregistered")
+    planned = verb("plan")
+    assert planned["render_slots"] >= 1
+    assert planned["resources"] == "checked"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopping_leaves_nothing_behind(session: Session, number: int) -> None:
+    children = _descendants(session.running.pid)
+    assert len(children) >= 3
+    session.running.send_signal(number)
+    assert session.running.wait(30) == 0, session.text()
+    eventually(
+        lambda: not any(Path(f"/proc/{pid}").exists() for pid in children),
+        "every process that it started has ended",
+        seconds=10,
+    )
+    assert "Traceback" not in session.text()
+
+
+def _descendants(pid: int) -> list[int]:
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            found += [int(child), *_descendants(int(child))]
+    return found
