@@ -37,6 +37,9 @@ from worker.telemetry import Log
 ORIGINAL_GRACE_SECONDS = 3.0
 """How long a missing original is asked for again: events overtake uploads by moments."""
 
+STORAGE_AND_PUBSUB_SECONDS = 300.0
+"""More than all downloads, uploads and publishes of one event take with every retry."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class App:
@@ -126,6 +129,7 @@ def build(settings: Settings, capacity: Capacity, log: Log) -> App:
         settings.subscription,
         in_flight=capacity.in_flight,
         lease_seconds=EMULATOR_LEASE_SECONDS if emulated else LEASE_SECONDS,
+        max_lease_seconds=_longest_handling_seconds(settings),
         drain_seconds=settings.drain_seconds,
         handle=dispatcher,
         on_drain=pool.close_admission,
@@ -191,6 +195,15 @@ def _dispatcher(  # noqa: PLR0913, PLR0917 (the composition root passes everythi
         worker_name=f"photo-worker/{__version__} {socket.gethostname()}:{os.getpid()}",
         log=log,
     )
+
+
+def _longest_handling_seconds(settings: Settings) -> float:
+    """How long a message can be held for good reasons: whatever holds it longer is stuck.
+
+    It may wait for the others that share its slot, and be rendered twice on its last attempt.
+    """
+    renders = settings.in_flight_per_vcpu + 1
+    return renders * settings.render_timeout_seconds + STORAGE_AND_PUBSUB_SECONDS
 
 
 def _now() -> datetime:

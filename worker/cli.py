@@ -29,6 +29,7 @@ app = typer.Typer(
 )
 
 _RUN = tuple(Settings.model_fields)
+_NEEDED_TO_RUN = ("subscription", "originals_buckets", "renditions_bucket")
 _PUBLISH = (
     "project",
     "topic",
@@ -85,9 +86,7 @@ def _with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[...,
 @_with_settings(*_RUN)
 def run(flags: dict[str, str]) -> None:
     """Consume events until drained (SIGTERM, Ctrl-C); a second signal exits at once."""
-    settings = Settings.load(
-        os.environ, flags, need=("subscription", "originals_buckets", "renditions_bucket")
-    )
+    settings = Settings.load(os.environ, flags, need=_NEEDED_TO_RUN)
     from worker.daemon import run_and_exit
     from worker.machine import read_machine
     from worker.telemetry import configure_logs
@@ -103,11 +102,12 @@ def plan(
     *,
     as_json: JsonFlag = False,
     check: Annotated[
-        bool, typer.Option(help="Look whether subscription, topics and buckets exist.")
+        bool,
+        typer.Option(help="Insist on what `run` needs, and look whether it exists."),
     ] = True,
 ) -> None:
     """Show what this machine would run, and check settings and resources."""
-    settings = Settings.load(os.environ, flags)
+    settings = Settings.load(os.environ, flags, need=_NEEDED_TO_RUN if check else ())
     from worker import plan as planning
     from worker.machine import read_machine
 

@@ -29,9 +29,6 @@ LEASE_SECONDS = 30
 EMULATOR_LEASE_SECONDS = 10
 """Google's emulator gives messages to streams that died; the shortest lease gets them back."""
 
-MAX_LEASE_SECONDS = 600
-"""After this a message is no longer extended: whatever holds it is stuck. Counts from release."""
-
 MAX_BYTES_IN_FLIGHT = 64 << 20
 """Events are a few hundred bytes; this only keeps a flood of 10 MB messages out of memory."""
 
@@ -51,6 +48,7 @@ class Consumer:
         *,
         in_flight: int,
         lease_seconds: int,
+        max_lease_seconds: float,
         drain_seconds: float,
         handle: Callable[[Delivery], None],
         on_drain: Callable[[], None],
@@ -58,13 +56,15 @@ class Consumer:
     ) -> None:
         """Pull nothing yet.
 
-        `on_drain` is called once when the stream ends, for whatever reason, before running work
+        `lease_seconds` is one extension of a lease; after `max_lease_seconds`, counted from the
+        release of a message to its thread, it is no longer extended. `on_drain` is called once when the stream ends, for whatever reason, before running work
         is waited for.
         """
         self._client = client
         self._subscription = subscription
         self._in_flight = in_flight
         self._lease_seconds = lease_seconds
+        self._max_lease_seconds = max_lease_seconds
         self._handle = handle
         self._log = log
         self._drain_seconds = drain_seconds
@@ -79,7 +79,7 @@ class Consumer:
             flow_control=pubsub_v1.types.FlowControl(
                 max_messages=self._in_flight,
                 max_bytes=MAX_BYTES_IN_FLIGHT,
-                max_lease_duration=MAX_LEASE_SECONDS,
+                max_lease_duration=self._max_lease_seconds,
                 min_duration_per_lease_extension=self._lease_seconds,
                 max_duration_per_lease_extension=self._lease_seconds,
             ),

@@ -156,7 +156,7 @@ class Cell {
     if (status === "rejected") {
       this.note.querySelector(".reason").textContent = photo.reason ?? "rejected";
       this.note.querySelector(".message").textContent = photo.message ?? "";
-      this.element.style.setProperty("--ratio", 1.6);
+      this.element.style.removeProperty("--ratio");
     }
   }
 
@@ -226,7 +226,11 @@ const ladderView = {
     const manifest = photo.manifest;
     const ready = this.readyCells();
     this.dialog.classList.toggle("alone", ready.length < 2);
-    byId("ladder-name").textContent = photo.photo_id;
+    this.dialog.style.setProperty("--ratio", cell.ratio.toFixed(4));
+    const file = photo.photo_id.lastIndexOf("/") + 1;
+    const folder = text("span", photo.photo_id.slice(0, file));
+    folder.className = "folder";
+    byId("ladder-name").replaceChildren(folder, photo.photo_id.slice(file));
     const rejection = manifest.rejection;
     byId("ladder-rejection").hidden = !rejection;
     byId("ladder-rejection").textContent = rejection
@@ -253,7 +257,6 @@ const ladderView = {
     const largest = cell.ladder.at(-1);
     const sheet = text("div", "");
     sheet.className = "sheet";
-    sheet.style.setProperty("--ratio", cell.ratio.toFixed(4));
     const image = document.createElement("img");
     image.alt = cell.photoId;
     image.width = largest.width;

@@ -65,6 +65,7 @@ class Broker:
             self.subscription,
             in_flight=IN_FLIGHT,
             lease_seconds=EMULATOR_LEASE_SECONDS,
+            max_lease_seconds=60,
             drain_seconds=drain_seconds,
             handle=handle,
             on_drain=on_drain,

@@ -1,0 +1,99 @@
+"""The docs say what is true: settings, verbs, reasons and exit codes are those of the code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from worker.cli import app
+from worker.config import Settings, variable
+from worker.errors import ExitCode, Reason
+from worker.manifest import Manifest, State
+
+ROOT = Path(__file__).parents[2]
+DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "deploy" / "README.md"]
+CONTRACT = (ROOT / "docs" / "contract.md").read_text()
+
+
+def section(text: str, heading: str) -> str:
+    """What stands below a heading, up to the next."""
+    return text.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+
+
+def first_column(text: str) -> list[str]:
+    return re.findall(r"^\| `?([^|`]+?)`? \|", text, flags=re.MULTILINE)
+
+
+def test_every_setting_is_documented_with_its_default() -> None:
+    rows = dict(
+        re.findall(
+            r"^\| `([A-Z_]+)` \| `?([^|`]*?)`? \|",
+            (ROOT / "docs" / "settings.md").read_text(),
+            flags=re.MULTILINE,
+        )
+    )
+    assert list(rows) == [variable(name) for name in Settings.model_fields]
+    for name, field in Settings.model_fields.items():
+        shown = rows[variable(name)].strip()
+        if shown in ("", "auto"):
+            assert field.default in (None, frozenset(), "auto"), name
+        else:
+            assert (
+                getattr(
+                    Settings.load(
+                        {},
+                        {name: shown.replace(",", "_")}
+                        if name.startswith("max_original_pixels")
+                        else {name: shown},
+                    ),
+                    name,
+                )
+                == field.default
+            )
+
+
+def test_every_setting_named_anywhere_exists() -> None:
+    known = {variable(name) for name in Settings.model_fields}
+    for document in DOCS:
+        named = set(re.findall(r"\bWORKER_[A-Z_]+\b", document.read_text()))
+        assert named <= known, document
+
+
+def test_every_verb_is_documented() -> None:
+    verbs = [
+        str(command.name or command.callback.__name__)
+        for command in app.registered_commands
+        if command.callback is not None
+    ]
+    documented = first_column(section(CONTRACT, "Verbs"))
+    assert sorted(documented) == sorted(["verb", *verbs])
+
+
+def test_every_verb_has_an_example() -> None:
+    for command in app.registered_commands:
+        assert str(command.epilog).startswith("Example: photo-worker ")
+
+
+def test_every_reason_and_state_is_documented() -> None:
+    assert {reason.value for reason in Reason} <= set(first_column(section(CONTRACT, "Failures")))
+    assert {state.value for state in State} <= set(first_column(section(CONTRACT, "Manifest")))
+
+
+def test_every_exit_code_is_documented() -> None:
+    documented = first_column(section(CONTRACT, "Exit codes"))
+    assert documented == ["code", *(str(int(code)) for code in ExitCode), "128 + n"]
+
+
+def test_every_manifest_field_is_in_the_documented_example() -> None:
+    example = section(CONTRACT, "Manifest")
+    for name, field in Manifest.model_fields.items():
+        assert f'"{field.alias or name}":' in example
+
+
+@pytest.mark.parametrize("document", DOCS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)", document.read_text()):
+        if not target.startswith("http"):
+            assert (document.parent / target).exists(), target
