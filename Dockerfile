@@ -4,7 +4,7 @@ FROM python:3.12-slim-bookworm AS dependencies
 COPY constraints-runtime.txt /tmp/
 RUN python -m venv /opt/venv \
  && /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check \
-      --require-hashes --only-binary :all: -r /tmp/constraints-runtime.txt
+      --require-hashes -r /tmp/constraints-runtime.txt
 
 FROM python:3.12-slim-bookworm
 RUN useradd --system --uid 10001 --no-create-home worker

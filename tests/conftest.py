@@ -13,6 +13,8 @@ from worker.local.emulator import GoogleEmulator
 from worker.local.gcs_server import GcsServer
 from worker.local.servers import IMAGES
 
+EMULATOR_PORT = 8085
+
 
 @pytest.fixture(scope="session")
 def broker_address() -> Iterator[str]:
@@ -28,14 +30,18 @@ def broker_address() -> Iterator[str]:
 
 def _contained_broker() -> Iterator[str]:
     import docker
-    from testcontainers.google import PubSubContainer
+    from testcontainers.core.container import DockerContainer
 
     try:
         docker.from_env().ping()
     except docker.errors.DockerException:
         absent("neither Google's Pub/Sub emulator nor Docker is there")
-    with PubSubContainer(image=IMAGES[1]) as container:
-        address = f"{container.get_container_host_ip()}:{container.get_exposed_port(8432)}"
+    # Not testcontainers' own PubSubContainer: its module needs the Datastore client as well.
+    container = DockerContainer(IMAGES[1]).with_exposed_ports(EMULATOR_PORT)
+    command = f"gcloud beta emulators pubsub start --host-port=0.0.0.0:{EMULATOR_PORT}"
+    with container.with_command(command):
+        host = container.get_container_host_ip()
+        address = f"{host}:{container.get_exposed_port(EMULATOR_PORT)}"
         with grpc.insecure_channel(address) as channel:
             grpc.channel_ready_future(channel).result(timeout=60)
         yield address

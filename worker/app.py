@@ -189,7 +189,7 @@ def _dispatcher(  # noqa: PLR0913, PLR0917 (the composition root passes everythi
         deregister=DeregisterHandler(
             manifests=manifests, renditions=renditions, clock=_now, fresh_id=_fresh_id
         ),
-        reject=Rejector(manifests=manifests, clock=_now, fresh_id=_fresh_id),
+        reject=Rejector(manifests=manifests, renderer=pool, clock=_now, fresh_id=_fresh_id),
         publisher=publisher,
         topics=Topics(outcome=settings.outcome_topic, dead_letter=settings.dead_letter_topic),
         worker_name=f"photo-worker/{__version__} {socket.gethostname()}:{os.getpid()}",

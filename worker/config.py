@@ -53,6 +53,8 @@ def _buckets(value: object) -> object:
     if not isinstance(value, str):
         return value
     names = [name.strip() for name in value.split(",") if name.strip()]
+    if not names:
+        raise ValueError("must name at least one bucket")
     return frozenset(_bucket(name.removeprefix("gs://").rstrip("/")) for name in names)
 
 
@@ -206,11 +208,14 @@ class Settings(BaseModel):
                 f"{self.renditions_bucket!r}, so the worker would be fed its own output; "
                 "set a prefix that no original lies under, or another bucket"
             )
-        if self.dead_letter_topic is not None and self.dead_letter_topic == self.topic:
-            problems.append(
-                f"{PREFIX}DEAD_LETTER_TOPIC={self.dead_letter_topic!r}: is the topic that events "
-                "come from; dead letters would be delivered for ever"
-            )
+        roles: dict[str, str] = {}
+        for name in ("topic", "dead_letter_topic", "outcome_topic"):
+            topic = getattr(self, name)
+            if topic is not None and (other := roles.setdefault(topic, name)) != name:
+                problems.append(
+                    f"{variable(name)}={topic!r}: is {variable(other)} too; what the worker sends "
+                    "there would come back to it for ever"
+                )
         return problems
 
     def capacity(self, machine: Machine) -> Capacity:

@@ -57,8 +57,8 @@ class Consumer:
         """Pull nothing yet.
 
         `lease_seconds` is one extension of a lease; after `max_lease_seconds`, counted from the
-        release of a message to its thread, it is no longer extended. `on_drain` is called once when the stream ends, for whatever reason, before running work
-        is waited for.
+        release of a message to its thread, it is no longer extended. `on_drain` is called
+        once when the stream ends, for whatever reason, before running work is waited for.
         """
         self._client = client
         self._subscription = subscription

@@ -51,7 +51,7 @@ class Dispatcher:
     log: Log
 
     def __call__(self, delivery: Delivery) -> None:
-        """Handle one delivery and answer it; raises nothing."""
+        """Handle one delivery and answer it; raises only what its answering raises."""
         steps = Steps()
         log = self.log.bind(message_id=delivery.message_id, delivery_attempt=delivery.attempt)
         try:
@@ -59,7 +59,9 @@ class Dispatcher:
                 outcome = self._settle(delivery, steps)
         except Transient as error:
             answered = delivery.nack()
-            log = log.bind(error=type(error).__name__, detail=str(error))
+            # Also over a refusal's own detail: what the nack waits for is what must be mended.
+            steps.facts["detail"] = str(error)
+            log = log.bind(error=type(error).__name__)
             log.warning("handled", outcome="nacked", answered=answered, **steps.fields())
         except Exception as error:
             answered = delivery.nack()

@@ -66,11 +66,20 @@ def _generation(value: object) -> object:
     return str(value) if is_number else value
 
 
+def _fits_64_bits(value: str) -> str:
+    if int(value) > VERSION_MAX:
+        raise ValueError(f"must be at most {VERSION_MAX}, as generations are")
+    return value
+
+
 PhotoId = Annotated[str, AfterValidator(_photo_id)]
 Version = Annotated[int, Field(gt=0, le=VERSION_MAX)]
 ObjectUrl = Annotated[str, AfterValidator(_object_url)]
 Generation = Annotated[
-    str, BeforeValidator(_generation), StringConstraints(pattern=r"^[1-9][0-9]{0,18}$")
+    str,
+    BeforeValidator(_generation),
+    StringConstraints(pattern=r"^[1-9][0-9]{0,18}$"),
+    AfterValidator(_fits_64_bits),
 ]
 LabelKey = Annotated[str, StringConstraints(min_length=1, max_length=63)]
 LabelValue = Annotated[str, StringConstraints(max_length=255)]

@@ -73,7 +73,7 @@ class HealthServer:
 
         self._server = ThreadingHTTPServer(("", port), Handler)
         self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True)
 
     def start(self) -> None:
         """Answer from now on."""

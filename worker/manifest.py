@@ -184,7 +184,11 @@ def tombstone_after(current: Manifest | None, tombstone: Manifest) -> Manifest:
 
 
 def rejected_after(current: Manifest | None, rejected: Manifest) -> Manifest | Superseded:
-    """The manifest to write for a permanent failure; a ready photo stays ready and says so."""
+    """The manifest to write for a permanent failure; a ready photo stays ready and says so.
+
+    `rejected.recipe` is the recipe that failed: a new recipe can fail on a version that an older
+    one has on show, and that is recorded too.
+    """
     rejection = rejected.rejection
     if rejection is None:
         raise ValueError("a rejected manifest needs its rejection")
@@ -197,8 +201,9 @@ def rejected_after(current: Manifest | None, rejected: Manifest) -> Manifest | S
     known = current.rejection
     if known is not None and known.version > rejection.version:
         return Superseded.SUPERSEDED
-    if current.state is State.READY and current.version == rejection.version:
-        # The same version is on show already; a stray failure of a duplicate is no news.
+    shown = current.state is State.READY and current.version == rejection.version
+    if shown and current.recipe == rejected.recipe:
+        # On show already, as this recipe makes it: a stray failure of a duplicate is no news.
         return Superseded.ALREADY_CURRENT
     return current.model_copy(
         update={

@@ -52,6 +52,7 @@ def outcome_event(manifest: Manifest, *, rejected: bool) -> tuple[bytes, dict[st
     Flat fields for a table's columns, and the whole manifest besides. `rejected` tells a ready
     photo that has just gained a rejection from one that has just become ready.
     """
+    rejected = rejected or manifest.state is State.REJECTED
     kind = "photo.rejected" if rejected else _TYPE[manifest.state]
     rejection = manifest.rejection
     whole = json.loads(manifest.to_json())

@@ -59,6 +59,10 @@ def now_version() -> int:
     return time.time_ns() // 1000
 
 
+def _or_now(version: int | None) -> int:
+    return now_version() if version is None else version
+
+
 def find_sources(arguments: Iterable[str], photo_id: str | None = None) -> list[Source]:
     """What `SOURCE...` names: objects, files, and the pictures below folders.
 
@@ -151,7 +155,7 @@ class EventPublisher:
         for photo_id in photo_ids:
             event = _checked(
                 lambda photo_id=photo_id: Deregister(  # type: ignore[misc]
-                    photo_id=photo_id, version=version or now_version()
+                    photo_id=photo_id, version=_or_now(version)
                 )
             )
             yield self._publish(event, None)
@@ -162,7 +166,7 @@ class EventPublisher:
         def event(url: str, generation: str | None) -> Register:
             return Register(
                 photo_id=source.photo_id,
-                version=version or now_version(),
+                version=_or_now(version),
                 original=url,
                 generation=generation,
                 labels=labels,

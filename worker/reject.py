@@ -11,6 +11,7 @@ from worker.events import Register
 from worker.manifest import Manifest, Rejection, State, Superseded, rejected_after
 from worker.manifests import Manifests
 from worker.outcome import Effect, Outcome, unchanged
+from worker.ports import Renderer
 
 _MESSAGE_MAX = 500
 """A decoder's complaint can run to pages; a manifest is read by browsers."""
@@ -21,6 +22,7 @@ class Rejector:
     """Records permanent failures of registrations; thread-safe."""
 
     manifests: Manifests
+    renderer: Renderer
     clock: Callable[[], datetime]
     fresh_id: Callable[[], str]
 
@@ -37,6 +39,7 @@ class Rejector:
             version=event.version,
             commit_id=self.fresh_id(),
             committed_at=now,
+            recipe=self.renderer.recipe.fingerprint,
             rejection=Rejection(
                 version=event.version,
                 reason=error.reason.value,

@@ -122,10 +122,7 @@ class RenderPool:
         """
         for thread in self._threads:
             thread.start()
-        try:
-            codec = self._codec.get(timeout=_START_SECONDS)
-        except queue.Empty:
-            codec = RendererBroken(f"no child process got ready in {_START_SECONDS:.0f} s")
+        codec = self._first_codec()
         if isinstance(codec, RendererBroken):
             self.stop()
             raise codec
@@ -136,6 +133,18 @@ class RenderPool:
             full_effort=self._settings.full_effort,
             codec=codec,
         )
+
+    def _first_codec(self) -> str | RendererBroken:
+        """What the first child that gets ready says of its codecs, or why none did."""
+        told: str | RendererBroken = RendererBroken("there are no slots")
+        for _ in self._threads:
+            try:
+                told = self._codec.get(timeout=_START_SECONDS)
+            except queue.Empty:
+                return RendererBroken(f"no child process got ready in {_START_SECONDS:.0f} s")
+            if isinstance(told, str):
+                break
+        return told
 
     @property
     def recipe(self) -> Recipe:
@@ -217,6 +226,12 @@ class RenderPool:
             rendering = self._waiting.get()
             if rendering is None:
                 break
+            if not child.alive:
+                # It died idle (the OOM killer, an operator); that is not this picture's fault.
+                child = self._spawn(number, child)
+                if child is None:
+                    rendering.answers.put(SlotUnavailable("no child process could be started"))
+                    continue
             self._running += 1
             try:
                 self._run(child, rendering)
@@ -228,6 +243,7 @@ class RenderPool:
     def _spawn(self, number: int, old: Child | None) -> Child | None:
         if old is not None:
             old.close()
+        child: Child | None = None
         try:
             child = Child(self._settings.slot_memory_bytes)
             with self._lock:
@@ -241,6 +257,8 @@ class RenderPool:
             if not self._stopped.is_set():
                 self._log.error("a child process did not start", slot=number, error=str(error))
             self._codec.put(RendererBroken(f"a child process did not start: {error}"))
+            if child is not None:
+                child.close()
             return None
         return child
 
@@ -267,9 +285,10 @@ class RenderPool:
                 if "facts" in answer or "refused" in answer:
                     return
         except WorkerError as error:
-            child.kill()
+            # Reaped as well: until then it counts as alive, and the next render would be its.
+            child.close()
             stopped = Draining("this worker stopped before the render had finished")
             rendering.answers.put(stopped if self._stopped.is_set() else error)
         except Exception as error:  # noqa: BLE001 (an answer that is not the protocol's: a taken-over child)
-            child.kill()
+            child.close()
             rendering.answers.put(RenderCrashed(f"the child answered nonsense: {error!r}"))

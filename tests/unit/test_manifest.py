@@ -68,7 +68,7 @@ def manifest(state: State, version: int, **fields: Any) -> Manifest:
             "version": version,
             "commit_id": f"{state}-{version}",
             "committed_at": MOMENT,
-            "recipe": RECIPE if state is State.READY else None,
+            "recipe": None if state is State.DEREGISTERED else RECIPE,
             **fields,
         }
     )
@@ -110,7 +110,7 @@ def test_a_rejection_is_written_as_the_contract_says() -> None:
         "at": "2026-11-22T01:02:03.456789Z",
     }
     assert written["state"] == "rejected"
-    assert (written["renditions"], written["original"], written["recipe"]) == ([], None, None)
+    assert (written["renditions"], written["original"], written["recipe"]) == ([], None, RECIPE)
 
 
 def test_whole_seconds_keep_their_microseconds() -> None:
@@ -158,6 +158,7 @@ SUPERSEDED, CURRENT = Superseded.SUPERSEDED, Superseded.ALREADY_CURRENT
         (ready(6), SUPERSEDED),
         (rejected(4), None),
         (rejected(5), None),
+        (rejected(5).model_copy(update={"recipe": RECIPE}), None),
         (rejected(6), SUPERSEDED),
         (gone(4), None),
         (gone(5), SUPERSEDED),
@@ -241,6 +242,7 @@ def test_a_tombstone_yields_only_to_a_newer_rejection(
         (None, (State.REJECTED, 5, 5)),
         (ready(4), (State.READY, 4, 5)),
         (ready(5), CURRENT),
+        (ready(5).model_copy(update={"recipe": "an older one"}), (State.READY, 5, 5)),
         (ready(6), SUPERSEDED),
         (ready(4, rejection=rejection(4)), (State.READY, 4, 5)),
         (ready(4, rejection=rejection(5)), (State.READY, 4, 5)),

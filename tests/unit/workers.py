@@ -92,7 +92,7 @@ def make_worker(
         deregister=DeregisterHandler(
             manifests=manifests, renditions=renditions, clock=clock, fresh_id=ids
         ),
-        reject=Rejector(manifests=manifests, clock=clock, fresh_id=ids),
+        reject=Rejector(manifests=manifests, renderer=renderer, clock=clock, fresh_id=ids),
     )
 
 

@@ -1,0 +1,93 @@
+"""A dispatcher over the fakes, and deliveries whose answers go to one journal with the rest."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.fakes import FakePublisher, MemoryStore, Message, recording_log
+from tests.unit.workers import LAYOUT, RENDITIONS, FakeWorker, make_worker
+from worker import events
+from worker.delivery import Delivery
+from worker.dispatch import Dispatcher, Topics
+
+OUTCOME = "projects/p/topics/outcome"
+DEAD_LETTER = "projects/p/topics/dead"
+
+
+class Desk:
+    """One dispatcher. `journal` holds writes, publishes and answers in the order they happened."""
+
+    def __init__(self, scratch: Path, *, outcome: bool = True, dead_letter: bool = True) -> None:
+        self.worker: FakeWorker = make_worker(scratch)
+        self.store: MemoryStore = self.worker.store
+        self.publisher = FakePublisher()
+        self.publisher.after = self._published
+        self.journal: list[str] = []
+        self.log, self.entries = recording_log()
+        self.dispatcher = Dispatcher(
+            parse=self._parse,
+            register=self.worker.register,
+            deregister=self.worker.deregister,
+            reject=self.worker.reject,
+            publisher=self.publisher,
+            topics=Topics(
+                outcome=OUTCOME if outcome else None,
+                dead_letter=DEAD_LETTER if dead_letter else None,
+            ),
+            worker_name="photo-worker/test",
+            log=self.log,
+        )
+
+    def delivery(
+        self,
+        data: bytes | dict[str, Any],
+        *,
+        attempt: int | None = 1,
+        attributes: dict[str, str] | None = None,
+        ordering_key: str = "",
+    ) -> Delivery:
+        return Delivery(
+            message_id="m-1",
+            data=data if isinstance(data, bytes) else json.dumps(data).encode(),
+            attributes=attributes or {},
+            ordering_key=ordering_key,
+            attempt=attempt,
+            send_ack=lambda: self.journal.append("ack"),
+            send_nack=lambda: self.journal.append("nack"),
+        )
+
+    def handle(self, data: bytes | dict[str, Any], **transport: Any) -> str:
+        """Dispatch a delivery: `ack` or `nack`, whichever was sent, and it alone."""
+        before = len(self.journal)
+        self.dispatcher(self.delivery(data, **transport))
+        answers = [one for one in self.journal[before:] if one in ("ack", "nack")]
+        assert len(answers) == 1, self.journal
+        assert self.journal[-1] == answers[0], "the answer comes last"
+        return answers[0]
+
+    @property
+    def last_entry(self) -> dict[str, object]:
+        return self.entries[-1]
+
+    def _parse(self, delivery: Delivery) -> events.Event:
+        return events.parse(
+            delivery.data, delivery.attributes, layout=LAYOUT, renditions_bucket=RENDITIONS
+        )
+
+    def _published(self, message: Message) -> None:
+        self.journal.append(f"published to {message.topic.rpartition('/')[2]}")
+
+
+def register_data(version: int = 17, photo_id: str = "a") -> dict[str, Any]:
+    return {
+        "type": "photo.register",
+        "photo_id": photo_id,
+        "version": version,
+        "original": f"gs://originals/{photo_id}.jpg",
+    }
+
+
+def deregister_data(version: int = 18, photo_id: str = "a") -> dict[str, Any]:
+    return {"type": "photo.deregister", "photo_id": photo_id, "version": version}

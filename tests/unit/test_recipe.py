@@ -1,0 +1,62 @@
+"""The recipe and the digest: the same work has the same name, and other work another."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.ladder import Ladder
+from worker.recipe import DigestingHash, Recipe
+
+RECIPE = Recipe(
+    ladder=Ladder.parse("320,full"), quality=80, effort=4, full_effort=2, codec="libvips-8.18.7"
+)
+
+
+def digest(recipe: Recipe, *chunks: bytes) -> str:
+    hashed = DigestingHash()
+    for chunk in chunks:
+        hashed.update(chunk)
+    return hashed.digest(recipe)
+
+
+def test_the_fingerprint_is_one_readable_line() -> None:
+    assert RECIPE.fingerprint == "webp/1 q=80 effort=4/2 ladder=320,full codec=libvips-8.18.7"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(RECIPE, quality=81),
+        replace(RECIPE, effort=5),
+        replace(RECIPE, full_effort=3),
+        replace(RECIPE, codec="libvips-8.19.0"),
+        replace(RECIPE, ladder=Ladder.parse("321,full")),
+    ],
+)
+def test_whatever_decides_the_bytes_decides_the_digest(other: Recipe) -> None:
+    assert other.fingerprint != RECIPE.fingerprint
+    assert digest(other, b"original") != digest(RECIPE, b"original")
+
+
+def test_the_digest_is_the_contracts() -> None:
+    expected = hashlib.sha256(b"original" + RECIPE.fingerprint.encode()).hexdigest()[:12]
+    assert digest(RECIPE, b"original") == expected
+
+
+@given(st.lists(st.binary(max_size=20), max_size=8))
+def test_chunks_do_not_matter(chunks: list[bytes]) -> None:
+    assert digest(RECIPE, *chunks) == digest(RECIPE, b"".join(chunks))
+
+
+def test_the_sha256_is_the_originals_alone_also_after_a_digest() -> None:
+    hashed = DigestingHash()
+    hashed.update(b"orig")
+    hashed.digest(RECIPE)
+    hashed.update(b"inal")
+    assert hashed.sha256 == hashlib.sha256(b"original").hexdigest()
+    assert hashed.digest(RECIPE) == digest(RECIPE, b"original")
