@@ -61,7 +61,10 @@ def configure_logs(log_format: str, log_level: str) -> FilteringBoundLogger:
         cache_logger_on_first_use=True,
     )
     # Google's clients log through the standard library; their warnings belong in the same stream.
+    # Importing one of them cuts the logger `google` off from the root, so it gets its own handler.
     logging.basicConfig(level=max(level, logging.WARNING), handlers=[_Forward()], force=True)
+    google = logging.getLogger("google")
+    google.handlers, google.propagate = [_Forward()], False
     log: FilteringBoundLogger = structlog.get_logger()
     return log
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import signal
@@ -23,7 +24,7 @@ from google.pubsub_v1.services.publisher.transports import PublisherGrpcTranspor
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 from google.pubsub_v1.types import DeadLetterPolicy, PubsubMessage, Subscription
 
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_SECONDS, eventually
 from worker.storage import GcsStore
 
 
@@ -71,10 +72,11 @@ class Worker:
 
     def children(self) -> list[int]:
         """The process ids of its render slots."""
-        path = Path(f"/proc/{self.running.pid}/task")
-        return [
-            int(pid) for task in path.iterdir() for pid in (task / "children").read_text().split()
-        ]
+        found: list[int] = []
+        for task in Path(f"/proc/{self.running.pid}/task").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # a thread that has ended meanwhile
+                found += map(int, (task / "children").read_text().split())
+        return found
 
     def ended(self) -> bool:
         return self.running.poll() is not None
@@ -191,7 +193,9 @@ class Stage:
         found = self.store.read(self.renditions, f"photos/{photo_id}/manifest.json")
         return json.loads(found[0]) if found else None
 
-    def wait_for(self, photo_id: str, state: str, version: int) -> dict[str, Any]:
+    def wait_for(
+        self, photo_id: str, state: str, version: int, *, seconds: float = PATIENCE_SECONDS
+    ) -> dict[str, Any]:
         """The manifest, once it has this state and version."""
 
         def there() -> dict[str, Any] | None:
@@ -200,7 +204,8 @@ class Stage:
                 return manifest
             return None
 
-        manifest = eventually(there, f"{photo_id} is {state} at version {version}")
+        what = f"{photo_id} is {state} at version {version}"
+        manifest = eventually(there, what, seconds=seconds)
         assert manifest is not None
         return manifest
 
