@@ -9,10 +9,9 @@ from worker.machine import Machine
 
 TYPICAL_PIXELS = 16_000_000
 CPU_SECONDS_PER_MEGAPIXEL = 0.11
-"""Rendering shared sample photographs (8-24 MP JPEG, default recipe) took 0.09 to 0.13 CPU seconds
-a megapixel, on one vCPU of a cloud machine of 2025; docs/performance.md has the table."""
+"""Rendering photographs with the default recipe; measured, see docs/performance.md."""
 
-OVERHEAD_CPU_SECONDS = 0.08
+OVERHEAD_CPU_SECONDS = 0.05
 """Download, uploads, Pub/Sub and Python around one photo."""
 
 
