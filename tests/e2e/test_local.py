@@ -130,8 +130,8 @@ def session(photos: Path, bare_environment: dict[str, str], tmp_path: Path) -> I
         yield session
     finally:
         if session.running.poll() is None:
-            session.running.kill()
-            session.running.wait()
+            session.running.terminate()
+            session.running.wait(60)
 
 
 def test_the_gallery_serves_what_the_manifests_name(session: Session) -> None:
@@ -193,6 +193,18 @@ def test_stopping_leaves_nothing_behind(session: Session, number: int) -> None:
         seconds=10,
     )
     assert "Traceback" not in session.text()
+
+
+def test_servers_and_worker_end_with_a_session_that_was_killed(session: Session) -> None:
+    children = _descendants(session.running.pid)
+    assert len(children) >= 5
+    session.running.kill()
+    session.running.wait()
+    eventually(
+        lambda: not any(Path(f"/proc/{pid}").exists() for pid in children),
+        "nothing outlives the session",
+        seconds=20,
+    )
 
 
 def _descendants(pid: int) -> list[int]:

@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+
+from worker.local.guard import Guarded
 
 _GRACE_SECONDS = 10.0
 """What a worker may take beyond its drain budget before it is killed."""
 
 
 class WorkerChild:
-    """One `photo-worker run`, in a session of its own so that Ctrl-C reaches only its parent."""
+    """One `photo-worker run`."""
 
-    def __init__(self, environment: Mapping[str, str], log: Path) -> None:
+    def __init__(self, environment: Mapping[str, str], *, drain_seconds: float, log: Path) -> None:
         """Start it; what it logs goes to the file `log`."""
         self._log = log
-        self._drain_seconds = float(environment.get("WORKER_DRAIN_SECONDS") or 20)
+        self._drain_seconds = drain_seconds
         with log.open("wb") as file:
-            self._child = subprocess.Popen(
-                [sys.executable, "-m", "worker", "run"],
-                env=dict(environment),
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=file,
-                start_new_session=True,
-            )
+            command = [sys.executable, "-m", "worker", "run"]
+            self._child = Guarded(command, log=file, environment=environment)
 
     @property
     def exit_code(self) -> int | None:
         """What it ended with; `None` while it runs."""
-        return self._child.poll()
+        return self._child.exit_code
 
     def last_lines(self, count: int = 15) -> str:
         """The end of its log."""
@@ -40,10 +34,4 @@ class WorkerChild:
 
     def stop(self) -> int:
         """Drain it and return its exit code; a second Ctrl-C kills it."""
-        if self._child.poll() is None:
-            self._child.send_signal(signal.SIGTERM)
-            try:
-                self._child.wait(timeout=self._drain_seconds + _GRACE_SECONDS)
-            except (subprocess.TimeoutExpired, KeyboardInterrupt):
-                self._child.kill()
-        return self._child.wait()
+        return self._child.stop(self._drain_seconds + _GRACE_SECONDS)

@@ -6,12 +6,8 @@ Owns finding, starting and stopping it. It comes with the Google Cloud CLI
 
 from __future__ import annotations
 
-import contextlib
-import os
 import shutil
-import signal
 import socket
-import subprocess
 import tempfile
 import time
 from collections.abc import Mapping
@@ -19,6 +15,8 @@ from pathlib import Path
 from typing import IO, Self
 
 import grpc
+
+from worker.local.guard import Guarded
 
 START_SECONDS = 30.0
 STOP_SECONDS = 5.0
@@ -37,8 +35,8 @@ class EmulatorError(RuntimeError):
 class GoogleEmulator:
     """One run of Google's emulator on the loopback interface; a context manager. Not thread-safe.
 
-    It runs in a session of its own: Ctrl-C in a terminal does not reach it, so that what uses it
-    can end first. `stop` it, or it outlives this process.
+    Ctrl-C in a terminal does not reach it, so that what uses it can end first; it ends with this
+    process at the latest (see `guard`).
 
     Args:
         environ: the environment, such as `os.environ`; also the child's.
@@ -46,7 +44,7 @@ class GoogleEmulator:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = dict(environ)
-        self._process: subprocess.Popen[bytes] | None = None
+        self._server: Guarded | None = None
         self._log: IO[bytes] | None = None
         self._port = 0
 
@@ -76,7 +74,7 @@ class GoogleEmulator:
 
         Raises EmulatorError if it is not installed, ends, or does not answer within 30 s.
         """
-        if self._process:
+        if self._server:
             return self
         jar = self.find(self._environ)
         java = _find_java(self._environ)
@@ -89,19 +87,9 @@ class GoogleEmulator:
         # A file and not a pipe: nobody reads along, and a full pipe would stop the emulator.
         self._log = tempfile.TemporaryFile()  # noqa: SIM115
         command = [java, "-jar", str(jar), "--host=127.0.0.1", f"--port={self._port}"]
+        self._server = Guarded(command, log=self._log, environment=self._environ)
         try:
-            self._process = subprocess.Popen(
-                command,
-                env=self._environ,
-                stdin=subprocess.DEVNULL,
-                stdout=self._log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-            self._wait_until_it_answers(self._process)
-        except OSError as error:
-            self.stop()
-            raise EmulatorError(f"Java could not be run: {error}. Check JAVA_HOME") from error
+            self._wait_until_it_answers(self._server)
         except BaseException:
             self.stop()
             raise
@@ -109,14 +97,9 @@ class GoogleEmulator:
 
     def stop(self) -> None:
         """End it and all of its children, by force after 5 s; idempotent."""
-        if self._process:
-            for number in (signal.SIGTERM, signal.SIGKILL):
-                # Once it was waited for, its number may be another's.
-                if self._process.poll() is None:
-                    os.killpg(self._process.pid, number)
-                    with contextlib.suppress(subprocess.TimeoutExpired):
-                        self._process.wait(STOP_SECONDS)
-            self._process = None
+        if self._server:
+            self._server.stop(STOP_SECONDS)
+            self._server = None
         if self._log:
             self._log.close()
             self._log = None
@@ -129,7 +112,7 @@ class GoogleEmulator:
         """Stop."""
         self.stop()
 
-    def _wait_until_it_answers(self, process: subprocess.Popen[bytes]) -> None:
+    def _wait_until_it_answers(self, server: Guarded) -> None:
         give_up = time.monotonic() + START_SECONDS
         with grpc.insecure_channel(self.address) as channel:
             list_topics = channel.unary_unary("/google.pubsub.v1.Publisher/ListTopics")
@@ -139,7 +122,7 @@ class GoogleEmulator:
                 try:
                     list_topics(request, timeout=1.0, wait_for_ready=True)
                 except grpc.RpcError:
-                    if (code := process.poll()) is not None:
+                    if (code := server.exit_code) is not None:
                         raise EmulatorError(
                             f"Google's emulator ended with exit code {code}; is port {self._port} "
                             f"taken? Its last words: {self._last_words()}"

@@ -6,7 +6,6 @@ import contextlib
 import importlib.util
 import platform
 import socket
-import subprocess
 import tempfile
 import time
 import urllib.error
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Self
 
 from worker.errors import Fatal
+from worker.local.guard import Guarded
 
 _START_SECONDS = 15.0
 _STOP_SECONDS = 5.0
@@ -31,7 +31,7 @@ class GcsServer:
 
     def __init__(self) -> None:
         """Start nothing yet."""
-        self._server: subprocess.Popen[bytes] | None = None
+        self._server: Guarded | None = None
         self._stack = contextlib.ExitStack()
         self._port = 0
 
@@ -49,21 +49,18 @@ class GcsServer:
         binary = _binary()
         self._port = _free_port()
         log = self._stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
-        self._server = subprocess.Popen(
+        self._server = Guarded(
             [
                 str(binary),
                 *("-scheme", "http", "-backend", "memory", "-log-level", "warn"),
                 *("-host", "127.0.0.1", "-port", str(self._port)),
                 *("-external-url", self.url, "-public-host", f"127.0.0.1:{self._port}"),
             ],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
+            log=log,
         )
         deadline = time.monotonic() + _START_SECONDS
         while not self._answers():
-            if self._server.poll() is not None or time.monotonic() > deadline:
+            if self._server.exit_code is not None or time.monotonic() > deadline:
                 self.stop()
                 raise Fatal("fake-gcs-server did not start; set STORAGE_EMULATOR_HOST to another")
             time.sleep(0.02)
@@ -72,12 +69,7 @@ class GcsServer:
     def stop(self) -> None:
         """End it; idempotent."""
         if self._server is not None:
-            self._server.terminate()
-            try:
-                self._server.wait(timeout=_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._server.kill()
-                self._server.wait()
+            self._server.stop(_STOP_SECONDS)
             self._server = None
         self._stack.close()
 

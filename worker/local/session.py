@@ -19,6 +19,7 @@ from typing import Any
 
 from rich.console import Console
 
+from worker.config import Settings
 from worker.errors import ExitCode, Fatal
 from worker.local import report
 from worker.local.child import WorkerChild
@@ -148,7 +149,12 @@ def _open(
     servers = {"PUBSUB_EMULATOR_HOST": broker.address, "STORAGE_EMULATOR_HOST": storage.address}
     settings = servers | names.environment()
     log = folder / "worker.log"
-    worker = WorkerChild({"WORKER_HTTP_PORT": "0", **environment, **settings}, log)
+    worker_environment = {"WORKER_HTTP_PORT": "0", **environment, **settings}
+    worker = WorkerChild(
+        worker_environment,
+        drain_seconds=Settings.load(worker_environment).drain_seconds,
+        log=log,
+    )
     stack.callback(worker.stop)
     console.print(f"worker   photo-worker run, logging to {log}")
     console.print(f"gallery  {gallery.url}", style="bold")
