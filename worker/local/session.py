@@ -56,7 +56,7 @@ def run_local(options: LocalOptions, environment: Mapping[str, str]) -> ExitCode
     console = Console(stderr=options.as_json, soft_wrap=True)
     photos = find_sources(options.photos) if options.photos else []
     with ExitStack() as stack:
-        stack.enter_context(_sigterm_is_ctrl_c())
+        stack.enter_context(_signals_interrupt())
         try:
             session = _open(stack, options, environment, console)
             if not photos:
@@ -221,14 +221,19 @@ def _exit_code(session: _Session) -> ExitCode:
 
 
 @contextmanager
-def _sigterm_is_ctrl_c() -> Iterator[None]:
-    """Stop everything on `kill` as well: an orphaned emulator would keep its port for days."""
+def _signals_interrupt() -> Iterator[None]:
+    """Let SIGTERM stop everything as Ctrl-C does, and Ctrl-C too where a shell has turned it off.
+
+    A script's background command starts with SIGINT ignored.
+    """
 
     def interrupt(_: int, __: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
