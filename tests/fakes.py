@@ -19,7 +19,13 @@ from typing import Literal
 import google_crc32c
 import structlog
 
-from worker.errors import ObjectMissing, PreconditionFailed, PublishFailed, WorkerError
+from worker.errors import (
+    BucketUnavailable,
+    ObjectMissing,
+    PreconditionFailed,
+    PublishFailed,
+    WorkerError,
+)
 from worker.ladder import Ladder, RungSize
 from worker.ports import PictureFacts, RenderCost, Rendered, StoredObject
 from worker.recipe import Recipe
@@ -56,7 +62,7 @@ class Entry:
 
 
 class MemoryStore:
-    """`ports.ObjectStore` in memory; thread-safe, every bucket exists.
+    """`ports.ObjectStore` in memory; thread-safe, every bucket exists but those in `missing`.
 
     `before` is called before a request takes effect: what it raises, the request raises, and
     nothing has changed. `after` is called once it took effect: what it raises is a lost response.
@@ -64,6 +70,7 @@ class MemoryStore:
     """
 
     def __init__(self, page_size: int = 1000) -> None:
+        self.missing: set[str] = set()
         """An empty store that lists `page_size` names a request."""
         self.before: Callable[[Request], None] = _nothing
         self.after: Callable[[Request], None] = _nothing
@@ -145,6 +152,10 @@ class MemoryStore:
             gone = self._entries.pop((bucket, name), None)
         self.after(request)
         return gone is not None
+
+    def check_bucket(self, bucket: str) -> None:
+        if bucket in self.missing:
+            raise BucketUnavailable(f"bucket {bucket!r} does not exist")
 
     def objects(
         self, bucket: str, prefix: str, *, start: str | None = None, end: str | None = None

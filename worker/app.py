@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import socket
 import tempfile
 import uuid
@@ -11,17 +12,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import grpc
+from google.auth.exceptions import GoogleAuthError
 from google.cloud import pubsub_v1
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 
-from worker import __version__, events
+from worker import __version__
 from worker.capacity import Capacity
 from worker.config import Settings
 from worker.consumer import EMULATOR_LEASE_SECONDS, LEASE_SECONDS, Consumer
-from worker.delivery import Delivery
 from worker.deregister import DeregisterHandler
 from worker.dispatch import Dispatcher, Topics
-from worker.errors import Fatal
+from worker.errors import Fatal, NoCredentials, StorageUnavailable, StreamLost
+from worker.events import Buckets
 from worker.layout import Layout
 from worker.limits import Limits
 from worker.manifests import Manifests
@@ -38,12 +40,13 @@ ORIGINAL_GRACE_SECONDS = 3.0
 """How long a missing original is asked for again: events overtake uploads by moments."""
 
 STORAGE_AND_PUBSUB_SECONDS = 300.0
-"""More than all downloads, uploads and publishes of one event take with every retry."""
+"""Far more than downloads, uploads and publishes of one event usually take. A lease that ends too
+early only has the event handled twice, which changes nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class App:
-    """The parts of a running worker, in the order in which `daemon` starts and stops them."""
+    """The parts of a running worker."""
 
     settings: Settings
     capacity: Capacity
@@ -53,6 +56,7 @@ class App:
     pool: RenderPool
     consumer: Consumer
     scratch: tempfile.TemporaryDirectory[str]
+    troubles: queue.SimpleQueue[Fatal]
 
 
 def open_store(settings: Settings, *, connections: int = 8) -> GcsStore:
@@ -69,9 +73,16 @@ def open_store(settings: Settings, *, connections: int = 8) -> GcsStore:
 
 
 def open_subscriber(settings: Settings) -> pubsub_v1.SubscriberClient:
-    """A client of subscriptions, on the emulator where one is set."""
+    """A client of subscriptions, on the emulator where one is set.
+
+    Raises:
+        Fatal: no credentials.
+    """
     if settings.pubsub_emulator_host is None:
-        return pubsub_v1.SubscriberClient()
+        try:
+            return pubsub_v1.SubscriberClient()
+        except GoogleAuthError as error:
+            raise NoCredentials.of(error) from error
     channel = grpc.insecure_channel(settings.pubsub_emulator_host)
     return pubsub_v1.SubscriberClient(transport=SubscriberGrpcTransport(channel=channel))
 
@@ -93,7 +104,12 @@ def check_resources(
         if topic:
             publisher.check_topic(topic)
     for bucket in sorted({*settings.originals_buckets, settings.renditions_bucket or ""} - {""}):
-        store.check_bucket(bucket)
+        try:
+            store.check_bucket(bucket)
+        except StorageUnavailable as error:
+            raise StreamLost(
+                f"cannot reach Cloud Storage to look at {bucket!r}: {error}"
+            ) from error
 
 
 def build(settings: Settings, capacity: Capacity, log: Log) -> App:
@@ -105,7 +121,6 @@ def build(settings: Settings, capacity: Capacity, log: Log) -> App:
     if settings.subscription is None or settings.renditions_bucket is None:
         raise Fatal("WORKER_SUBSCRIPTION and WORKER_RENDITIONS_BUCKET are needed")
     emulated = settings.pubsub_emulator_host is not None
-    layout = Layout(settings.output_prefix)
     store = open_store(settings, connections=capacity.in_flight + 2)
     publisher = PubSubPublisher(settings.pubsub_emulator_host)
     subscriber = open_subscriber(settings)
@@ -123,7 +138,8 @@ def build(settings: Settings, capacity: Capacity, log: Log) -> App:
         log,
     )
     scratch = tempfile.TemporaryDirectory(prefix="photo-worker-", ignore_cleanup_errors=True)
-    dispatcher = _dispatcher(settings, layout, store, publisher, pool, Path(scratch.name), log)
+    troubles: queue.SimpleQueue[Fatal] = queue.SimpleQueue()
+    dispatcher = _dispatcher(settings, store, publisher, pool, Path(scratch.name), troubles, log)
     consumer = Consumer(
         subscriber,
         settings.subscription,
@@ -144,36 +160,33 @@ def build(settings: Settings, capacity: Capacity, log: Log) -> App:
         pool=pool,
         consumer=consumer,
         scratch=scratch,
+        troubles=troubles,
     )
 
 
 def _dispatcher(  # noqa: PLR0913, PLR0917 (the composition root passes everything on)
     settings: Settings,
-    layout: Layout,
     store: GcsStore,
     publisher: PubSubPublisher,
     pool: RenderPool,
     scratch: Path,
+    troubles: queue.SimpleQueue[Fatal],
     log: Log,
 ) -> Dispatcher:
+    layout = Layout(settings.output_prefix)
     bucket = settings.renditions_bucket or ""
     manifests = Manifests(store, bucket, layout)
     renditions = Renditions(store, bucket, layout)
-
-    def parse(delivery: Delivery) -> events.Event:
-        return events.parse(
-            delivery.data, delivery.attributes, layout=layout, renditions_bucket=bucket
-        )
-
+    buckets = Buckets(
+        originals=frozenset(settings.originals_buckets), renditions=bucket, layout=layout
+    )
     return Dispatcher(
-        parse=parse,
+        buckets=buckets,
         register=RegisterHandler(
             manifests=manifests,
             originals=Originals(
                 store,
-                buckets=settings.originals_buckets,
-                renditions_bucket=bucket,
-                layout=layout,
+                buckets=buckets,
                 limits=Limits(
                     max_original_bytes=settings.max_original_bytes,
                     max_original_pixels=settings.max_original_pixels,
@@ -192,6 +205,7 @@ def _dispatcher(  # noqa: PLR0913, PLR0917 (the composition root passes everythi
         reject=Rejector(manifests=manifests, renderer=pool, clock=_now, fresh_id=_fresh_id),
         publisher=publisher,
         topics=Topics(outcome=settings.outcome_topic, dead_letter=settings.dead_letter_topic),
+        troubles=troubles,
         worker_name=f"photo-worker/{__version__} {socket.gethostname()}:{os.getpid()}",
         log=log,
     )

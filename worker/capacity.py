@@ -57,5 +57,8 @@ def plan_capacity(*, vcpus: int, memory_bytes: int, in_flight_per_vcpu: int) -> 
     return Capacity(
         slots=slots,
         in_flight=in_flight,
-        slot_memory_bytes=min(SLOT_LIMIT_BYTES, (memory_bytes - PARENT_BYTES) // slots),
+        slot_memory_bytes=min(
+            SLOT_LIMIT_BYTES,
+            (memory_bytes - PARENT_BYTES - in_flight * IN_FLIGHT_BYTES) // slots,
+        ),
     )

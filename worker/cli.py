@@ -157,7 +157,7 @@ def register(
     from worker.publish import find_sources
 
     found = find_sources(sources, photo_id)
-    bucket = next(iter(_in_order(flags, settings)), None)
+    bucket = next(iter(settings.originals_buckets), None)
     _publish(
         settings,
         lambda events: events.register(
@@ -278,15 +278,15 @@ def _publish(settings: Settings, send: Callable[[Any], Any], *, as_json: bool) -
     from worker.pubsub import PubSubPublisher
 
     store, publisher = open_store(settings), PubSubPublisher(settings.pubsub_emulator_host)
+    sent = []
     try:
-        sent = []
         for each in send(EventPublisher(store, publisher, settings.topic or "")):
             sent.append(each)
             if not as_json:
                 typer.echo(f"{each.photo_id}  version {each.version}  message {each.message_id}")
+    finally:
         if as_json:
             typer.echo(as_json_text(sent))
-    finally:
         publisher.close()
         store.close()
 
@@ -296,13 +296,6 @@ def _labels(pairs: list[str]) -> dict[str, str]:
     if wrong:
         raise typer.BadParameter(f"{wrong[0]!r} is not KEY=VALUE", param_hint="--label")
     return dict(pair.split("=", 1) for pair in pairs)
-
-
-def _in_order(flags: dict[str, str], settings: Settings) -> list[str]:
-    """The originals' buckets in the order in which they were written; uploads go to the first."""
-    text = flags.get("originals_buckets", os.environ.get(variable("originals_buckets"), ""))
-    names = [name.strip().removeprefix("gs://").rstrip("/") for name in text.split(",")]
-    return [name for name in names if name in settings.originals_buckets]
 
 
 if __name__ == "__main__":

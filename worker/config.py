@@ -55,7 +55,7 @@ def _buckets(value: object) -> object:
     names = [name.strip() for name in value.split(",") if name.strip()]
     if not names:
         raise ValueError("must name at least one bucket")
-    return frozenset(_bucket(name.removeprefix("gs://").rstrip("/")) for name in names)
+    return tuple(dict.fromkeys(_bucket(name.removeprefix("gs://").rstrip("/")) for name in names))
 
 
 def _ladder(value: object) -> object:
@@ -87,8 +87,10 @@ class Settings(BaseModel):
     outcome_topic: str | None = Field(
         None, description="Where outcome events go; none are sent without one."
     )
-    originals_buckets: Annotated[frozenset[str], BeforeValidator(_buckets)] = Field(
-        frozenset(), description="Comma list of the buckets that originals may lie in."
+    originals_buckets: Annotated[tuple[str, ...], BeforeValidator(_buckets)] = Field(
+        (),
+        description="Comma list of the buckets that originals may lie in; `register` uploads to "
+        "the first.",
     )
     renditions_bucket: str | None = Field(
         None, description="The bucket that renditions and manifests are written to."

@@ -1,26 +1,18 @@
-"""The streaming pull: messages in, and a drain that ends in bounded time.
-
-Google's client either forgets running callbacks on shutdown or waits for them without limit, and
-keeps queued messages leased until the last one is done. The scheduler here, which the client
-calls while its dispatcher still sends, does what a spot VM needs: queued and held messages are
-nacked at once, running ones get the drain budget, the rest is nacked.
-"""
+"""The streaming pull: messages in, each handed over in a thread of its own, and the drain."""
 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 from google.api_core import exceptions as api
 from google.cloud import pubsub_v1
 from google.cloud.pubsub_v1.subscriber.message import Message
-from google.cloud.pubsub_v1.subscriber.scheduler import ThreadScheduler
 
 from worker.delivery import Delivery
 from worker.errors import Fatal, StreamLost, SubscriptionUnavailable
+from worker.scheduler import DrainingScheduler
 from worker.telemetry import Log
 
 LEASE_SECONDS = 30
@@ -68,7 +60,7 @@ class Consumer:
         self._handle = handle
         self._log = log
         self._drain_seconds = drain_seconds
-        self._scheduler = _DrainingScheduler(in_flight, drain_seconds, on_drain, log)
+        self._scheduler = DrainingScheduler(in_flight, drain_seconds, on_drain, log)
         self._stream: Any = None
 
     def start(self) -> None:
@@ -123,6 +115,8 @@ class Consumer:
             self._stream.result(timeout=self._drain_seconds + _CLOSE_SECONDS)
         except TimeoutError:
             self._log.warning("the Pub/Sub client did not close in time")
+            self._scheduler.nack_unsettled()
+            return False
         except Exception as error:  # noqa: BLE001 (whatever ended the stream, it has ended)
             self._log.debug("the stream has ended", error=str(error))
         return self._scheduler.finished_in_time
@@ -161,8 +155,8 @@ class Consumer:
         try:
             self._handle(delivery)
         except BaseException as error:  # noqa: BLE001 (see above)
-            self._log.error("a handler let an exception escape", exc_info=error)
             delivery.nack()
+            self._log.error("a handler let an exception escape", exc_info=error)
         finally:
             self._scheduler.end(delivery)
 
@@ -177,86 +171,6 @@ class Consumer:
             return
         while (message := held.get()) is not None:
             message.nack()
-
-
-class _DrainingScheduler(ThreadScheduler):  # type: ignore[misc] # (the client has no types)
-    """One thread for each message in flight; a shutdown that is bounded."""
-
-    def __init__(
-        self, threads: int, budget_seconds: float, on_drain: Callable[[], None], log: Log
-    ) -> None:
-        self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="delivery")
-        super().__init__(executor=self._threads)
-        self._log = log
-        self._lock = threading.Lock()
-        self._queued: dict[Future[None], Message] = {}
-        self._unsettled: dict[int, Delivery] = {}
-        self._draining_since: float | None = None
-        self._budget_seconds = budget_seconds
-        self._on_drain = on_drain
-        self.finished_in_time = True
-        self.nack_held: Callable[[], None] = lambda: None
-
-    def begin(self, delivery: Delivery) -> None:
-        with self._lock:
-            self._unsettled[id(delivery)] = delivery
-
-    def end(self, delivery: Delivery) -> None:
-        with self._lock:
-            self._unsettled.pop(id(delivery), None)
-
-    def unsettled(self) -> list[Delivery]:
-        with self._lock:
-            return list(self._unsettled.values())
-
-    def schedule(self, callback: Callable[..., None], *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
-        message: Message = args[0]
-        with self._lock:
-            if self._draining_since is None:
-                future = self._threads.submit(callback, *args, **kwargs)
-                self._queued[future] = message
-                future.add_done_callback(self._forget)
-                return
-        message.nack()
-
-    def _forget(self, future: Future[None]) -> None:
-        self._queued.pop(future, None)
-
-    def close_admission(self) -> None:
-        """Give back at once everything that has not begun; what still arrives as well."""
-        with self._lock:
-            if self._draining_since is not None:
-                return
-            self._draining_since = time.monotonic()
-            scheduled = dict(self._queued)
-        queued = [message for future, message in scheduled.items() if future.cancel()]
-        for message in queued:
-            message.nack()
-        self.nack_held()
-        self._on_drain()
-        self._log.info("stopped pulling", nacked_queued=len(queued))
-
-    def shutdown(self, await_msg_callbacks: bool = False) -> list[Message]:  # noqa: ARG002, FBT001, FBT002
-        """Settle everything; called by the client once the stream is closed."""
-        self.close_admission()
-        # Once more: the client may have put messages on hold after the first look.
-        self.nack_held()
-        started = self._draining_since or time.monotonic()
-        running = [future for future in dict(self._queued) if not future.cancelled()]
-        left_seconds = max(0.0, self._budget_seconds - (time.monotonic() - started))
-        late = wait(running, timeout=left_seconds).not_done
-        self.finished_in_time = not late
-        for delivery in self.unsettled():
-            if delivery.nack():
-                self._log.warning("nacked at the end of the drain", message_id=delivery.message_id)
-        self._threads.shutdown(wait=False)
-        self._log.info(
-            "drained",
-            finished=len(running) - len(late),
-            nacked_running=len(late),
-            seconds=round(time.monotonic() - started, 3),
-        )
-        return []
 
 
 def _why(error: BaseException | None, subscription: str) -> Fatal:

@@ -1,14 +1,16 @@
 """`photo-worker run`: start, watch, drain, exit.
 
-Order matters. Start: resources are looked at before a child is spawned, children are ready before
-a message is pulled. Stop: no new messages, waiting renders turned away, running work finished
-within the budget, then the children, then the clients; and `os._exit`, because an executor thread
-that is stuck in a request would hold `sys.exit` for as long as it likes.
+Order matters. Start: resources are looked at before a child is spawned, a child is ready before a
+message is pulled. Stop: no new messages, waiting renders turned away, running work finished within
+the budget, then the children; and `os._exit`, because an executor thread that is stuck in a request
+would hold `sys.exit` for as long as it likes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import queue
 import signal
 import sys
 import threading
@@ -36,32 +38,48 @@ class Daemon:
         self._log = log
         self._stop = threading.Event()
         self._signal: int | None = None
+        self._app: App | None = None
+        self._started = False
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
 
     def run(self) -> ExitCode:
         """Consume until drained; the exit code says why it ended."""
-        app: App | None = None
+        code = ExitCode.OK
+        pulse: Pulse | None = None
         health: HealthServer | None = None
         try:
-            app = build(self._settings, self._capacity, self._log)
-            pulse = Pulse(app.consumer, app.pool)
+            self._app = build(self._settings, self._capacity, self._log)
+            pulse = Pulse(self._app.consumer, self._app.pool)
             health = self._serve_health(pulse)
-            self._start(app)
+            self._start(self._app)
             pulse.phase = Phase.RUNNING
-            while not self._stop.wait(_LOOK_SECONDS):
-                app.consumer.raise_if_lost()
-            pulse.phase = Phase.DRAINING
-            self._drain(app)
+            self._watch(self._app)
         except Fatal as error:
             self._log.error(str(error), exit_code=int(error.exit_code))
-            return error.exit_code
+            code = error.exit_code
         finally:
-            if app is not None:
-                self._close(app)
+            if pulse is not None:
+                pulse.phase = Phase.DRAINING
+            if self._app is not None:
+                self._drain(self._app)
+                self._app.pool.stop()
+                self._app.scratch.cleanup()
             if health is not None:
                 health.stop()
-        return ExitCode.OK
+        return code
+
+    def _watch(self, app: App) -> None:
+        """Return once a signal asks for it.
+
+        Raises:
+            Fatal: the stream ended for good, or a handler met something that only an operator can
+                mend.
+        """
+        while not self._stop.wait(_LOOK_SECONDS):
+            app.consumer.raise_if_lost()
+            with contextlib.suppress(queue.Empty):
+                raise app.troubles.get_nowait()
 
     def _serve_health(self, pulse: Pulse) -> HealthServer | None:
         port = self._settings.http_port
@@ -78,8 +96,6 @@ class Daemon:
 
     def _start(self, app: App) -> None:
         check_resources(self._settings, app.store, app.publisher, app.subscriber)
-        if self._stop.is_set():
-            return
         app.pool.start()
         app.consumer.start()
         if self._settings.dead_letter_topic is None:
@@ -87,6 +103,7 @@ class Daemon:
                 "no WORKER_DEAD_LETTER_TOPIC: permanent failures are nacked until the "
                 "subscription's own dead-letter policy takes them"
             )
+        self._started = True
         self._log.info(
             "running",
             subscription=self._settings.subscription,
@@ -96,15 +113,13 @@ class Daemon:
         )
 
     def _drain(self, app: App) -> None:
-        name = signal.Signals(self._signal).name if self._signal else "request"
-        self._log.info("draining", cause=name, running=app.consumer.running)
+        if not self._started:
+            return
+        cause = signal.Signals(self._signal).name if self._signal else "failure"
+        self._log.info("draining", cause=cause, running=app.consumer.running)
         started = time.monotonic()
         in_time = app.consumer.drain()
         self._log.info("stopped", in_time=in_time, seconds=round(time.monotonic() - started, 3))
-
-    def _close(self, app: App) -> None:
-        app.pool.stop()
-        app.scratch.cleanup()
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         if self._stop.is_set():
@@ -113,6 +128,11 @@ class Daemon:
             os._exit(_SIGNAL_EXIT + number)
         self._signal = number
         self._stop.set()
+        if not self._started:
+            # Nothing is held yet, and the look at a silent service would take its time-outs.
+            if self._app is not None:
+                self._app.scratch.cleanup()
+            os._exit(ExitCode.OK)
 
 
 def run_and_exit(settings: Settings, capacity: Capacity, log: Log) -> None:

@@ -6,13 +6,13 @@ are confirmed. Whatever is not understood is nacked: a bug may delay a message, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import queue
 from dataclasses import dataclass
 
 from worker.delivery import Delivery
 from worker.deregister import DeregisterHandler
-from worker.errors import Permanent, RenderFailed, Transient
-from worker.events import Deregister, Event, Ignored, Register
+from worker.errors import Fatal, Permanent, RenderFailed, Transient
+from worker.events import Buckets, Deregister, Event, Ignored, Register, parse
 from worker.outcome import Effect, Outcome, outcome_event
 from worker.ports import Publisher
 from worker.register import RegisterHandler
@@ -24,9 +24,8 @@ RENDER_ATTEMPTS = 3
 """Deliveries that a crashed, hung or starved render gets before it counts as the picture's fault.
 A neighbour that ate the memory is gone by then."""
 
-_LETTER_MESSAGE_MAX = 1000
-"""Pub/Sub refuses attribute values of more than 1,024 bytes; this counts characters and is cut
-again by bytes below."""
+_LETTER_MESSAGE_BYTES = 1000
+"""Pub/Sub refuses attribute values of more than 1,024 bytes of UTF-8."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,12 +40,13 @@ class Topics:
 class Dispatcher:
     """Handles deliveries, each in the thread that brings it; thread-safe."""
 
-    parse: Callable[[Delivery], Event]
+    buckets: Buckets
     register: RegisterHandler
     deregister: DeregisterHandler
     reject: Rejector
     publisher: Publisher
     topics: Topics
+    troubles: queue.SimpleQueue[Fatal]
     worker_name: str
     log: Log
 
@@ -63,6 +63,12 @@ class Dispatcher:
             steps.facts["detail"] = str(error)
             log = log.bind(error=type(error).__name__)
             log.warning("handled", outcome="nacked", answered=answered, **steps.fields())
+        except Fatal as error:
+            # No event can be handled now; the daemon ends the worker, and says what to mend.
+            answered = delivery.nack()
+            self.troubles.put(error)
+            log = log.bind(error=type(error).__name__, detail=str(error))
+            log.error("handled", outcome="nacked", answered=answered)  # noqa: TRY400
         except Exception as error:
             answered = delivery.nack()
             log = log.bind(error=type(error).__name__, answered=answered)
@@ -75,7 +81,7 @@ class Dispatcher:
         """Everything that must be durable before the ack."""
         event: Event | None = None
         try:
-            event = self.parse(delivery)
+            event = parse(delivery.data, delivery.attributes, self.buckets)
             steps.facts |= _about(event)
             outcome = self._handle(event, delivery, steps)
         except Permanent as error:
@@ -141,7 +147,7 @@ class Dispatcher:
 
 
 def _fit(text: str) -> str:
-    return text[:_LETTER_MESSAGE_MAX].encode(errors="replace")[:1000].decode(errors="ignore")
+    return text.encode(errors="replace")[:_LETTER_MESSAGE_BYTES].decode(errors="ignore")
 
 
 def _about(event: Event) -> dict[str, str | int]:

@@ -1,4 +1,4 @@
-"""Every failure the worker knows, what becomes of its message, and the exit codes.
+"""Every failure of the worker, what becomes of its message, and the exit codes.
 
 The class of an exception decides the disposition (DESIGN: failures): a `Permanent` one is
 recorded, dead-lettered and acked; a `Transient` one is nacked, and the subscription's backoff
@@ -157,6 +157,10 @@ class PublishFailed(Transient):
     """Pub/Sub did not confirm a publish in time."""
 
 
+class UnreadableManifest(Transient):
+    """The object at a manifest's name is no manifest; nothing is overwritten."""
+
+
 class ManifestContended(Transient):
     """Other workers kept winning the compare-and-swap of this manifest."""
 
@@ -189,6 +193,21 @@ class UsageFault(Fatal):
     """The command line asks for something that cannot be meant."""
 
     exit_code = ExitCode.USAGE
+
+
+class NoCredentials(Fatal):
+    """Google's libraries find no credentials."""
+
+    exit_code = ExitCode.CONFIGURATION
+
+    @classmethod
+    def of(cls, error: Exception) -> NoCredentials:
+        """What to do about it, after what Google says of it."""
+        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return cls(
+            f"no Google credentials: {first_line} On a laptop: gcloud auth application-default "
+            "login; on Google Cloud: attach a service account; locally: photo-worker local"
+        )
 
 
 class SubscriptionUnavailable(Fatal):

@@ -2,14 +2,15 @@
 
 Two producers are understood: the gallery's back end (JSON data with a `type`) and GCS
 notifications (attributes `eventType`, `bucketId`, ...). Transport facts (message id, delivery
-attempt) live on the delivery, never here. Nothing here knows which bucket may be read.
+attempt) live on the delivery, never here.
 """
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping
-from typing import Annotated, Literal, Self
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -22,7 +23,7 @@ from pydantic import (
     ValidationError,
 )
 
-from worker.errors import InvalidEvent
+from worker.errors import ForbiddenSource, InvalidEvent
 from worker.layout import Layout
 
 PHOTO_ID_MAX_BYTES = 800
@@ -125,11 +126,6 @@ class Ignored(BaseModel):
 
     why: str
 
-    @classmethod
-    def because(cls, why: str) -> Self:
-        """Name the cause."""
-        return cls(why=why)
-
 
 Event = Register | Deregister | Ignored
 _EVENT: TypeAdapter[Register | Deregister] = TypeAdapter(
@@ -137,16 +133,29 @@ _EVENT: TypeAdapter[Register | Deregister] = TypeAdapter(
 )
 
 
-def parse(
-    data: bytes, attributes: Mapping[str, str], *, layout: Layout, renditions_bucket: str
-) -> Event:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Buckets:
+    """Where originals may lie, and where the worker itself writes."""
+
+    originals: frozenset[str]
+    renditions: str
+    layout: Layout
+
+    def is_output(self, bucket: str, name: str) -> bool:
+        """Whether an object is the worker's own."""
+        return bucket == self.renditions and self.layout.is_output(name)
+
+
+def parse(data: bytes, attributes: Mapping[str, str], buckets: Buckets) -> Event:
     """Read one message.
 
     Raises:
         InvalidEvent: it is neither an event nor a notification; the text names each wrong field.
+        ForbiddenSource: a notification about a bucket that no original may lie in. Its photo is
+            nobody's here, so there is nothing to record and nothing to remove.
     """
     if "eventType" in attributes and "objectId" in attributes:
-        return _notification(attributes, layout, renditions_bucket)
+        return _notification(attributes, buckets)
     try:
         return _EVENT.validate_json(data)
     except ValidationError as error:
@@ -154,19 +163,21 @@ def parse(
 
 
 def _notification(
-    attributes: Mapping[str, str], layout: Layout, renditions_bucket: str
+    attributes: Mapping[str, str], buckets: Buckets
 ) -> Register | Deregister | Ignored:
     kind, name = attributes["eventType"], attributes["objectId"]
     bucket = attributes.get("bucketId", "")
     if kind not in ("OBJECT_FINALIZE", "OBJECT_DELETE"):
-        return Ignored.because(f"notification {kind}")
+        return Ignored(why=f"notification {kind}")
     if name.endswith("/"):
-        return Ignored.because("folder marker")
-    if bucket == renditions_bucket and layout.is_output(name):
+        return Ignored(why="folder marker")
+    if buckets.is_output(bucket, name):
         # The worker's own writes; taking them for originals would feed it its own output for ever.
-        return Ignored.because("own output")
+        return Ignored(why="own output")
     if kind == "OBJECT_DELETE" and "overwrittenByGeneration" in attributes:
-        return Ignored.because("overwritten, the finalize of the new generation registers it")
+        return Ignored(why="overwritten, the finalize of the new generation registers it")
+    if bucket not in buckets.originals:
+        raise ForbiddenSource(f"a notification about {bucket!r}, which no original may lie in")
     generation = attributes.get("objectGeneration", "")
     try:
         version = int(generation) if generation.isascii() and generation.isdigit() else 0

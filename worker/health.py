@@ -1,7 +1,7 @@
 """Health over HTTP: whether the worker is alive, and ready for messages.
 
-Alive means that progress is possible, not that a process exists: the client reopens a broken
-stream for ever without a word.
+Alive means that the stream has not ended for good and that child processes are up or on their way.
+It does not yet tell a stream that reconnects for ever from an idle one.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ class Pulse:
         }
 
     def alive(self) -> dict[str, bool]:
-        """Each condition of liveness: in mid-run, an ended stream or dead slots stay so."""
+        """Each condition of liveness: in mid-run, an ended stream or lost slots stay so."""
         if self.phase is not Phase.RUNNING:
             return {"can_progress": True}
-        return {"can_progress": self.consumer.open and self.pool.alive}
+        return {"can_progress": self.consumer.open and self.pool.serving}
 
 
 class HealthServer:

@@ -11,6 +11,7 @@ import base64
 import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 # Before the import: libvips reads these when it starts.
@@ -45,7 +46,8 @@ _PLACEHOLDER_EDGE_PX = 32
 """ThumbHash keeps 7x7 frequencies at most; a larger picture only costs time."""
 
 _COMFORTABLE_SHRINK = 2.0
-"""A rung resized from one at least twice as large shows no trace of the step between."""
+"""A rung is resized from one at least twice as large where there is one: the step between shows
+least there. The others come from the largest rung, 51 dB or better against a direct resize."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,9 +168,10 @@ class Picture:
         return self._upright
 
     def _source(self, made: list[pyvips.Image], size: RungSize) -> pyvips.Image:
-        """The smallest picture at hand to resize from without loss, else the largest rung."""
+        """The smallest rung that is large enough to resize from, else the largest."""
+        needed = _COMFORTABLE_SHRINK * max(size.width, size.height)
         for image in reversed(made):
-            if image.width >= _COMFORTABLE_SHRINK * size.width:
+            if max(image.width, image.height) >= needed:
                 return image
         return made[0] if made else self._pixels
 
@@ -180,7 +183,8 @@ def _resize(image: pyvips.Image, size: RungSize) -> pyvips.Image:
         image = image.premultiply()
     image = image.resize(size.width / image.width, vscale=size.height / image.height)
     if premultiplied:
-        image = image.unpremultiply().cast("uchar")
+        # Rounded: a cast truncates, and each rung would be darker than the one it came from.
+        image = image.unpremultiply().rint().cast("uchar")
     return image.copy_memory()
 
 
@@ -220,17 +224,15 @@ def _exif(image: pyvips.Image, field: str) -> str:
     return str(image.get(field)) if image.get_typeof(field) else ""
 
 
-class _translated:  # noqa: N801 (reads as a verb at its uses)
-    """Turns what libvips raises into the worker's errors."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, MemoryError):
-            raise RenderOutOfMemory("the slot's memory limit was reached") from error
-        if isinstance(error, pyvips.Error):
-            text = " ".join(str(error).split())
-            if _NO_MEMORY.search(text):
-                raise RenderOutOfMemory(text) from error
-            raise CorruptOriginal(text) from error
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Turn what libvips raises into the worker's errors."""
+    try:
+        yield
+    except MemoryError as error:
+        raise RenderOutOfMemory("the slot's memory limit was reached") from error
+    except pyvips.Error as error:
+        text = " ".join(str(error).split())
+        if _NO_MEMORY.search(text):
+            raise RenderOutOfMemory(text) from error
+        raise CorruptOriginal(text) from error

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, ValidationError
 
-from worker.errors import WorkerError
+from worker.errors import UnreadableManifest
 
 SCHEMA: Literal["photo-manifest/1"] = "photo-manifest/1"
 
@@ -32,10 +32,6 @@ class Superseded(StrEnum):
 
     ALREADY_CURRENT = "already_current"
     SUPERSEDED = "superseded"
-
-
-class UnreadableManifest(WorkerError):
-    """The object at a manifest's name is no manifest; nothing is overwritten."""
 
 
 def _rfc3339(moment: datetime) -> str:

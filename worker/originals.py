@@ -8,8 +8,7 @@ from pathlib import Path
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_exponential
 
 from worker.errors import ForbiddenSource, OriginalMissing
-from worker.events import Register
-from worker.layout import Layout
+from worker.events import Buckets, Register
 from worker.limits import Limits
 from worker.ports import ObjectStore, StoredObject
 from worker.recipe import DigestingHash
@@ -33,9 +32,7 @@ class Originals:
         self,
         store: ObjectStore,
         *,
-        buckets: frozenset[str],
-        renditions_bucket: str,
-        layout: Layout,
+        buckets: Buckets,
         limits: Limits,
         grace_seconds: float,
     ) -> None:
@@ -46,8 +43,6 @@ class Originals:
         """
         self._store = store
         self._buckets = buckets
-        self._renditions_bucket = renditions_bucket
-        self._layout = layout
         self._limits = limits
         self._grace_seconds = grace_seconds
 
@@ -57,12 +52,12 @@ class Originals:
         Raises:
             ForbiddenSource: another bucket, or the worker's own output.
         """
-        if event.bucket not in self._buckets:
+        if event.bucket not in self._buckets.originals:
             raise ForbiddenSource(
                 f"bucket {event.bucket!r} is not among WORKER_ORIGINALS_BUCKETS "
-                f"({', '.join(sorted(self._buckets))})"
+                f"({', '.join(sorted(self._buckets.originals))})"
             )
-        if event.bucket == self._renditions_bucket and self._layout.is_output(event.object):
+        if self._buckets.is_output(event.bucket, event.object):
             raise ForbiddenSource(f"{event.original} lies where this worker writes its own output")
 
     def fetch(self, event: Register, folder: Path) -> FetchedOriginal:
@@ -71,6 +66,7 @@ class Originals:
         Raises:
             OriginalMissing: not there after the grace.
             OriginalTooLarge, CorruptOriginal: by its stored size, before any byte is downloaded.
+            BucketUnavailable: its whole bucket is gone.
             ObjectMissing: it vanished between the look and the download.
             StorageUnavailable: the bucket does not answer.
         """
@@ -96,6 +92,8 @@ class Originals:
         )
         stored: StoredObject | None = patient(look)
         if stored is None:
+            # A bucket that is gone would make every event of the backlog look like a lost original.
+            self._store.check_bucket(event.bucket)
             pinned = f" at generation {event.generation}" if event.generation else ""
             raise OriginalMissing(f"{event.original} does not exist{pinned}")
         return stored

@@ -66,6 +66,13 @@ class ObjectStore(Protocol):
     def delete(self, bucket: str, name: str) -> bool:
         """Delete whatever is there now; false if nothing was."""
 
+    def check_bucket(self, bucket: str) -> None:
+        """See that a bucket can be read.
+
+        Raises:
+            BucketUnavailable: missing or forbidden.
+        """
+
     def objects(
         self, bucket: str, prefix: str, *, start: str | None = None, end: str | None = None
     ) -> Iterator[StoredObject]:

@@ -12,7 +12,13 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from worker.errors import ConfigurationError, InvalidEvent, PreconditionFailed, UsageFault
+from worker.errors import (
+    ConfigurationError,
+    InvalidEvent,
+    PreconditionFailed,
+    StorageUnavailable,
+    UsageFault,
+)
 from worker.events import Deregister, Register, explain
 from worker.ports import ObjectStore, Publisher
 
@@ -31,6 +37,7 @@ CONTENT_TYPES = {
 """Suffixes that a folder is searched for; a file named outright is taken whatever it is called."""
 
 _UPLOADS = 4
+_UPLOAD_ROUNDS = 5
 
 E = TypeVar("E", Register, Deregister)
 
@@ -137,7 +144,8 @@ class EventPublisher:
 
         Raises:
             InvalidEvent: a photo id or label that no worker would accept; nothing is sent for it.
-            StorageUnavailable, PublishFailed: what was yielded before is published.
+            StorageUnavailable, PublishFailed: what was yielded before is published, and up to
+                three more may be.
         """
 
         def one(source: Source) -> Published:
@@ -188,7 +196,7 @@ class EventPublisher:
     def _upload(self, bucket: str, name: str, file: Path) -> str:
         data = file.read_bytes()
         kind = CONTENT_TYPES.get(file.suffix.lower(), "application/octet-stream")
-        while True:
+        for _ in range(_UPLOAD_ROUNDS):
             there = self._store.stat(bucket, name)
             try:
                 stored = self._store.write(
@@ -202,6 +210,7 @@ class EventPublisher:
             except PreconditionFailed:
                 continue
             return str(stored.generation)
+        raise StorageUnavailable(f"gs://{bucket}/{name}: somebody else keeps writing it")
 
     def _publish(self, event: Register | Deregister, original: str | None) -> Published:
         data = json.dumps(event.model_dump(exclude_none=True), ensure_ascii=False).encode()

@@ -16,7 +16,7 @@ from google.pubsub_v1 import PublisherClient
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
 from google.pubsub_v1.types import PubsubMessage
 
-from worker.errors import PublishFailed, StreamLost, SubscriptionUnavailable
+from worker.errors import NoCredentials, PublishFailed, StreamLost, SubscriptionUnavailable
 
 PUBLISH_SECONDS = 10.0
 """Longest wait for a confirmation, retries of the client included; well inside a drain."""
@@ -33,12 +33,19 @@ class PubSubPublisher:
     """
 
     def __init__(self, emulator_host: str | None) -> None:
-        """Open no connection yet."""
+        """Open no connection yet.
+
+        Raises:
+            Fatal: there are no credentials.
+        """
         if emulator_host:
             transport = PublisherGrpcTransport(channel=grpc.insecure_channel(emulator_host))
             self._client = PublisherClient(transport=transport)
         else:
-            self._client = PublisherClient()
+            try:
+                self._client = PublisherClient()
+            except GoogleAuthError as error:
+                raise NoCredentials.of(error) from error
 
     def publish(
         self, topic: str, data: bytes, attributes: Mapping[str, str], ordering_key: str = ""

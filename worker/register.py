@@ -53,7 +53,12 @@ class RegisterHandler:
         if moot := self._is_moot(event, current):
             return unchanged(moot, current)
         self.originals.check_source(event)
-        with tempfile.TemporaryDirectory(dir=self.scratch, prefix="photo-") as folder:
+        with tempfile.TemporaryDirectory(
+            dir=self.scratch,
+            prefix="photo-",
+            # A child whose upload failed may still write into it.
+            ignore_cleanup_errors=True,
+        ) as folder:
             manifest = self._render_and_upload(event, Path(folder), steps)
         with steps.time("commit"):
             committed = self.manifests.commit(
@@ -117,7 +122,7 @@ class RegisterHandler:
                 taken_at=facts.taken_at,
             ),
             placeholder=Placeholder(thumbhash=facts.thumbhash, color=facts.color),
-            renditions=tuple(sorted(uploaded, key=lambda rendition: rendition.width)),
+            renditions=tuple(sorted(uploaded, key=lambda each: (each.width, each.height))),
             labels=event.labels,
         )
 

@@ -89,7 +89,6 @@ def _render(request: dict[str, Any], answers: IO[str]) -> None:
                 answers,
                 rendered={
                     "size": asdict(size),
-                    "path": str(path),
                     "size_bytes": len(data),
                     "crc32c": base64.b64encode(checksum).decode(),
                 },

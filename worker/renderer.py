@@ -51,9 +51,10 @@ class RenderSettings:
 class QueuedRendering:
     """`ports.Rendering` for one request; taken by the one handler that asked for it."""
 
-    def __init__(self, request: dict[str, Any]) -> None:
+    def __init__(self, request: dict[str, Any], rungs: frozenset[str]) -> None:
         """Wait in the queue; nothing runs yet."""
         self.request = request
+        self._rungs = rungs
         self.answers: queue.SimpleQueue[dict[str, Any] | WorkerError] = queue.SimpleQueue()
         self._facts: PictureFacts | None = None
         self._cost: RenderCost | None = None
@@ -71,13 +72,19 @@ class QueuedRendering:
                 self._facts = PictureFacts(**answer["facts"])
                 self._cost = RenderCost(**answer["cost"])
                 return
-            fields = answer["rendered"]
-            yield Rendered(
-                size=RungSize(**fields["size"]),
-                path=Path(fields["path"]),
-                size_bytes=fields["size_bytes"],
-                crc32c=fields["crc32c"],
-            )
+            yield self._rendered(answer["rendered"])
+
+    def _rendered(self, fields: dict[str, Any]) -> Rendered:
+        """Believe a child about sizes and sums, never about names: it must not choose a file."""
+        size = RungSize(**fields["size"])
+        if size.rung not in self._rungs:
+            raise RenderCrashed(f"the child answers with a rung nobody asked for: {size.rung!r}")
+        return Rendered(
+            size=size,
+            path=Path(self.request["folder"], f"{size.rung}.webp"),
+            size_bytes=fields["size_bytes"],
+            crc32c=fields["crc32c"],
+        )
 
     @property
     def facts(self) -> PictureFacts:
@@ -165,6 +172,11 @@ class RenderPool:
             return any(child.alive for child in self._children.values())
 
     @property
+    def serving(self) -> bool:
+        """Whether every slot takes renders, or is about to with another child."""
+        return all(thread.is_alive() for thread in self._threads)
+
+    @property
     def pids(self) -> list[int]:
         """The children's process ids at this moment."""
         with self._lock:
@@ -182,7 +194,8 @@ class RenderPool:
                 "effort": settings.effort,
                 "full_effort": settings.full_effort,
                 "max_pixels": settings.max_pixels,
-            }
+            },
+            frozenset(rung.name for rung in settings.ladder.rungs),
         )
         with self._lock:
             if self._admitting:
@@ -232,13 +245,17 @@ class RenderPool:
                 if child is None:
                     rendering.answers.put(SlotUnavailable("no child process could be started"))
                     continue
-            self._running += 1
+            self._count(1)
             try:
                 self._run(child, rendering)
             finally:
-                self._running -= 1
+                self._count(-1)
         if child is not None:
             child.close()
+
+    def _count(self, change: int) -> None:
+        with self._lock:
+            self._running += change
 
     def _spawn(self, number: int, old: Child | None) -> Child | None:
         if old is not None:
@@ -252,15 +269,19 @@ class RenderPool:
             if stopped:
                 child.kill()
             ready = child.receive(time.monotonic() + _START_SECONDS)
-            self._codec.put(ready["ready"]["codec"])
-        except (WorkerError, OSError) as error:
+            self._tell(str(ready["ready"]["codec"]))
+        except Exception as error:  # noqa: BLE001 (a slot that dies would leave its renders waiting)
             if not self._stopped.is_set():
                 self._log.error("a child process did not start", slot=number, error=str(error))
-            self._codec.put(RendererBroken(f"a child process did not start: {error}"))
+            self._tell(RendererBroken(f"a child process did not start: {error}"))
             if child is not None:
                 child.close()
             return None
         return child
+
+    def _tell(self, codec: str | RendererBroken) -> None:
+        if self._recipe is None:
+            self._codec.put(codec)
 
     def _refuse_one(self) -> None:
         """Let one waiting handler go, so that its message reaches a healthier worker."""
@@ -283,7 +304,9 @@ class RenderPool:
                     answer["cost"]["seconds"] = round(time.monotonic() - started, 4)
                 rendering.answers.put(answer)
                 if "facts" in answer or "refused" in answer:
-                    return
+                    break
+            if said := child.last_words():
+                self._log.debug("a child process said", said=said)
         except WorkerError as error:
             # Reaped as well: until then it counts as alive, and the next render would be its.
             child.close()

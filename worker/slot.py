@@ -15,6 +15,7 @@ from worker.errors import RenderCrashed, RenderTimeout
 
 _READ_BYTES = 1 << 16
 _LINE_MAX_BYTES = 1 << 20
+_SAID_MAX_BYTES = 4096
 _REAP_SECONDS = 5.0
 
 _ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "LD_PRELOAD", "PYTHONPATH")
@@ -41,11 +42,14 @@ class Child:
             [sys.executable, "-m", "worker.render_child", str(memory_bytes)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            # Codecs print warnings as they please; they must not end up among the log's JSON lines.
+            stderr=subprocess.PIPE,
             env=environment,
             start_new_session=True,
             bufsize=0,
         )
         self._buffer = b""
+        self._said = b""
 
     @property
     def pid(self) -> int:
@@ -74,25 +78,45 @@ class Child:
 
         Raises:
             RenderTimeout: nothing by then; the caller kills it.
-            RenderCrashed: it died.
+            RenderCrashed: it died, or what it says is no answer.
         """
         assert self._child.stdout is not None  # noqa: S101
-        descriptor = self._child.stdout.fileno()
+        assert self._child.stderr is not None  # noqa: S101
+        answers, warnings = self._child.stdout.fileno(), self._child.stderr.fileno()
         poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
+        for descriptor in (answers, warnings):
+            poll.register(descriptor, select.POLLIN)
         while b"\n" not in self._buffer:
             left_seconds = deadline - time.monotonic()
-            if left_seconds <= 0 or not poll.poll(left_seconds * 1000):
-                raise RenderTimeout("the render took longer than WORKER_RENDER_TIMEOUT_SECONDS")
-            chunk = os.read(descriptor, _READ_BYTES)
-            if not chunk:
-                raise RenderCrashed(self._obituary())
-            self._buffer += chunk
-            if len(self._buffer) > _LINE_MAX_BYTES:
-                raise RenderCrashed("the child answers with an endless line")
+            ready = dict(poll.poll(left_seconds * 1000)) if left_seconds > 0 else {}
+            if not ready:
+                raise RenderTimeout("no answer within WORKER_RENDER_TIMEOUT_SECONDS")
+            if warnings in ready and not self._hear(warnings):
+                poll.unregister(warnings)
+            if answers in ready:
+                chunk = os.read(answers, _READ_BYTES)
+                if not chunk:
+                    raise RenderCrashed(self._obituary())
+                self._buffer += chunk
+                if len(self._buffer) > _LINE_MAX_BYTES:
+                    raise RenderCrashed("the child answers with an endless line")
         line, _, self._buffer = self._buffer.partition(b"\n")
-        answer: dict[str, Any] = json.loads(line)
+        try:
+            answer = json.loads(line)
+        except ValueError as error:
+            raise RenderCrashed(f"the child answers nonsense: {line[:80]!r}") from error
+        if not isinstance(answer, dict):
+            raise RenderCrashed(f"the child answers nonsense: {line[:80]!r}")
         return answer
+
+    def last_words(self) -> str:
+        """The end of what it has printed besides its answers."""
+        return self._said.decode(errors="replace").strip()
+
+    def _hear(self, descriptor: int) -> bool:
+        chunk = os.read(descriptor, _READ_BYTES)
+        self._said = (self._said + chunk)[-_SAID_MAX_BYTES:]
+        return bool(chunk)
 
     def kill(self) -> None:
         """End it now, whatever it is doing; from any thread."""
@@ -102,7 +126,7 @@ class Child:
         """Kill it and reap it."""
         self.kill()
         self._child.wait()
-        for pipe in (self._child.stdin, self._child.stdout):
+        for pipe in (self._child.stdin, self._child.stdout, self._child.stderr):
             if pipe is not None:
                 pipe.close()
 
@@ -113,8 +137,14 @@ class Child:
         except subprocess.TimeoutExpired:
             self._child.kill()
             code = self._child.wait()
+        assert self._child.stderr is not None  # noqa: S101
+        while select.select([self._child.stderr], [], [], 0)[0]:
+            if not self._hear(self._child.stderr.fileno()):
+                break
         if code >= 0:
-            return f"the child process exited with code {code} in mid-render"
+            said = self.last_words().splitlines()
+            why = f": {said[-1]}" if said else ""
+            return f"the child process exited with code {code}{why}"
         name = signal.Signals(-code).name
         hint = ", as a codec does that finds no memory" if name == "SIGABRT" else ""
-        return f"the child process was ended by {name} in mid-render{hint}"
+        return f"the child process was ended by {name}{hint}"

@@ -6,16 +6,20 @@ own retries are off, two stacked loops would outlast a drain). Google's exceptio
 
 from __future__ import annotations
 
+import contextlib
+import os
+import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import google.auth.exceptions
 import google.cloud.storage.blob
 import requests
 import requests.adapters
+import urllib3.exceptions
 from google.api_core import exceptions as api
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
@@ -24,12 +28,13 @@ from tenacity import (
     Retrying,
     retry_if_exception,
     stop_after_attempt,
-    stop_after_delay,
+    stop_before_delay,
     wait_random_exponential,
 )
 
 from worker.errors import (
     BucketUnavailable,
+    NoCredentials,
     ObjectMissing,
     PreconditionFailed,
     StorageForbidden,
@@ -37,11 +42,16 @@ from worker.errors import (
 )
 from worker.ports import StoredObject
 
-TIMEOUT_SECONDS = (3.05, 10.0)
-"""To connect, and between two bytes. A stuck request must not outlast the drain."""
+TIMEOUT_SECONDS = (3.05, 5.0)
+"""To connect, and between two bytes."""
 
-RETRY_BUDGET_SECONDS = 12.0
+RETRY_BUDGET_SECONDS = 10.0
 RETRY_ATTEMPTS = 6
+"""No attempt begins after the budget, so a call ends within it and one time-out: less than the
+default drain."""
+
+DOWNLOAD_SECONDS = 120.0
+"""One download in all; a server that trickles byte by byte never meets the time-out above."""
 
 SINGLE_REQUEST_BYTES = 256 << 20
 """Everything is uploaded in one request: preconditions of resumable uploads bind nobody
@@ -50,6 +60,10 @@ SINGLE_REQUEST_BYTES = 256 << 20
 # The client's threshold is a module constant of 8 MiB without an argument to change it;
 # tests/contract/test_store.py fails if a release of the client stops honouring this.
 google.cloud.storage.blob._MAX_MULTIPART_SIZE = SINGLE_REQUEST_BYTES  # noqa: SLF001
+
+# Otherwise the client asks for each bucket's metadata in the background, for traces that nobody has
+# turned on, with a permission that the worker need not have.
+os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
 
 T = TypeVar("T")
 
@@ -60,6 +74,8 @@ _TRANSIENT = (
     requests.exceptions.ChunkedEncodingError,
     requests.exceptions.Timeout,
     google.auth.exceptions.TransportError,
+    # A raw download reads urllib3's stream itself, so requests translates nothing of it.
+    urllib3.exceptions.HTTPError,
     DataCorruption,
     ConnectionError,
 )
@@ -76,7 +92,11 @@ class GcsStore:
     """`ports.ObjectStore` over one client; safe to share between threads."""
 
     def __init__(self, *, project: str | None, emulator_url: str | None, connections: int) -> None:
-        """Open no connection yet; `connections` sizes the HTTP pool (one for each thread)."""
+        """Open no connection yet; `connections` sizes the HTTP pool (one for each thread).
+
+        Raises:
+            Fatal: there are no credentials.
+        """
         if emulator_url:
             self._client = storage.Client(
                 project=project or "emulated",
@@ -84,7 +104,10 @@ class GcsStore:
                 client_options={"api_endpoint": emulator_url},
             )
         else:
-            self._client = storage.Client(project=project)
+            try:
+                self._client = storage.Client(project=project)
+            except google.auth.exceptions.GoogleAuthError as error:
+                raise NoCredentials.of(error) from error
         # The default pool of ten drops and reopens connections beneath more threads than that.
         adapter = requests.adapters.HTTPAdapter(pool_connections=4, pool_maxsize=connections)
         for scheme in ("https://", "http://"):
@@ -105,9 +128,10 @@ class GcsStore:
 
         def attempt() -> None:
             with into.open("wb") as file:
+                sink = _TimedFile(file, time.monotonic() + DOWNLOAD_SECONDS)
                 # Raw: the stored bytes are what size and crc32c speak of, whatever the encoding.
                 blob.download_to_file(
-                    file, raw_download=True, checksum="crc32c", timeout=TIMEOUT_SECONDS, retry=None
+                    sink, raw_download=True, checksum="crc32c", timeout=TIMEOUT_SECONDS, retry=None
                 )
                 if file.tell() != stored.size_bytes:
                     raise ConnectionError(f"got {file.tell()} of {stored.size_bytes} bytes")
@@ -159,6 +183,8 @@ class GcsStore:
             )
         except api.PreconditionFailed as error:
             raise PreconditionFailed(name) from error
+        except api.NotFound as error:
+            raise _no_bucket(bucket) from error
         return _stored(blob)
 
     def delete(self, bucket: str, name: str) -> bool:
@@ -176,7 +202,10 @@ class GcsStore:
         """See `ports.ObjectStore`."""
         token: str | None = None
         while True:
-            page, token = _call(partial(self._page, bucket, prefix, start, end, token))
+            try:
+                page, token = _call(partial(self._page, bucket, prefix, start, end, token))
+            except api.NotFound as error:
+                raise _no_bucket(bucket) from error
             yield from page
             if token is None:
                 return
@@ -200,12 +229,7 @@ class GcsStore:
         return [_stored(blob) for blob in page], listing.next_page_token
 
     def check_bucket(self, bucket: str) -> None:
-        """Look at a bucket with the permission that the worker needs anyway (objects.list).
-
-        Raises:
-            BucketUnavailable: missing or forbidden.
-            StorageUnavailable: nobody answers.
-        """
+        """See `ports.ObjectStore`; needs the permission storage.objects.list."""
         try:
             _call(
                 lambda: next(
@@ -216,21 +240,17 @@ class GcsStore:
                 )
             )
         except api.NotFound as error:
-            raise BucketUnavailable(
-                f"bucket {bucket!r} does not exist; create it or correct the setting"
-            ) from error
+            raise _no_bucket(bucket) from error
         except StorageForbidden as error:
             raise BucketUnavailable(
-                f"bucket {bucket!r} is forbidden for this service account; "
-                "grant it roles/storage.objectUser there"
+                f"bucket {bucket!r} is forbidden for this service account; grant it "
+                "roles/storage.objectUser on renditions, roles/storage.objectViewer on originals"
             ) from error
 
     def create_bucket(self, bucket: str) -> None:
         """Make a bucket unless it exists (development servers and tests)."""
-        try:
-            _call(lambda: self._client.create_bucket(bucket, timeout=TIMEOUT_SECONDS, retry=None))
-        except api.Conflict:
-            return
+        with contextlib.suppress(api.Conflict):
+            self._client.create_bucket(bucket, timeout=TIMEOUT_SECONDS)
 
     def close(self) -> None:
         """Close the pooled connections."""
@@ -240,22 +260,42 @@ class GcsStore:
         return self._client.bucket(bucket).blob(name, generation=generation)
 
 
+class _TimedFile:
+    """A file to download into that refuses to be written to after a deadline."""
+
+    def __init__(self, file: IO[bytes], deadline: float) -> None:
+        self._file = file
+        self._deadline = deadline
+
+    def write(self, data: bytes) -> int:
+        if time.monotonic() > self._deadline:
+            raise TimeoutError(f"the download took longer than {DOWNLOAD_SECONDS:.0f} s")
+        return self._file.write(data)
+
+
+def _no_bucket(bucket: str) -> BucketUnavailable:
+    return BucketUnavailable(
+        f"bucket {bucket!r} does not exist; create it or correct the setting that names it"
+    )
+
+
 def _call(request: Callable[[], T]) -> T:
     """Send one request, retry transient faults, and translate what is left of them."""
     retrying = Retrying(
         retry=retry_if_exception(_is_transient),
         wait=wait_random_exponential(multiplier=0.2, max=3),
-        stop=stop_after_attempt(RETRY_ATTEMPTS) | stop_after_delay(RETRY_BUDGET_SECONDS),
+        stop=stop_after_attempt(RETRY_ATTEMPTS) | stop_before_delay(RETRY_BUDGET_SECONDS),
         reraise=True,
     )
     try:
         return retrying(request)
-    except (api.NotFound, api.PreconditionFailed, api.Conflict):
+    except (api.NotFound, api.PreconditionFailed):
         raise
     except (api.Forbidden, api.Unauthorized) as error:
         raise StorageForbidden(str(error)) from error
     except (
         *_TRANSIENT,
+        TimeoutError,
         api.GoogleAPICallError,
         InvalidResponse,
         requests.exceptions.RequestException,

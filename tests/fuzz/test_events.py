@@ -8,11 +8,12 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.errors import InvalidEvent
-from worker.events import Deregister, Ignored, Register, parse
+from worker.errors import ForbiddenSource, InvalidEvent
+from worker.events import Buckets, Deregister, Ignored, Register, parse
 from worker.layout import Layout
 
 LAYOUT = Layout("photos/")
+BUCKETS = Buckets(originals=frozenset({"17", "renditions"}), renditions="renditions", layout=LAYOUT)
 
 json_values: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -35,8 +36,8 @@ nearly_events = st.fixed_dictionaries(
 
 def parsed(data: bytes, attributes: dict[str, str]) -> Register | Deregister | Ignored | None:
     try:
-        return parse(data, attributes, layout=LAYOUT, renditions_bucket="renditions")
-    except InvalidEvent as error:
+        return parse(data, attributes, BUCKETS)
+    except (InvalidEvent, ForbiddenSource) as error:
         assert str(error)
         return None
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import queue
 from pathlib import Path
 from typing import Any
 
 from tests.fakes import FakePublisher, MemoryStore, Message, recording_log
-from tests.unit.workers import LAYOUT, RENDITIONS, FakeWorker, make_worker
-from worker import events
+from tests.unit.workers import BUCKETS, FakeWorker, make_worker
 from worker.delivery import Delivery
 from worker.dispatch import Dispatcher, Topics
+from worker.errors import Fatal
 
 OUTCOME = "projects/p/topics/outcome"
 DEAD_LETTER = "projects/p/topics/dead"
@@ -25,9 +26,10 @@ class Desk:
         self.publisher = FakePublisher()
         self.publisher.after = self._published
         self.journal: list[str] = []
+        self.troubles: queue.SimpleQueue[Fatal] = queue.SimpleQueue()
         self.log, self.entries = recording_log()
         self.dispatcher = Dispatcher(
-            parse=self._parse,
+            buckets=BUCKETS,
             register=self.worker.register,
             deregister=self.worker.deregister,
             reject=self.worker.reject,
@@ -36,6 +38,7 @@ class Desk:
                 outcome=OUTCOME if outcome else None,
                 dead_letter=DEAD_LETTER if dead_letter else None,
             ),
+            troubles=self.troubles,
             worker_name="photo-worker/test",
             log=self.log,
         )
@@ -70,11 +73,6 @@ class Desk:
     @property
     def last_entry(self) -> dict[str, object]:
         return self.entries[-1]
-
-    def _parse(self, delivery: Delivery) -> events.Event:
-        return events.parse(
-            delivery.data, delivery.attributes, layout=LAYOUT, renditions_bucket=RENDITIONS
-        )
 
     def _published(self, message: Message) -> None:
         self.journal.append(f"published to {message.topic.rpartition('/')[2]}")

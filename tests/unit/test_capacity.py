@@ -28,7 +28,7 @@ def test_ample_memory_leaves_it_to_the_vcpus() -> None:
 def test_little_memory_cuts_slots_and_messages_down() -> None:
     capacity = plan_capacity(vcpus=8, memory_bytes=LEAST_BYTES, in_flight_per_vcpu=3)
     assert (capacity.slots, capacity.in_flight) == (1, 1)
-    assert capacity.slot_memory_bytes == IN_FLIGHT_BYTES + RENDER_BYTES
+    assert capacity.slot_memory_bytes == RENDER_BYTES
 
 
 def test_too_little_memory_says_how_much_is_needed() -> None:
@@ -50,4 +50,5 @@ def test_the_plan_fits(vcpus: int, memory_bytes: int, in_flight_per_vcpu: int) -
     used = PARENT_BYTES + capacity.slots * RENDER_BYTES + capacity.in_flight * IN_FLIGHT_BYTES
     assert used <= memory_bytes
     assert RENDER_BYTES <= capacity.slot_memory_bytes <= SLOT_LIMIT_BYTES
-    assert PARENT_BYTES + capacity.slots * capacity.slot_memory_bytes <= memory_bytes
+    held = capacity.in_flight * IN_FLIGHT_BYTES
+    assert PARENT_BYTES + held + capacity.slots * capacity.slot_memory_bytes <= memory_bytes

@@ -168,7 +168,7 @@ def test_buckets_are_read_with_or_without_their_scheme() -> None:
         originals_buckets=" gs://one-bucket/ , two_bucket,,one-bucket ",
         renditions_bucket="gs://out.example.org/",
     )
-    assert settings.originals_buckets == {"one-bucket", "two_bucket"}
+    assert settings.originals_buckets == ("one-bucket", "two_bucket")
     assert settings.renditions_bucket == "out.example.org"
 
 

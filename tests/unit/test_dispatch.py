@@ -141,7 +141,7 @@ def test_an_unknown_exception_is_nacked_and_does_not_escape(
 
 
 def test_a_bug_in_parsing_is_nacked(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.events.parse", lambda *_, **__: 1 // 0)
+    monkeypatch.setattr("worker.dispatch.parse", lambda *_, **__: 1 // 0)
     assert desk.handle(register_data()) == "nack"
     assert desk.last_entry["error"] == "ZeroDivisionError"
 

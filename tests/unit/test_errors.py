@@ -88,6 +88,7 @@ def test_the_exit_code_of_each_fatal_error() -> None:
         if issubclass(kind, Fatal) and kind.__module__ == errors.__name__
     } == {
         "ConfigurationError": ExitCode.CONFIGURATION,
+        "NoCredentials": ExitCode.CONFIGURATION,
         "UsageFault": ExitCode.USAGE,
         "SubscriptionUnavailable": ExitCode.SUBSCRIPTION,
         "BucketUnavailable": ExitCode.BUCKET,

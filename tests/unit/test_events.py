@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from tests.unit.workers import BUCKETS
 from worker.errors import InvalidEvent
 from worker.events import Deregister, Event, Register, parse
-from worker.layout import Layout
 
 VALID: dict[str, Any] = {
     "type": "photo.register",
@@ -25,7 +25,7 @@ VALID: dict[str, Any] = {
 
 
 def read(data: bytes) -> Event:
-    return parse(data, {}, layout=Layout("photos/"), renditions_bucket="renditions")
+    return parse(data, {}, BUCKETS)
 
 
 def read_with(**fields: Any) -> Register:

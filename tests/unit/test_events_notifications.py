@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from worker.errors import InvalidEvent
-from worker.events import Deregister, Event, Ignored, Register, parse
+from worker.errors import ForbiddenSource, InvalidEvent
+from worker.events import Buckets, Deregister, Event, Ignored, Register, parse
 from worker.layout import Layout
 
 FINALIZE = {
@@ -18,7 +18,12 @@ FINALIZE = {
 
 
 def read(attributes: dict[str, str], *, prefix: str = "photos/", data: bytes = b"{}") -> Event:
-    return parse(data, attributes, layout=Layout(prefix), renditions_bucket="renditions")
+    buckets = Buckets(
+        originals=frozenset({"originals", "renditions"}),
+        renditions="renditions",
+        layout=Layout(prefix),
+    )
+    return parse(data, attributes, buckets)
 
 
 def test_finalize_registers_the_object_pinned_to_its_generation() -> None:
@@ -28,6 +33,12 @@ def test_finalize_registers_the_object_pinned_to_its_generation() -> None:
         original="gs://originals/album/IMG_1.jpg",
         generation="1763769600000000",
     )
+
+
+@pytest.mark.parametrize("kind", ["OBJECT_FINALIZE", "OBJECT_DELETE"])
+def test_a_notification_about_somebody_elses_bucket_is_forbidden(kind: str) -> None:
+    with pytest.raises(ForbiddenSource, match="somebody-elses"):
+        read({**FINALIZE, "eventType": kind, "bucketId": "somebody-elses"})
 
 
 def test_a_finalize_that_overwrites_registers_too() -> None:
@@ -99,9 +110,11 @@ def test_a_bad_generation_is_an_invalid_event(kind: str, generation: str) -> Non
         read({**FINALIZE, "eventType": kind, "objectGeneration": generation})
 
 
-@pytest.mark.parametrize("missing", ["objectGeneration", "bucketId"])
-def test_a_missing_attribute_is_an_invalid_event(missing: str) -> None:
-    with pytest.raises(InvalidEvent):
+@pytest.mark.parametrize(
+    ("missing", "error"), [("objectGeneration", InvalidEvent), ("bucketId", ForbiddenSource)]
+)
+def test_a_missing_attribute_is_refused(missing: str, error: type[Exception]) -> None:
+    with pytest.raises(error):
         read({key: value for key, value in FINALIZE.items() if key != missing})
 
 

@@ -20,6 +20,7 @@ class StubConsumer:
 
 class StubPool:
     alive = True
+    serving = True
 
 
 class Probe:
@@ -56,7 +57,7 @@ def server() -> Iterator[Probe]:
 @pytest.fixture
 def probe(server: Probe) -> Probe:
     server.pulse.phase = Phase.STARTING
-    server.consumer.open = server.pool.alive = True
+    server.consumer.open = server.pool.alive = server.pool.serving = True
     return server
 
 
@@ -67,7 +68,7 @@ def probe(server: Probe) -> Probe:
         (Phase.STARTING, True, True, 503, 200),
         (Phase.RUNNING, True, True, 200, 200),
         (Phase.RUNNING, False, True, 503, 503),
-        (Phase.RUNNING, True, False, 503, 503),
+        (Phase.RUNNING, True, False, 503, 200),
         (Phase.DRAINING, False, True, 503, 200),
         (Phase.DRAINING, True, True, 503, 200),
     ],
@@ -84,7 +85,7 @@ def test_alive_and_ready_by_phase(
 
 def test_the_answer_says_which_condition_fails(probe: Probe) -> None:
     probe.pulse.phase = Phase.RUNNING
-    probe.pool.alive = False
+    probe.pool.alive = probe.pool.serving = False
     assert probe.get("/readyz") == (
         503,
         {"running": True, "stream_open": True, "pool_alive": False},
@@ -120,3 +121,9 @@ def test_a_stopped_server_has_closed_its_port(probe: Probe) -> None:
     with pytest.raises(ConnectionRefusedError):
         connection.request("GET", "/healthz")
     connection.close()
+
+
+def test_a_pool_whose_slots_are_lost_is_not_alive(probe: Probe) -> None:
+    probe.pulse.phase = Phase.RUNNING
+    probe.pool.serving = False
+    assert probe.get("/healthz")[0] == 503

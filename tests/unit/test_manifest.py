@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from worker.errors import UnreadableManifest
 from worker.manifest import (
     Manifest,
     Rejection,
     State,
     Superseded,
-    UnreadableManifest,
     deregister_is_moot,
     ready_after,
     register_is_moot,

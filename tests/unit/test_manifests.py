@@ -10,8 +10,13 @@ import pytest
 
 from tests.fakes import MemoryStore, Once, raising
 from tests.unit.workers import LAYOUT, RENDITIONS, current_manifest, make_worker, stored_manifest
-from worker.errors import ManifestContended, PreconditionFailed, StorageUnavailable
-from worker.manifest import Manifest, State, Superseded, UnreadableManifest
+from worker.errors import (
+    ManifestContended,
+    PreconditionFailed,
+    StorageUnavailable,
+    UnreadableManifest,
+)
+from worker.manifest import Manifest, State, Superseded
 from worker.manifests import Committed, Manifests
 
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)

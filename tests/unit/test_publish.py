@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes import FakePublisher, MemoryStore, Once, raising
+from tests.unit.workers import BUCKETS
 from worker.errors import (
     ConfigurationError,
     InvalidEvent,
@@ -16,7 +17,6 @@ from worker.errors import (
     UsageFault,
 )
 from worker.events import Deregister, Register, parse
-from worker.layout import Layout
 from worker.publish import (
     EventPublisher,
     Published,
@@ -54,10 +54,7 @@ def album(tmp_path: Path) -> Path:
 
 
 def published(publisher: FakePublisher) -> list[Register | Deregister]:
-    read = [
-        parse(one.data, one.attributes, layout=Layout("photos/"), renditions_bucket="r")
-        for one in publisher.to(TOPIC)
-    ]
+    read = [parse(one.data, one.attributes, BUCKETS) for one in publisher.to(TOPIC)]
     assert all(isinstance(event, Register | Deregister) for event in read)
     return [event for event in read if isinstance(event, Register | Deregister)]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.fakes import Clock, FakeRenderer, Ids, MemoryStore, crc32c
 from worker.deregister import DeregisterHandler
-from worker.events import Deregister, Register
+from worker.events import Buckets, Deregister, Register
 from worker.layout import Layout
 from worker.limits import Limits
 from worker.manifest import Manifest, State
@@ -23,6 +23,10 @@ ORIGINALS = "originals"
 RENDITIONS = "renditions"
 LAYOUT = Layout("photos/")
 JPEG = b"\xff\xd8\xff an original"
+
+BUCKETS = Buckets(
+    originals=frozenset({ORIGINALS, RENDITIONS}), renditions=RENDITIONS, layout=LAYOUT
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,9 +69,7 @@ def make_worker(
     renditions = Renditions(store, RENDITIONS, LAYOUT)
     originals = Originals(
         store,
-        buckets=frozenset({ORIGINALS, RENDITIONS}),
-        renditions_bucket=RENDITIONS,
-        layout=LAYOUT,
+        buckets=BUCKETS,
         limits=Limits(max_original_bytes=max_original_bytes, max_original_pixels=10**6),
         grace_seconds=grace_seconds,
     )

@@ -128,9 +128,11 @@ def _docker(choice: str) -> Server | None:
         port = ports[f"{_CONTAINER_PORT}/tcp"][0]["HostPort"]
         address = f"127.0.0.1:{port}"
         _wait_for_channel(address)
-    except (KeyError, IndexError, TypeError, Fatal) as error:
+    except BaseException as error:
         stop()
-        raise Fatal(f"--broker docker: the emulator in {image} did not come up") from error
+        if isinstance(error, KeyError | IndexError | TypeError | Fatal):
+            raise Fatal(f"--broker docker: the emulator in {image} did not come up") from error
+        raise
     return Server(name=f"Docker ({image})", address=address, ours=True, stop=stop)
 
 

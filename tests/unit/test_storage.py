@@ -1,0 +1,234 @@
+"""The storage edge against a server that misbehaves as told: what is retried, what it becomes."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import google_crc32c
+import pytest
+
+from worker import storage
+from worker.errors import (
+    BucketUnavailable,
+    ObjectMissing,
+    PreconditionFailed,
+    StorageForbidden,
+    StorageUnavailable,
+)
+from worker.ports import StoredObject
+from worker.storage import GcsStore
+
+DATA = b"the original's bytes" * 500
+CHECKSUM = base64.b64encode(google_crc32c.value(DATA).to_bytes(4, "big")).decode()
+STORED = StoredObject(bucket="b", name="o", generation=7, size_bytes=len(DATA), crc32c=CHECKSUM)
+RESOURCE = json.dumps(
+    {"name": "o", "bucket": "b", "generation": "7", "size": str(len(DATA)), "crc32c": CHECKSUM}
+).encode()
+
+Answer = Callable[[BaseHTTPRequestHandler], None]
+
+
+def status(code: int, body: bytes = b"{}") -> Answer:
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(code)
+        request.send_header("Content-Type", "application/json")
+        request.send_header("Content-Length", str(len(body)))
+        request.end_headers()
+        request.wfile.write(body)
+
+    return answer
+
+
+def media(body: bytes, *, stated_bytes: int = len(DATA)) -> Answer:
+    """The original; with fewer bytes than stated, the connection is cut behind them."""
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(200)
+        request.send_header("Content-Length", str(stated_bytes))
+        request.send_header("X-Goog-Hash", f"crc32c={CHECKSUM}")
+        request.send_header("X-Goog-Generation", "7")
+        request.end_headers()
+        request.wfile.write(body)
+        request.close_connection = True
+
+    return answer
+
+
+def hang_up(request: BaseHTTPRequestHandler) -> None:
+    request.close_connection = True
+
+
+class Server:
+    """Gives its answers in turn, the last one for ever; counts requests."""
+
+    def __init__(self) -> None:
+        self.answers: list[Answer] = []
+        self.asked = 0
+        self.released = threading.Event()
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def _answer(self) -> None:
+                self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                turn = min(outer.asked, len(outer.answers) - 1)
+                outer.asked += 1
+                outer.answers[turn](self)
+
+            do_GET = do_POST = do_DELETE = _answer  # noqa: N815
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+        self._thread.start()
+
+    def stall(self, request: BaseHTTPRequestHandler) -> None:
+        """Send half, and then nothing until the test is over."""
+        media(DATA[: len(DATA) // 2])(request)
+        request.wfile.flush()
+        self.released.wait(30)
+
+    def stop(self) -> None:
+        self.released.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def store(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[GcsStore]:
+    monkeypatch.setattr(storage, "TIMEOUT_SECONDS", (1.0, 0.3))
+    store = GcsStore(project="p", emulator_url=server.url, connections=2)
+    yield store
+    store.close()
+
+
+def write(store: GcsStore) -> StoredObject:
+    return store.write(
+        "b", "o", DATA, content_type="image/webp", cache_control="private", if_generation=0
+    )
+
+
+@pytest.mark.parametrize("code", [408, 429, 500, 502, 503, 504])
+def test_a_passing_fault_is_retried_in_place(server: Server, store: GcsStore, code: int) -> None:
+    server.answers = [status(code), status(code), status(200, RESOURCE)]
+    assert store.stat("b", "o") == STORED
+    assert server.asked == 3
+
+
+def test_a_connection_that_is_hung_up_is_retried(server: Server, store: GcsStore) -> None:
+    server.answers = [hang_up, status(200, RESOURCE)]
+    assert store.stat("b", "o") == STORED
+
+
+def test_a_download_that_is_cut_is_retried_from_its_start(
+    server: Server, store: GcsStore, tmp_path: Path
+) -> None:
+    server.answers = [media(DATA[:4000]), media(DATA)]
+    store.download(STORED, tmp_path / "o")
+    assert (tmp_path / "o").read_bytes() == DATA
+    assert server.asked == 2
+
+
+def test_a_download_that_stalls_is_retried(server: Server, store: GcsStore, tmp_path: Path) -> None:
+    server.answers = [server.stall, media(DATA)]
+    store.download(STORED, tmp_path / "o")
+    assert (tmp_path / "o").read_bytes() == DATA
+
+
+def test_a_download_with_a_wrong_checksum_is_transient_and_not_corrupt(
+    server: Server, store: GcsStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "RETRY_ATTEMPTS", 2)
+    server.answers = [media(bytes(len(DATA)))]
+    with pytest.raises(StorageUnavailable, match="DataCorruption"):
+        store.download(STORED, tmp_path / "o")
+    assert server.asked == 2
+
+
+def test_a_download_that_trickles_for_ever_ends(
+    server: Server, store: GcsStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "DOWNLOAD_SECONDS", -1.0)
+    server.answers = [media(DATA)]
+    with pytest.raises(StorageUnavailable, match="took longer"):
+        store.download(STORED, tmp_path / "o")
+
+
+def test_what_does_not_pass_is_given_up_after_its_attempts(
+    server: Server, store: GcsStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "RETRY_ATTEMPTS", 3)
+    server.answers = [status(503)]
+    with pytest.raises(StorageUnavailable, match="503"):
+        store.read("b", "o")
+    assert server.asked == 3
+
+
+def test_no_attempt_begins_after_the_budget(
+    server: Server, store: GcsStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "RETRY_BUDGET_SECONDS", 0.0)
+    server.answers = [status(503)]
+    with pytest.raises(StorageUnavailable):
+        store.read("b", "o")
+    assert server.asked == 1
+
+
+@pytest.mark.parametrize(("code", "error"), [(403, StorageForbidden), (400, StorageUnavailable)])
+def test_what_an_operator_must_mend_is_not_retried(
+    server: Server, store: GcsStore, code: int, error: type[Exception]
+) -> None:
+    server.answers = [status(code)]
+    with pytest.raises(error):
+        store.stat("b", "o")
+    assert server.asked == 1
+
+
+def test_404_means_nothing_there_or_no_bucket(
+    server: Server, store: GcsStore, tmp_path: Path
+) -> None:
+    server.answers = [status(404)]
+    assert store.stat("b", "o") is None
+    assert store.read("b", "o") is None
+    assert store.delete("b", "o") is False
+    with pytest.raises(ObjectMissing):
+        store.download(STORED, tmp_path / "o")
+    for call in (
+        lambda: write(store),
+        lambda: list(store.objects("b", "")),
+        lambda: store.check_bucket("b"),
+    ):
+        with pytest.raises(BucketUnavailable, match="'b' does not exist"):
+            call()
+
+
+def test_412_is_the_callers_to_judge(server: Server, store: GcsStore) -> None:
+    server.answers = [status(412)]
+    with pytest.raises(PreconditionFailed):
+        write(store)
+    assert server.asked == 1
+
+
+def test_a_lost_response_of_a_write_ends_in_412(server: Server, store: GcsStore) -> None:
+    server.answers = [hang_up, status(412)]
+    with pytest.raises(PreconditionFailed):
+        write(store)
+    assert server.asked == 2
