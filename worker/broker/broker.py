@@ -3,7 +3,7 @@
 For development and tests only: everything is in memory and gone with the process. Owns fan-out and
 dead-letter forwarding; the fate of a delivery is the room of `worker.broker.subscription`. A pure
 state machine: no gRPC, no threads, no clock of its own. Not thread-safe: its caller holds one lock
-around every call (`worker.broker.server` does).
+around every call (`worker.broker.shared` does).
 """
 
 from __future__ import annotations

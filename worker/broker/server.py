@@ -5,7 +5,7 @@ Cloud CLI. Nothing is stored, nobody is authenticated, and it listens on the loo
 unless told otherwise. Point Google's clients at it with `PUBSUB_EMULATOR_HOST`.
 
 Owns starting, listening and stopping. The calls are in `worker.broker.rpc`, what becomes of a
-message in `worker.broker` and `worker.broker.subscription`.
+message in `worker.broker.broker` and `worker.broker.subscription`.
 
     python -m worker.broker.server --port 8085
 """
