@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -135,6 +136,48 @@ def test_missing_resources_have_their_exit_codes(
     worker = stage.worker(**{setting: value})
     assert worker.wait(30) == code
     assert value in worker.text()
+    assert "Traceback" not in worker.text()
+
+
+def test_a_bucket_that_vanishes_in_mid_run_ends_the_worker_with_5(stage: Stage) -> None:
+    worker = stage.worker().wait_until_running()
+    stage.store._client.bucket(stage.originals).delete()
+    event = {"type": "photo.register", "photo_id": "a", "version": 1}
+    message_id = stage.publish(event | {"original": f"gs://{stage.originals}/a.jpg"})
+    assert worker.wait(30) == 5
+    assert stage.originals in worker.text()
+    (message,) = stage.pull(stage.subscription, 1)
+    assert message.message_id == message_id
+
+
+def test_a_silent_storage_at_the_start_is_6(stage: Stage) -> None:
+    stage.environment["STORAGE_EMULATOR_HOST"] = "http://127.0.0.1:1"
+    worker = stage.worker()
+    assert worker.wait(60) == 6
+    assert "Cloud Storage" in worker.text()
+    assert "Traceback" not in worker.text()
+
+
+def test_a_signal_before_anything_is_held_ends_it_at_once(stage: Stage) -> None:
+    stage.environment["STORAGE_EMULATOR_HOST"] = "http://127.0.0.1:1"
+    worker = stage.worker()
+    eventually(lambda: list(worker.scratch.glob("photo-worker-*")), "it is starting")
+    sent = worker.signal()
+    assert worker.wait(10) == 0
+    assert time.monotonic() - sent < 3
+    assert not list(worker.scratch.glob("photo-worker-*"))
+
+
+def test_no_credentials_is_said_in_one_line(stage: Stage, tmp_path: Path) -> None:
+    for name in ("PUBSUB_EMULATOR_HOST", "STORAGE_EMULATOR_HOST"):
+        del stage.environment[name]
+    stage.environment |= {
+        "GOOGLE_APPLICATION_CREDENTIALS": str(tmp_path / "missing.json"),
+        "NO_GCE_CHECK": "true",
+    }
+    worker = stage.worker()
+    assert worker.wait(30) == 3
+    assert "no Google credentials" in worker.text()
     assert "Traceback" not in worker.text()
 
 

@@ -109,6 +109,16 @@ def test_alpha_is_kept_and_invisible_colour_does_not_bleed() -> None:
     assert all(green < 60 < red for red, green, _, _ in mixed)  # green was never visible
 
 
+def test_alpha_does_not_darken_from_rung_to_rung() -> None:
+    opaque = noise(1600, 1200)
+    ladder = "100,200,400,800,full"
+    plain, _ = render(png(opaque), ladder)
+    with_alpha, _ = render(png(opaque.addalpha()), ladder)
+    for rung, image in with_alpha.items():
+        for band in range(3):
+            assert abs(image[band].avg() - plain[rung][band].avg()) < 0.5, rung
+
+
 def test_an_opaque_picture_has_no_alpha() -> None:
     renditions, _ = render(png(corners()))
     assert {image.bands for image in renditions.values()} == {3}

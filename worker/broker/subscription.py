@@ -2,7 +2,7 @@
 
 Owns what Pub/Sub promises about a delivery once a message has reached a subscription. A pure state
 machine: no I/O, no threads, and no clock (the caller passes `now`, monotonic seconds). Not
-thread-safe; the caller guards it. Names, validation and topics live in `worker.broker`.
+thread-safe; the caller guards it. Names, validation and topics live in `worker.broker.broker`.
 """
 
 from __future__ import annotations
