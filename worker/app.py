@@ -6,12 +6,13 @@ import os
 import queue
 import socket
 import tempfile
+import threading
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import grpc
 from google.auth.exceptions import GoogleAuthError
 from google.cloud import pubsub_v1
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
@@ -28,7 +29,7 @@ from worker.layout import Layout
 from worker.limits import Limits
 from worker.manifests import Manifests
 from worker.originals import Originals
-from worker.pubsub import PubSubPublisher, check_subscription
+from worker.pubsub import PubSubPublisher, check_subscription, emulator_channel
 from worker.register import RegisterHandler
 from worker.reject import Rejector
 from worker.renderer import RenderPool, RenderSettings
@@ -83,7 +84,7 @@ def open_subscriber(settings: Settings) -> pubsub_v1.SubscriberClient:
             return pubsub_v1.SubscriberClient()
         except GoogleAuthError as error:
             raise NoCredentials.of(error) from error
-    channel = grpc.insecure_channel(settings.pubsub_emulator_host)
+    channel = emulator_channel(settings.pubsub_emulator_host)
     return pubsub_v1.SubscriberClient(transport=SubscriberGrpcTransport(channel=channel))
 
 
@@ -139,7 +140,15 @@ def build(settings: Settings, capacity: Capacity, log: Log) -> App:
     )
     scratch = tempfile.TemporaryDirectory(prefix="photo-worker-", ignore_cleanup_errors=True)
     troubles: queue.SimpleQueue[Fatal] = queue.SimpleQueue()
-    dispatcher = _dispatcher(settings, store, publisher, pool, Path(scratch.name), troubles, log)
+    draining = threading.Event()
+
+    def begin_drain() -> None:
+        draining.set()
+        pool.close_admission()
+
+    dispatcher = _dispatcher(
+        settings, store, publisher, pool, Path(scratch.name), troubles, draining.wait, log
+    )
     consumer = Consumer(
         subscriber,
         settings.subscription,
@@ -148,7 +157,7 @@ def build(settings: Settings, capacity: Capacity, log: Log) -> App:
         max_lease_seconds=_longest_handling_seconds(settings),
         drain_seconds=settings.drain_seconds,
         handle=dispatcher,
-        on_drain=pool.close_admission,
+        on_drain=begin_drain,
         log=log,
     )
     return App(
@@ -171,6 +180,7 @@ def _dispatcher(  # noqa: PLR0913, PLR0917 (the composition root passes everythi
     pool: RenderPool,
     scratch: Path,
     troubles: queue.SimpleQueue[Fatal],
+    pause: Callable[[float], object],
     log: Log,
 ) -> Dispatcher:
     layout = Layout(settings.output_prefix)
@@ -206,6 +216,7 @@ def _dispatcher(  # noqa: PLR0913, PLR0917 (the composition root passes everythi
         publisher=publisher,
         topics=Topics(outcome=settings.outcome_topic, dead_letter=settings.dead_letter_topic),
         troubles=troubles,
+        pause=pause,
         worker_name=f"photo-worker/{__version__} {socket.gethostname()}:{os.getpid()}",
         log=log,
     )

@@ -125,6 +125,8 @@ class Daemon:
         if self._stop.is_set():
             # The second signal: whoever sends it does not want to wait. Children end by
             # themselves, their lifeline breaks with this process.
+            if self._app is not None:
+                self._app.scratch.cleanup()
             os._exit(_SIGNAL_EXIT + number)
         self._signal = number
         self._stop.set()

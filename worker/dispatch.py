@@ -7,11 +7,12 @@ are confirmed. Whatever is not understood is nacked: a bug may delay a message, 
 from __future__ import annotations
 
 import queue
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from worker.delivery import Delivery
 from worker.deregister import DeregisterHandler
-from worker.errors import Fatal, Permanent, RenderFailed, Transient
+from worker.errors import Draining, Fatal, Permanent, RenderFailed, Transient
 from worker.events import Buckets, Deregister, Event, Ignored, Register, parse
 from worker.outcome import Effect, Outcome, outcome_event
 from worker.ports import Publisher
@@ -23,6 +24,10 @@ from worker.telemetry import Log
 RENDER_ATTEMPTS = 3
 """Deliveries that a crashed, hung or starved render gets before it counts as the picture's fault.
 A neighbour that ate the memory is gone by then."""
+
+NACK_PAUSE_SECONDS = 1.0
+"""Held before a nack, unless the worker drains: on a subscription without a backoff of its own, a
+full disk or a missing topic would otherwise use up every delivery attempt within seconds."""
 
 _LETTER_MESSAGE_BYTES = 1000
 """Pub/Sub refuses attribute values of more than 1,024 bytes of UTF-8."""
@@ -38,7 +43,10 @@ class Topics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dispatcher:
-    """Handles deliveries, each in the thread that brings it; thread-safe."""
+    """Handles deliveries, each in the thread that brings it; thread-safe.
+
+    `pause` waits so many seconds, or less once the worker drains.
+    """
 
     buckets: Buckets
     register: RegisterHandler
@@ -47,6 +55,7 @@ class Dispatcher:
     publisher: Publisher
     topics: Topics
     troubles: queue.SimpleQueue[Fatal]
+    pause: Callable[[float], object]
     worker_name: str
     log: Log
 
@@ -58,6 +67,8 @@ class Dispatcher:
             with steps.time("total"):
                 outcome = self._settle(delivery, steps)
         except Transient as error:
+            if not isinstance(error, Draining):
+                self.pause(NACK_PAUSE_SECONDS)
             answered = delivery.nack()
             # Also over a refusal's own detail: what the nack waits for is what must be mended.
             steps.facts["detail"] = str(error)
@@ -70,6 +81,7 @@ class Dispatcher:
             log = log.bind(error=type(error).__name__, detail=str(error))
             log.error("handled", outcome="nacked", answered=answered)  # noqa: TRY400
         except Exception as error:
+            self.pause(NACK_PAUSE_SECONDS)
             answered = delivery.nack()
             log = log.bind(error=type(error).__name__, answered=answered)
             log.exception("handled", outcome="nacked", **steps.fields())

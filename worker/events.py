@@ -56,7 +56,7 @@ def _object_url(value: str) -> str:
         size_bytes = len(name.encode())
     except UnicodeEncodeError as error:
         raise ValueError("must be valid UTF-8 (a lone surrogate is not)") from error
-    if size_bytes > OBJECT_NAME_MAX_BYTES or "\r" in name or "\n" in name:
+    if size_bytes > OBJECT_NAME_MAX_BYTES or name in (".", "..") or "\r" in name or "\n" in name:
         raise ValueError("names no possible GCS object")
     return value
 
@@ -85,6 +85,15 @@ Generation = Annotated[
 LabelKey = Annotated[str, StringConstraints(min_length=1, max_length=63)]
 LabelValue = Annotated[str, StringConstraints(max_length=255)]
 Labels = Annotated[dict[LabelKey, LabelValue], Field(max_length=32)]
+
+
+def check_photo_id(value: str) -> None:
+    """See that a text may be a photo id.
+
+    Raises:
+        ValueError: it may not; the text says why.
+    """
+    _photo_id(value)
 
 
 class _Event(BaseModel):

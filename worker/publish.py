@@ -19,7 +19,7 @@ from worker.errors import (
     StorageUnavailable,
     UsageFault,
 )
-from worker.events import Deregister, Register, explain
+from worker.events import Deregister, Register, check_photo_id, explain
 from worker.ports import ObjectStore, Publisher
 
 CONTENT_TYPES = {
@@ -77,7 +77,7 @@ def find_sources(arguments: Iterable[str], photo_id: str | None = None) -> list[
     that `a.jpg` and `a.png` do not overwrite each other.
 
     Raises:
-        UsageFault: something is not there, or two sources have one photo id.
+        UsageFault: something is not there or has an impossible name, or two have one photo id.
     """
     sources = [source for argument in arguments for source in _expand(argument)]
     if photo_id is not None:
@@ -86,6 +86,11 @@ def find_sources(arguments: Iterable[str], photo_id: str | None = None) -> list[
         sources = [Source(photo_id=photo_id, file=sources[0].file, url=sources[0].url)]
     seen: dict[str, Source] = {}
     for source in sources:
+        try:
+            check_photo_id(source.photo_id)
+        except ValueError as error:
+            where = source.file or source.url
+            raise UsageFault(f"{str(where)!r} cannot be a photo: its id {error}") from error
         if source.photo_id in seen:
             one, two = (str(each.file or each.url) for each in (seen[source.photo_id], source))
             raise UsageFault(
@@ -101,6 +106,8 @@ def _expand(argument: str) -> Iterator[Source]:
         yield Source(photo_id=name, file=None, url=argument)
         return
     path = Path(argument)
+    if not argument:
+        raise UsageFault("a SOURCE is empty; name a file, a folder or gs://BUCKET/OBJECT")
     if path.is_file():
         yield Source(photo_id=path.name, file=path, url=None)
         return

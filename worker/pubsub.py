@@ -24,6 +24,15 @@ PUBLISH_SECONDS = 10.0
 LOOK_UP_SECONDS = 15.0
 
 
+def emulator_channel(address: str) -> grpc.Channel:
+    """A channel to a broker on this machine that takes messages of any size.
+
+    gRPC's own limit of 4 MB would silently hold back every message that shares a response with a
+    large one; the clients' production channels have none either.
+    """
+    return grpc.insecure_channel(address, options=[("grpc.max_receive_message_length", -1)])
+
+
 class PubSubPublisher:
     """`ports.Publisher`; thread-safe, one for the process.
 
@@ -39,7 +48,7 @@ class PubSubPublisher:
             Fatal: there are no credentials.
         """
         if emulator_host:
-            transport = PublisherGrpcTransport(channel=grpc.insecure_channel(emulator_host))
+            transport = PublisherGrpcTransport(channel=emulator_channel(emulator_host))
             self._client = PublisherClient(transport=transport)
         else:
             try:

@@ -53,19 +53,22 @@ def main(memory_bytes: int) -> None:
     os.dup2(2, 1)
     requests: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(requests,), daemon=True).start()
-    _answer(answers, ready={"codec": imaging.codec()})
-    while True:
-        try:
+    try:
+        _answer(answers, ready={"codec": imaging.codec()})
+        while True:
             _render(requests.get(), answers)
-        except BrokenPipeError:
-            os._exit(_PARENT_GONE)
-        _give_back_memory()
+            _give_back_memory()
+    except BrokenPipeError:
+        os._exit(_PARENT_GONE)
 
 
 def _listen(requests: queue.SimpleQueue[dict[str, Any]]) -> None:
-    for line in sys.stdin:
-        requests.put(json.loads(line))
-    os._exit(_PARENT_GONE)
+    try:
+        for line in sys.stdin:
+            requests.put(json.loads(line))
+    finally:
+        # Also after half a line: an orphan must not stay for ever.
+        os._exit(_PARENT_GONE)
 
 
 def _render(request: dict[str, Any], answers: IO[str]) -> None:

@@ -249,8 +249,12 @@ class GcsStore:
 
     def create_bucket(self, bucket: str) -> None:
         """Make a bucket unless it exists (development servers and tests)."""
-        with contextlib.suppress(api.Conflict):
-            self._client.create_bucket(bucket, timeout=TIMEOUT_SECONDS)
+
+        def create() -> None:
+            with contextlib.suppress(api.Conflict):
+                self._client.create_bucket(bucket, timeout=TIMEOUT_SECONDS, retry=None)
+
+        _call(create)
 
     def close(self) -> None:
         """Close the pooled connections."""

@@ -203,7 +203,6 @@ def test_servers_and_worker_end_with_a_session_that_was_killed(session: Session)
     eventually(
         lambda: not any(Path(f"/proc/{pid}").exists() for pid in children),
         "nothing outlives the session",
-        seconds=20,
     )
 
 

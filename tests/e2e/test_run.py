@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from google.pubsub_v1.types import PubsubMessage
 
 from tests.e2e.stage import Stage
 from tests.pictures import corners_jpeg, is_upright, noisy_jpeg, webp_size
@@ -193,6 +194,20 @@ def test_a_ready_photo_stays_ready_when_a_newer_original_is_corrupt(stage: Stage
     assert manifest["rejection"]["version"] == 2
     assert manifest["rejection"]["reason"] == "corrupt_original"
     stage.assert_ready_is_true(manifest)
+
+
+def test_a_message_of_five_megabytes_holds_nobody_up(stage: Stage) -> None:
+    stage.worker().wait_until_running()
+    url = stage.upload("one.jpg", GOOD)
+    events = [
+        {"type": "photo.register", "photo_id": f"photo-{n}", "version": 1, "original": url}
+        for n in range(4)
+    ]
+    events[1]["ballast"] = "x" * 5_000_000
+    messages = [PubsubMessage(data=json.dumps(event).encode()) for event in events]
+    stage.publisher.publish(topic=stage.topic, messages=messages)
+    for n in range(4):
+        stage.wait_for(f"photo-{n}", "ready", 1)
 
 
 def test_gcs_notifications_are_events(stage: Stage) -> None:

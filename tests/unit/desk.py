@@ -26,6 +26,7 @@ class Desk:
         self.publisher = FakePublisher()
         self.publisher.after = self._published
         self.journal: list[str] = []
+        self.pauses: list[float] = []
         self.troubles: queue.SimpleQueue[Fatal] = queue.SimpleQueue()
         self.log, self.entries = recording_log()
         self.dispatcher = Dispatcher(
@@ -39,6 +40,7 @@ class Desk:
                 dead_letter=DEAD_LETTER if dead_letter else None,
             ),
             troubles=self.troubles,
+            pause=self.pauses.append,
             worker_name="photo-worker/test",
             log=self.log,
         )

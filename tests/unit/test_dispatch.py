@@ -17,7 +17,9 @@ from tests.unit.workers import (
     seed_original,
     stored_manifest,
 )
+from worker.dispatch import NACK_PAUSE_SECONDS
 from worker.errors import (
+    BucketUnavailable,
     CorruptOriginal,
     Draining,
     SlotUnavailable,
@@ -195,3 +197,24 @@ def test_a_failure_overtaken_by_a_newer_version_is_no_dead_letter(desk: Desk) ->
     assert desk.publisher.to(DEAD_LETTER) == []
     assert desk.last_entry["outcome"] == "superseded"
     assert current_manifest(desk.store).version == 18
+
+
+def test_trouble_is_given_back_after_a_pause(desk: Desk) -> None:
+    down = raising(StorageUnavailable("down"))
+    desk.store.before = lambda _: down()
+    assert desk.handle(register_data()) == "nack"
+    assert desk.pauses == [NACK_PAUSE_SECONDS]
+
+
+def test_a_drain_gives_back_without_a_pause(desk: Desk) -> None:
+    desk.worker.renderer.errors.append(Draining("stopping"))
+    assert desk.handle(register_data()) == "nack"
+    assert desk.pauses == []
+
+
+def test_a_bucket_that_is_gone_is_the_daemons_trouble(desk: Desk) -> None:
+    desk.store.delete("originals", "a.jpg")
+    desk.store.missing.add("originals")
+    assert desk.handle(register_data()) == "nack"
+    assert isinstance(desk.troubles.get_nowait(), BucketUnavailable)
+    assert desk.publisher.messages == []

@@ -262,6 +262,8 @@ def test_originals_that_are_accepted(original: str, parts: tuple[str, str]) -> N
         "gs://",
         "gs://b",
         "gs://b/",
+        "gs://b/.",
+        "gs://b/..",
         "gs:///a.jpg",
         "GS://b/a.jpg",
         "s3://b/a.jpg",

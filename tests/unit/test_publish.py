@@ -249,3 +249,15 @@ def test_results_as_json() -> None:
         {"message_id": "1", "photo_id": "ảnh", "version": 17, "original": None}
     ]
     assert "ảnh" in as_json_text([one])
+
+
+@pytest.mark.parametrize("name", ["new\nline.jpg", "bell\a.jpg"])
+def test_a_file_whose_name_can_be_no_photo_id_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(UsageFault, match="control characters"):
+        find_sources([str(tmp_path)])
+
+
+def test_an_empty_source_is_not_the_current_folder() -> None:
+    with pytest.raises(UsageFault, match="empty"):
+        find_sources([""])

@@ -13,6 +13,8 @@ from google.pubsub_v1.services.publisher.transports import PublisherGrpcTranspor
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 from google.pubsub_v1.types import DeadLetterPolicy, RetryPolicy, Subscription
 
+from worker.errors import StorageUnavailable, StreamLost
+from worker.pubsub import emulator_channel
 from worker.storage import GcsStore
 
 DELIVERY_ATTEMPTS = 10
@@ -20,7 +22,7 @@ DELIVERY_ATTEMPTS = 10
 
 ORIGINALS_BUCKET = "originals"
 RENDITIONS_BUCKET = "renditions"
-_CALL_SECONDS = 20.0
+_CALL_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +60,23 @@ class Resources:
     def __init__(self, broker_address: str, names: Names) -> None:
         """Open no connection yet."""
         self._names = names
-        self._channel = grpc.insecure_channel(broker_address)
+        self._address = broker_address
+        self._channel = emulator_channel(broker_address)
         self._publisher = PublisherClient(transport=PublisherGrpcTransport(channel=self._channel))
         self._subscriber = SubscriberClient(
             transport=SubscriberGrpcTransport(channel=self._channel)
         )
 
     def create(self, store: GcsStore) -> None:
-        """Create everything; what exists is kept as it is."""
+        """Create everything; what exists is kept as it is.
+
+        Raises:
+            StreamLost: broker or GCS server do not answer.
+        """
+        try:
+            grpc.channel_ready_future(self._channel).result(timeout=_CALL_SECONDS)
+        except grpc.FutureTimeoutError as error:
+            raise StreamLost(f"no Pub/Sub broker answers at {self._address}") from error
         names = self._names
         for topic in ("photos", "photos-dead-letters", "photos-outcomes"):
             with contextlib.suppress(api.AlreadyExists):
@@ -85,8 +96,11 @@ class Resources:
         self._subscribe("photos-dead-letters", "photos-dead-letters")
         self._subscribe("photos-dead-letters-watch", "photos-dead-letters")
         self._subscribe("photos-outcomes-watch", "photos-outcomes")
-        for bucket in (ORIGINALS_BUCKET, RENDITIONS_BUCKET):
-            store.create_bucket(bucket)
+        try:
+            for bucket in (ORIGINALS_BUCKET, RENDITIONS_BUCKET):
+                store.create_bucket(bucket)
+        except StorageUnavailable as error:
+            raise StreamLost(f"no GCS server answers: {error}") from error
 
     def delete(self) -> None:
         """Take the session's subscriptions and topics off a broker that is not ours."""

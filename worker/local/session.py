@@ -20,7 +20,7 @@ from typing import Any
 from rich.console import Console
 
 from worker.config import Settings
-from worker.errors import ExitCode, Fatal
+from worker.errors import ExitCode, Fatal, UsageFault
 from worker.local import report
 from worker.local.child import WorkerChild
 from worker.local.gallery import Gallery
@@ -142,7 +142,12 @@ def _open(
         found = store.read(RENDITIONS_BUCKET, name)
         return found[0] if found else None
 
-    gallery = Gallery(snapshot=_snapshot(watch, broker), fetch=fetch, port=options.port)
+    try:
+        gallery = Gallery(snapshot=_snapshot(watch, broker), fetch=fetch, port=options.port)
+    except OSError as error:
+        raise UsageFault(
+            f"--port {options.port}: cannot listen there ({error.strerror})"
+        ) from error
     gallery.start()
     stack.callback(gallery.stop)
 
@@ -150,6 +155,8 @@ def _open(
     settings = servers | names.environment()
     log = folder / "worker.log"
     worker_environment = {"WORKER_HTTP_PORT": "0", **environment, **settings}
+    # So that its scratch folder goes with the session's, however it ends.
+    worker_environment["TMPDIR"] = str(folder)
     worker = WorkerChild(
         worker_environment,
         drain_seconds=Settings.load(worker_environment).drain_seconds,

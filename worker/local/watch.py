@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import grpc
 from google.api_core import exceptions as api
 from google.pubsub_v1 import SubscriberClient
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 from google.pubsub_v1.types import PubsubMessage
 
 from worker.local.resources import Names
+from worker.pubsub import emulator_channel
 
 _PULL_SECONDS = 1.0
 """One long poll; also how long the end of a session may wait for it."""
@@ -124,7 +124,7 @@ class Watch:
             self._changed.wait(timeout_seconds)
 
     def _follow(self, subscription: str) -> None:
-        with grpc.insecure_channel(self._address) as channel:
+        with emulator_channel(self._address) as channel:
             client = SubscriberClient(transport=SubscriberGrpcTransport(channel=channel))
             while not self._stopped.is_set():
                 try:
