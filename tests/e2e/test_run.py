@@ -116,7 +116,9 @@ def test_a_newer_version_replaces_the_older_and_its_renditions(stage: Stage) -> 
     stage.assert_nothing_stray("photo")
 
 
-def test_two_workers_share_a_subscription(stage: Stage) -> None:
+@pytest.mark.parametrize("broker", ["stage", "embedded_stage"])
+def test_two_workers_share_a_subscription(request: pytest.FixtureRequest, broker: str) -> None:
+    stage: Stage = request.getfixturevalue(broker)
     workers = [stage.worker(vcpus="1"), stage.worker(vcpus="1")]
     for worker in workers:
         worker.wait_until_running()
@@ -126,7 +128,9 @@ def test_two_workers_share_a_subscription(stage: Stage) -> None:
         stage.register(photo_id, 3, picture)
     for photo_id in photo_ids:
         stage.assert_ready_is_true(stage.wait_for(photo_id, "ready", 3))
-    assert all(worker.lines("handled", outcome="registered") for worker in workers)
+    # Google's emulator may give one stream everything, whatever flow control it has asked for.
+    if broker == "embedded_stage":
+        assert all(worker.lines("handled", outcome="registered") for worker in workers)
     stage.assert_nothing_stray(*photo_ids)
 
 
