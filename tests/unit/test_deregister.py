@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from tests.fakes import MemoryStore, Once, raising
@@ -26,18 +24,6 @@ from worker.steps import Steps
 
 DIGEST = "3fd0c1a2b4e5"
 NESTED = ("a/b", f"a/17-{DIGEST}", f"a/17-{DIGEST}/320.webp", "a/1", "ab")
-
-
-@pytest.fixture
-def worker(tmp_path: Path) -> FakeWorker:
-    worker = make_worker(tmp_path)
-    seed_original(worker.store)
-    return worker
-
-
-@pytest.fixture
-def store(worker: FakeWorker) -> MemoryStore:
-    return worker.store
 
 
 def seed_rendition(store: MemoryStore, version: int) -> str:

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 
 import pytest
 
-from tests.fakes import FakeRenderer, MemoryStore
+from tests.fakes import MemoryStore
 from tests.unit.workers import (
     JPEG,
-    LAYOUT,
     RENDITIONS,
     FakeWorker,
     assert_whole,
     current_manifest,
     deregister,
-    make_worker,
+    names_of,
     register,
     rendition_names,
+    rival,
     seed_original,
     stored_manifest,
 )
@@ -33,29 +32,6 @@ from worker.events import Register
 from worker.manifest import State
 from worker.outcome import Effect
 from worker.steps import Steps
-
-
-@pytest.fixture
-def worker(tmp_path: Path) -> FakeWorker:
-    worker = make_worker(tmp_path)
-    seed_original(worker.store)
-    return worker
-
-
-@pytest.fixture
-def store(worker: FakeWorker) -> MemoryStore:
-    return worker.store
-
-
-def rival(worker: FakeWorker, quality: int = 80) -> FakeWorker:
-    """Another worker on the same bucket."""
-    return make_worker(
-        worker.scratch, worker.store, renderer=FakeRenderer(quality=quality), name="rival"
-    )
-
-
-def names_of(store: MemoryStore, version: int) -> set[str]:
-    return {name for name in rendition_names(store) if LAYOUT.own_version("a", name) == version}
 
 
 def test_a_registration_ends_in_a_ready_manifest(worker: FakeWorker, store: MemoryStore) -> None:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from tests.fakes import FakeRenderer, MemoryStore, Once, crc32c, raising
+from tests.fakes import MemoryStore, Once, crc32c, raising
 from tests.unit.workers import (
     JPEG,
-    LAYOUT,
     FakeWorker,
     assert_whole,
     current_manifest,
     deregister,
-    make_worker,
+    names_of,
     register,
     rendition_names,
-    seed_original,
+    rival,
 )
 from worker.errors import (
     PreconditionFailed,
@@ -25,29 +22,6 @@ from worker.errors import (
 )
 from worker.manifest import State
 from worker.outcome import Effect
-
-
-@pytest.fixture
-def worker(tmp_path: Path) -> FakeWorker:
-    worker = make_worker(tmp_path)
-    seed_original(worker.store)
-    return worker
-
-
-@pytest.fixture
-def store(worker: FakeWorker) -> MemoryStore:
-    return worker.store
-
-
-def rival(worker: FakeWorker, quality: int = 80) -> FakeWorker:
-    """Another worker on the same bucket."""
-    return make_worker(
-        worker.scratch, worker.store, renderer=FakeRenderer(quality=quality), name="rival"
-    )
-
-
-def names_of(store: MemoryStore, version: int) -> set[str]:
-    return {name for name in rendition_names(store) if LAYOUT.own_version("a", name) == version}
 
 
 def test_a_lost_commit_response_is_a_success(worker: FakeWorker, store: MemoryStore) -> None:

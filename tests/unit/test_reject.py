@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from tests.fakes import MemoryStore, Once, raising
@@ -14,24 +12,11 @@ from tests.unit.workers import (
     deregister,
     make_worker,
     register,
-    seed_original,
     stored_manifest,
 )
 from worker.errors import CorruptOriginal, StorageUnavailable, UnsupportedFormat
 from worker.manifest import State
 from worker.outcome import Effect
-
-
-@pytest.fixture
-def worker(tmp_path: Path) -> FakeWorker:
-    worker = make_worker(tmp_path)
-    seed_original(worker.store)
-    return worker
-
-
-@pytest.fixture
-def store(worker: FakeWorker) -> MemoryStore:
-    return worker.store
 
 
 def test_a_first_failure_is_a_rejected_manifest(worker: FakeWorker, store: MemoryStore) -> None:

@@ -146,3 +146,15 @@ def assert_whole(store: MemoryStore, photo_id: str = "a") -> None:
         entry = store.entry(RENDITIONS, rendition.object)
         assert entry is not None, rendition.object
         assert (crc32c(entry.data), len(entry.data)) == (rendition.crc32c, rendition.bytes)
+
+
+def rival(worker: FakeWorker, quality: int = 80) -> FakeWorker:
+    """Another worker on the same bucket."""
+    return make_worker(
+        worker.scratch, worker.store, renderer=FakeRenderer(quality=quality), name="rival"
+    )
+
+
+def names_of(store: MemoryStore, version: int) -> set[str]:
+    """The renditions of photo `a` at one version."""
+    return {name for name in rendition_names(store) if LAYOUT.own_version("a", name) == version}

@@ -1,0 +1,22 @@
+"""One worker over the fakes, with one original in its bucket."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import MemoryStore
+from tests.unit.workers import FakeWorker, make_worker, seed_original
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> FakeWorker:
+    worker = make_worker(tmp_path)
+    seed_original(worker.store)
+    return worker
+
+
+@pytest.fixture
+def store(worker: FakeWorker) -> MemoryStore:
+    return worker.store
