@@ -21,7 +21,7 @@ LEASE_SECONDS = 30
 
 EMULATOR_LEASE_SECONDS = 15
 """Google's emulator gives messages to streams that died, and a short lease gets them back. Not the
-shortest: the client renews after up to 90 % of it, and at 10 s that was too late at times (M)."""
+shortest: the client renews after up to 90 % of it, and at 10 s that came too late at times."""
 
 MAX_BYTES_IN_FLIGHT = 64 << 20
 """Events are a few hundred bytes; this only keeps a flood of 10 MB messages out of memory."""
@@ -142,7 +142,7 @@ class Consumer:
         """End the stream from our side and let the server answer, before it is cut.
 
         Google's emulator goes on giving messages to a stream that was cut, so what was nacked a
-        moment ago would sit there for a lease (M). The queue is private to the client; where a
+        moment ago would sit there for a lease. The queue is private to the client; where a
         release has renamed it, the stream is cut as the client does it.
         """
         rpc = getattr(self._puller(), "_rpc", None)
@@ -158,7 +158,7 @@ class Consumer:
         return getattr(self._stream, "_StreamingPullFuture__manager", None)
 
     def _receive(self, message: Message) -> None:
-        """Hand one message over. Nothing may escape: it would end the stream's future (M)."""
+        """Hand one message over. Nothing may escape: it would end the stream's future."""
         delivery = Delivery(
             message_id=message.message_id,
             data=message.data,

@@ -97,13 +97,14 @@ class Daemon:
     def _start(self, app: App) -> None:
         check_resources(self._settings, app.store, app.publisher, app.subscriber)
         app.pool.start()
+        # Before the first message can arrive: from here on a signal must drain, not just leave.
+        self._started = True
         app.consumer.start()
         if self._settings.dead_letter_topic is None:
             self._log.warning(
                 "no WORKER_DEAD_LETTER_TOPIC: permanent failures are nacked until the "
                 "subscription's own dead-letter policy takes them"
             )
-        self._started = True
         self._log.info(
             "running",
             subscription=self._settings.subscription,
