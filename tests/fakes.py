@@ -59,6 +59,7 @@ class Entry:
     content_type: str
     cache_control: str
     custom_time: datetime | None
+    created: datetime
 
 
 class MemoryStore:
@@ -69,9 +70,10 @@ class MemoryStore:
     Both run outside the lock and may use the store themselves.
     """
 
-    def __init__(self, page_size: int = 1000) -> None:
-        self.missing: set[str] = set()
+    def __init__(self, page_size: int = 1000, clock: Clock | None = None) -> None:
         """An empty store that lists `page_size` names a request."""
+        self.clock = Clock() if clock is None else clock
+        self.missing: set[str] = set()
         self.before: Callable[[Request], None] = _nothing
         self.after: Callable[[Request], None] = _nothing
         self.requests: list[Request] = []
@@ -200,6 +202,7 @@ class MemoryStore:
             content_type=content_type,
             cache_control=cache_control,
             custom_time=custom_time,
+            created=self.clock(),
         )
         self._entries[bucket, name] = entry
         return _stated(bucket, name, entry)
@@ -409,6 +412,7 @@ def _stated(bucket: str, name: str, entry: Entry) -> StoredObject:
         generation=entry.generation,
         size_bytes=len(entry.data),
         crc32c=crc32c(entry.data),
+        created=entry.created,
     )
 
 

@@ -34,7 +34,7 @@ from worker.register import RegisterHandler
 from worker.reject import Rejector
 from worker.renderer import RenderPool, RenderSettings
 from worker.renditions import Renditions
-from worker.storage import GcsStore
+from worker.storage import GcsStore, Patience
 from worker.telemetry import Log
 
 ORIGINAL_GRACE_SECONDS = 3.0
@@ -70,6 +70,7 @@ def open_store(settings: Settings, *, connections: int = 8) -> GcsStore:
         project=settings.project,
         emulator_url=settings.storage_emulator_host,
         connections=connections,
+        patience=Patience.within(settings.drain_seconds),
     )
 
 

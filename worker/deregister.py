@@ -47,11 +47,12 @@ class DeregisterHandler:
                     or tombstone_after(current, tombstone)
                 ),
             )
+        with steps.time("delete"):
+            # Also behind a tombstone of this very version, or a newer manifest: the worker that
+            # swapped in the tombstone may have died before this.
+            steps.facts["deleted"] = self.renditions.remove_own(event.photo_id, event.version)
         if committed is Superseded.SUPERSEDED:
             return unchanged(committed, None)
-        with steps.time("delete"):
-            # Also behind a tombstone of this very version: its worker may have died before this.
-            steps.facts["deleted"] = self.renditions.remove_own(event.photo_id, event.version)
         if isinstance(committed, Superseded):
             return unchanged(committed, self.manifests.read(event.photo_id))
         return Outcome(effect=Effect.DEREGISTERED, manifest=committed.manifest)

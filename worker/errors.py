@@ -165,6 +165,10 @@ class ManifestContended(Transient):
     """Other workers kept winning the compare-and-swap of this manifest."""
 
 
+class Fenced(Transient):
+    """The sweep has retired the names of this attempt's renditions; the next gets others."""
+
+
 class Draining(Transient):
     """This worker is about to stop; the message is another's to handle."""
 

@@ -3,7 +3,8 @@
 The manifest is the only state of a photo. Whether an event still matters, and what the next
 manifest says, are pure functions of the current one; `commit` swaps the answer in. Versions only
 ever grow: an event older than what the manifest already knows changes nothing, and at equal
-versions a deregistration wins over everything.
+versions a deregistration wins over everything. The fence, too, only grows: behind a raised one,
+renditions have other names, so that the sweep may delete the old ones (docs/consistency.md).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, ValidationError
 
-from worker.errors import UnreadableManifest
+from worker.errors import Fenced, UnreadableManifest
 
 SCHEMA: Literal["photo-manifest/1"] = "photo-manifest/1"
 
@@ -88,7 +89,11 @@ class Rejection(_Part):
 
 
 class Manifest(_Part):
-    """One photo's state. `commit_id` is fresh for every write and tells a writer its own."""
+    """One photo's state. `commit_id` is fresh for every write and tells a writer its own.
+
+    `version` 0 is older than every event: nothing was ever committed, the sweep has only raised
+    the fence.
+    """
 
     schema_: Literal["photo-manifest/1"] = Field(default=SCHEMA, alias="schema")
     photo_id: str
@@ -102,6 +107,7 @@ class Manifest(_Part):
     renditions: tuple[Rendition, ...] = ()
     rejection: Rejection | None = None
     labels: dict[str, str] = Field(default_factory=dict)
+    fence: int = Field(default=0, exclude_if=lambda fence: fence == 0)
 
     model_config = ConfigDict(
         frozen=True, extra="ignore", validate_by_name=True, validate_by_alias=True
@@ -127,6 +133,11 @@ class Manifest(_Part):
     def object_names(self) -> frozenset[str]:
         """The renditions that readers may ask for."""
         return frozenset(rendition.object for rendition in self.renditions)
+
+
+def fence_of(current: Manifest | None) -> int:
+    """The fence that an attempt which begins now must name its renditions by."""
+    return current.fence if current else 0
 
 
 def register_is_moot(current: Manifest | None, version: int, recipe: str) -> Superseded | None:
@@ -159,7 +170,13 @@ def deregister_is_moot(current: Manifest | None, version: int) -> Superseded | N
 
 
 def ready_after(current: Manifest | None, ready: Manifest) -> Manifest:
-    """The ready manifest to write: a rejection of a newer version stays on record."""
+    """The ready manifest to write: a rejection of a newer version stays on record.
+
+    Raises:
+        Fenced: its renditions were named by another fence; the sweep may be deleting them.
+    """
+    if fence_of(current) != ready.fence:
+        raise Fenced(f"the fence of {ready.photo_id!r} is {fence_of(current)}, not {ready.fence}")
     rejection = current.rejection if current else None
     keep = rejection is not None and rejection.version > ready.version
     return ready.model_copy(update={"rejection": rejection if keep else None})
@@ -171,6 +188,7 @@ def tombstone_after(current: Manifest | None, tombstone: Manifest) -> Manifest:
     A rejection newer than the deregistration is what the photo's highest version came to, so the
     photo ends rejected, without renditions, instead of deregistered.
     """
+    tombstone = tombstone.model_copy(update={"fence": fence_of(current)})
     rejection = current.rejection if current else None
     if rejection is None or rejection.version <= tombstone.version:
         return tombstone
@@ -191,7 +209,7 @@ def rejected_after(current: Manifest | None, rejected: Manifest) -> Manifest | S
     if current is None or (
         current.version < rejection.version and current.state is not State.READY
     ):
-        return rejected
+        return rejected.model_copy(update={"fence": fence_of(current)})
     if current.version > rejection.version or current.state is State.DEREGISTERED:
         return Superseded.SUPERSEDED
     known = current.rejection
@@ -206,5 +224,21 @@ def rejected_after(current: Manifest | None, rejected: Manifest) -> Manifest | S
             "rejection": rejection,
             "commit_id": rejected.commit_id,
             "committed_at": rejected.committed_at,
+        }
+    )
+
+
+def fenced_after(current: Manifest | None, fence: Manifest) -> Manifest:
+    """The manifest to write when the sweep raises the fence; a reader sees no difference.
+
+    `fence` is what a photo without a manifest gets: a tombstone of version 0.
+    """
+    if current is None:
+        return fence.model_copy(update={"fence": 1})
+    return current.model_copy(
+        update={
+            "fence": current.fence + 1,
+            "commit_id": fence.commit_id,
+            "committed_at": fence.committed_at,
         }
     )

@@ -18,13 +18,17 @@ from worker.recipe import Recipe
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredObject:
-    """An object as the bucket states it; `crc32c` is base64, big-endian, as GCS writes it."""
+    """An object as the bucket states it; `crc32c` is base64, big-endian, as GCS writes it.
+
+    `created` is when this generation of it was written, by the bucket's clock.
+    """
 
     bucket: str
     name: str
     generation: int
     size_bytes: int
     crc32c: str
+    created: datetime
 
 
 class ObjectStore(Protocol):

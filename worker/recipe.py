@@ -50,8 +50,14 @@ class DigestingHash:
         """The hex sha256 of the bytes so far."""
         return self._sha256.hexdigest()
 
-    def digest(self, recipe: Recipe) -> str:
-        """The first 12 hex digits of sha256(original + recipe fingerprint)."""
+    def digest(self, recipe: Recipe, fence: int = 0) -> str:
+        """The first 12 hex digits of sha256(original + recipe fingerprint).
+
+        Behind a fence other names are needed than before it, so a fence that was ever raised is
+        part of it too.
+        """
         both = self._sha256.copy()
         both.update(recipe.fingerprint.encode())
+        if fence:
+            both.update(f" fence={fence}".encode())
         return both.hexdigest()[:12]

@@ -19,6 +19,7 @@ from worker.manifest import (
     Rendition,
     State,
     Superseded,
+    fence_of,
     ready_after,
     register_is_moot,
 )
@@ -51,6 +52,8 @@ class RegisterHandler:
         with steps.time("read_manifest"):
             current = self.manifests.read(event.photo_id)
         if moot := self._is_moot(event, current):
+            with steps.time("clean_up"):
+                self._clean_up_if_superseded(event, moot)
             return unchanged(moot, current)
         self.originals.check_source(event)
         with tempfile.TemporaryDirectory(
@@ -59,14 +62,15 @@ class RegisterHandler:
             # A child whose upload failed may still write into it.
             ignore_cleanup_errors=True,
         ) as folder:
-            manifest = self._render_and_upload(event, Path(folder), steps)
+            manifest = self._render_and_upload(event, fence_of(current), Path(folder), steps)
         with steps.time("commit"):
             committed = self.manifests.commit(
                 event.photo_id,
                 lambda current: self._is_moot(event, current) or ready_after(current, manifest),
             )
         with steps.time("clean_up"):
-            self._clean_up(event, manifest, committed)
+            self._clean_up_if_superseded(event, committed)
+            self._clean_up_replaced(event, committed)
         if isinstance(committed, Superseded):
             return unchanged(committed, self.manifests.read(event.photo_id))
         return Outcome(effect=Effect.REGISTERED, manifest=committed.manifest)
@@ -74,14 +78,16 @@ class RegisterHandler:
     def _is_moot(self, event: Register, current: Manifest | None) -> Superseded | None:
         return register_is_moot(current, event.version, self.renderer.recipe.fingerprint)
 
-    def _render_and_upload(self, event: Register, folder: Path, steps: Steps) -> Manifest:
+    def _render_and_upload(
+        self, event: Register, fence: int, folder: Path, steps: Steps
+    ) -> Manifest:
         """Fetch, render, and upload each rendition while the child encodes the next."""
         with steps.time("download"):
             original = self.originals.fetch(event, folder)
         ladder = LadderFolder(
             photo_id=event.photo_id,
             version=event.version,
-            digest=original.hash.digest(self.renderer.recipe),
+            digest=original.hash.digest(self.renderer.recipe, fence),
         )
         rendering = self.renderer.render(original.path, folder)
         uploaded: list[Rendition] = []
@@ -94,11 +100,12 @@ class RegisterHandler:
             bytes_out=sum(rendition.bytes for rendition in uploaded),
             cost=rendering.cost,
         )
-        return self._manifest(event, original, rendering.facts, uploaded)
+        return self._manifest(event, fence, original, rendering.facts, uploaded)
 
     def _manifest(
         self,
         event: Register,
+        fence: int,
         original: FetchedOriginal,
         facts: PictureFacts,
         uploaded: list[Rendition],
@@ -124,20 +131,21 @@ class RegisterHandler:
             placeholder=Placeholder(thumbhash=facts.thumbhash, color=facts.color),
             renditions=tuple(sorted(uploaded, key=lambda each: (each.width, each.height))),
             labels=event.labels,
+            fence=fence,
         )
 
-    def _clean_up(
-        self, event: Register, manifest: Manifest, committed: Committed | Superseded
-    ) -> None:
-        """Remove what can never be named again, and only that.
+    # Only what can never be named again is removed. Once a newer version or a tombstone stands, no
+    # older one can be committed, so its renditions can go. Renditions of the *same* version stay
+    # for the sweep: a duplicate of this event, in a worker with another recipe, may be about to
+    # commit them.
 
-        Once a newer version or a tombstone stands, no older one can be committed, so an older
-        version's renditions can go. Renditions of the *same* version stay for the sweep: a
-        duplicate of this event, in a worker with another recipe, may be about to commit them.
-        """
+    def _clean_up_if_superseded(self, event: Register, committed: Committed | Superseded) -> None:
+        """Remove what this event left, in this attempt or in one that was killed."""
         if committed is Superseded.SUPERSEDED:
-            self.renditions.remove(manifest.object_names)
-        elif isinstance(committed, Committed) and committed.replaced is not None:
-            replaced = committed.replaced
-            if replaced.version < event.version:
-                self.renditions.remove(replaced.object_names)
+            self.renditions.remove_own(event.photo_id, event.version)
+
+    def _clean_up_replaced(self, event: Register, committed: Committed | Superseded) -> None:
+        """Remove the renditions of the manifest that this event's has replaced."""
+        replaced = committed.replaced if isinstance(committed, Committed) else None
+        if replaced is not None and replaced.version < event.version:
+            self.renditions.remove(replaced.object_names)

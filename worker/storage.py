@@ -7,10 +7,12 @@ own retries are off, two stacked loops would outlast a drain). Google's exceptio
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -42,20 +44,12 @@ from worker.errors import (
 )
 from worker.ports import StoredObject
 
-TIMEOUT_SECONDS = (3.05, 5.0)
-"""To connect, and between two bytes."""
-
-RETRY_BUDGET_SECONDS = 10.0
-RETRY_ATTEMPTS = 6
-"""No attempt begins after the budget, so a call ends within it and one time-out: less than the
-default drain."""
-
-DOWNLOAD_SECONDS = 120.0
-"""One download in all; a server that trickles byte by byte never meets the time-out above."""
-
 SINGLE_REQUEST_BYTES = 256 << 20
 """Everything is uploaded in one request: preconditions of resumable uploads bind nobody
 (they are checked when the upload starts), and a 9 MB `full` rendition needs its precondition."""
+
+SLOWEST_UPLOAD_BYTES_PER_SECOND = 1 << 20
+"""Eight megabit a second, a home's uplink; below it an upload counts as stuck."""
 
 # The client's threshold is a module constant of 8 MiB without an argument to change it;
 # tests/contract/test_store.py fails if a release of the client stops honouring this.
@@ -66,6 +60,46 @@ google.cloud.storage.blob._MAX_MULTIPART_SIZE = SINGLE_REQUEST_BYTES  # noqa: SL
 os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long a bucket is waited for; seconds.
+
+    No attempt begins after `retry_seconds`, so a call ends within that and one attempt's time-outs:
+    with the defaults less than the default drain.
+    """
+
+    connect_seconds: float = 3.05
+    """To connect. Just over TCP's first retransmission, which comes after 3 s."""
+
+    answer_seconds: float = 5.0
+    """Between two bytes of an answer."""
+
+    retry_seconds: float = 10.0
+    attempts: int = 6
+
+    download_seconds: float = 120.0
+    """One original in all: a server that trickles never meets the time-out between two bytes."""
+
+    read_seconds: float = 10.0
+    """The same for a manifest."""
+
+    @classmethod
+    def within(cls, drain_seconds: float) -> Patience:
+        """Retries that end before a drain of this length does."""
+        return cls(retry_seconds=min(cls().retry_seconds, drain_seconds / 2))
+
+    @property
+    def timeout(self) -> tuple[float, float]:
+        """As `requests` takes it."""
+        return self.connect_seconds, self.answer_seconds
+
+    def upload_timeout(self, size_bytes: int) -> tuple[float, float]:
+        """The same for an upload: urllib3 sends a whole body within the time to *connect*."""
+        sending = size_bytes / SLOWEST_UPLOAD_BYTES_PER_SECOND
+        return self.connect_seconds + sending, self.answer_seconds
+
 
 _TRANSIENT = (
     api.ServerError,
@@ -91,12 +125,20 @@ def _is_transient(error: BaseException) -> bool:
 class GcsStore:
     """`ports.ObjectStore` over one client; safe to share between threads."""
 
-    def __init__(self, *, project: str | None, emulator_url: str | None, connections: int) -> None:
+    def __init__(
+        self,
+        *,
+        project: str | None,
+        emulator_url: str | None,
+        connections: int,
+        patience: Patience | None = None,
+    ) -> None:
         """Open no connection yet; `connections` sizes the HTTP pool (one for each thread).
 
         Raises:
             Fatal: there are no credentials.
         """
+        self._patience = patience or Patience()
         if emulator_url:
             self._client = storage.Client(
                 project=project or "emulated",
@@ -117,7 +159,7 @@ class GcsStore:
         """See `ports.ObjectStore`."""
         blob = self._blob(bucket, name, int(generation) if generation else None)
         try:
-            _call(lambda: blob.reload(timeout=TIMEOUT_SECONDS, retry=None))
+            self._call(lambda: blob.reload(timeout=self._patience.timeout, retry=None))
         except api.NotFound:
             return None
         return _stored(blob)
@@ -128,31 +170,41 @@ class GcsStore:
 
         def attempt() -> None:
             with into.open("wb") as file:
-                sink = _TimedFile(file, time.monotonic() + DOWNLOAD_SECONDS)
+                sink = _TimedFile(file, self._patience.download_seconds)
                 # Raw: the stored bytes are what size and crc32c speak of, whatever the encoding.
                 blob.download_to_file(
-                    sink, raw_download=True, checksum="crc32c", timeout=TIMEOUT_SECONDS, retry=None
+                    sink,
+                    raw_download=True,
+                    checksum="crc32c",
+                    timeout=self._patience.timeout,
+                    retry=None,
                 )
                 if file.tell() != stored.size_bytes:
                     raise ConnectionError(f"got {file.tell()} of {stored.size_bytes} bytes")
 
         try:
-            _call(attempt)
+            self._call(attempt)
         except api.NotFound as error:
             raise ObjectMissing(f"gs://{stored.bucket}/{stored.name} is gone") from error
 
     def read(self, bucket: str, name: str) -> tuple[bytes, int] | None:
         """See `ports.ObjectStore`."""
-        blob = self._blob(bucket, name)
-        try:
-            data = _call(
-                lambda: blob.download_as_bytes(
-                    checksum="crc32c", timeout=TIMEOUT_SECONDS, retry=None
-                )
+
+        def attempt() -> tuple[bytes, int]:
+            # A fresh one each time: a blob keeps the generation that it saw, and would ask for
+            # that one again after another worker has replaced it.
+            blob = self._blob(bucket, name)
+            data = io.BytesIO()
+            sink = _TimedFile(data, self._patience.read_seconds)
+            blob.download_to_file(
+                sink, checksum="crc32c", timeout=self._patience.timeout, retry=None
             )
+            return data.getvalue(), int(blob.generation)
+
+        try:
+            return self._call(attempt)
         except api.NotFound:
             return None
-        return data, int(blob.generation)
 
     def write(  # noqa: PLR0913
         self,
@@ -171,13 +223,13 @@ class GcsStore:
         if custom_time is not None:
             blob.custom_time = custom_time
         try:
-            _call(
+            self._call(
                 lambda: blob.upload_from_string(
                     data,
                     content_type=content_type,
                     if_generation_match=if_generation,
                     checksum="crc32c",
-                    timeout=TIMEOUT_SECONDS,
+                    timeout=self._patience.upload_timeout(len(data)),
                     retry=None,
                 )
             )
@@ -191,7 +243,7 @@ class GcsStore:
         """See `ports.ObjectStore`."""
         blob = self._blob(bucket, name)
         try:
-            _call(lambda: blob.delete(timeout=TIMEOUT_SECONDS, retry=None))
+            self._call(lambda: blob.delete(timeout=self._patience.timeout, retry=None))
         except api.NotFound:
             return False
         return True
@@ -203,7 +255,7 @@ class GcsStore:
         token: str | None = None
         while True:
             try:
-                page, token = _call(partial(self._page, bucket, prefix, start, end, token))
+                page, token = self._call(partial(self._page, bucket, prefix, start, end, token))
             except api.NotFound as error:
                 raise _no_bucket(bucket) from error
             yield from page
@@ -221,8 +273,8 @@ class GcsStore:
             start_offset=start,
             end_offset=end,
             page_token=token,
-            fields="items(name,bucket,generation,size,crc32c),nextPageToken",
-            timeout=TIMEOUT_SECONDS,
+            fields="items(name,bucket,generation,size,crc32c,timeCreated),nextPageToken",
+            timeout=self._patience.timeout,
             retry=None,
         )
         page = next(listing.pages, ())
@@ -231,10 +283,10 @@ class GcsStore:
     def check_bucket(self, bucket: str) -> None:
         """See `ports.ObjectStore`; needs the permission storage.objects.list."""
         try:
-            _call(
+            self._call(
                 lambda: next(
                     self._client.list_blobs(
-                        bucket, max_results=1, timeout=TIMEOUT_SECONDS, retry=None
+                        bucket, max_results=1, timeout=self._patience.timeout, retry=None
                     ).pages,
                     None,
                 )
@@ -252,28 +304,54 @@ class GcsStore:
 
         def create() -> None:
             with contextlib.suppress(api.Conflict):
-                self._client.create_bucket(bucket, timeout=TIMEOUT_SECONDS, retry=None)
+                self._client.create_bucket(bucket, timeout=self._patience.timeout, retry=None)
 
-        _call(create)
+        self._call(create)
 
     def close(self) -> None:
         """Close the pooled connections."""
         self._client.close()
+
+    def _call(self, request: Callable[[], T]) -> T:
+        """Send one request, retry transient faults, and translate what is left of them."""
+        retrying = Retrying(
+            retry=retry_if_exception(_is_transient),
+            wait=wait_random_exponential(multiplier=0.2, max=3),
+            stop=stop_after_attempt(self._patience.attempts)
+            | stop_before_delay(self._patience.retry_seconds),
+            reraise=True,
+        )
+        try:
+            return retrying(request)
+        except (api.NotFound, api.PreconditionFailed):
+            raise
+        except (api.Forbidden, api.Unauthorized) as error:
+            raise StorageForbidden(str(error)) from error
+        except (
+            *_TRANSIENT,
+            TimeoutError,
+            api.GoogleAPICallError,
+            InvalidResponse,
+            requests.exceptions.RequestException,
+            google.auth.exceptions.GoogleAuthError,
+        ) as error:
+            raise StorageUnavailable(f"{type(error).__name__}: {error}") from error
 
     def _blob(self, bucket: str, name: str, generation: int | None = None) -> Any:  # noqa: ANN401
         return self._client.bucket(bucket).blob(name, generation=generation)
 
 
 class _TimedFile:
-    """A file to download into that refuses to be written to after a deadline."""
+    """A file to download into that refuses to be written to after so many seconds."""
 
-    def __init__(self, file: IO[bytes], deadline: float) -> None:
+    def __init__(self, file: IO[bytes], seconds: float) -> None:
         self._file = file
-        self._deadline = deadline
+        self._seconds = seconds
+        self._deadline = time.monotonic() + seconds
 
     def write(self, data: bytes) -> int:
         if time.monotonic() > self._deadline:
-            raise TimeoutError(f"the download took longer than {DOWNLOAD_SECONDS:.0f} s")
+            raise TimeoutError(f"the download took longer than {self._seconds:.0f} s")
         return self._file.write(data)
 
 
@@ -283,31 +361,6 @@ def _no_bucket(bucket: str) -> BucketUnavailable:
     )
 
 
-def _call(request: Callable[[], T]) -> T:
-    """Send one request, retry transient faults, and translate what is left of them."""
-    retrying = Retrying(
-        retry=retry_if_exception(_is_transient),
-        wait=wait_random_exponential(multiplier=0.2, max=3),
-        stop=stop_after_attempt(RETRY_ATTEMPTS) | stop_before_delay(RETRY_BUDGET_SECONDS),
-        reraise=True,
-    )
-    try:
-        return retrying(request)
-    except (api.NotFound, api.PreconditionFailed):
-        raise
-    except (api.Forbidden, api.Unauthorized) as error:
-        raise StorageForbidden(str(error)) from error
-    except (
-        *_TRANSIENT,
-        TimeoutError,
-        api.GoogleAPICallError,
-        InvalidResponse,
-        requests.exceptions.RequestException,
-        google.auth.exceptions.GoogleAuthError,
-    ) as error:
-        raise StorageUnavailable(f"{type(error).__name__}: {error}") from error
-
-
 def _stored(blob: Any) -> StoredObject:  # noqa: ANN401 (the client has no types)
     return StoredObject(
         bucket=blob.bucket.name,
@@ -315,4 +368,6 @@ def _stored(blob: Any) -> StoredObject:  # noqa: ANN401 (the client has no types
         generation=int(blob.generation),
         size_bytes=int(blob.size),
         crc32c=blob.crc32c or "",
+        # Without one, as good as new: what decides by age must not take it for old.
+        created=blob.time_created or datetime.now(UTC),
     )

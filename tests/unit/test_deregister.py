@@ -13,6 +13,8 @@ from tests.unit.workers import (
     current_manifest,
     deregister,
     make_worker,
+    names_of,
+    raise_fence,
     register,
     rendition_names,
     seed_original,
@@ -85,15 +87,35 @@ def test_photos_that_nest_below_keep_everything(worker: FakeWorker, store: Memor
         assert_whole(store, photo_id)
 
 
-def test_an_older_deregistration_changes_nothing(worker: FakeWorker, store: MemoryStore) -> None:
+def test_an_older_deregistration_changes_nothing_that_is_named(
+    worker: FakeWorker, store: MemoryStore
+) -> None:
     worker.do(register(17))
-    orphan = seed_rendition(store, 15)
     store.requests.clear()
     outcome = worker.do(deregister(16))
     assert (outcome.effect, outcome.manifest) == (Effect.SUPERSEDED, None)
     assert_whole(store)
-    assert orphan in rendition_names(store)
-    assert [request.verb for request in store.requests] == ["read"]
+    assert [request.verb for request in store.requests] == ["read", "list"]
+
+
+def test_an_overtaken_deregistration_still_deletes_what_it_was_sent_for(
+    worker: FakeWorker, store: MemoryStore
+) -> None:
+    worker.do(register(15))
+    store.before = Once("delete", ".webp", raising(StorageUnavailable("killed")))
+    with pytest.raises(StorageUnavailable):
+        worker.do(deregister(16))
+    worker.do(register(17))
+    assert names_of(store, 15)
+    assert worker.do(deregister(16)).effect is Effect.SUPERSEDED
+    assert names_of(store, 15) == set()
+    assert_whole(store)
+
+
+def test_a_tombstone_keeps_the_fence(worker: FakeWorker, store: MemoryStore) -> None:
+    raise_fence(worker)
+    worker.do(deregister(16))
+    assert current_manifest(store).fence == 1
 
 
 def test_a_duplicate_deletes_what_its_predecessor_could_not(

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from worker.errors import UnreadableManifest
+from worker.errors import Fenced, UnreadableManifest
 from worker.manifest import (
     Manifest,
     Rejection,
     State,
     Superseded,
     deregister_is_moot,
+    fenced_after,
     ready_after,
     register_is_moot,
     rejected_after,
@@ -78,16 +79,16 @@ def rejection(version: int) -> Rejection:
     return Rejection(version=version, reason="corrupt_original", message="m", at=MOMENT)
 
 
-def rejected(version: int) -> Manifest:
-    return manifest(State.REJECTED, version, rejection=rejection(version))
+def rejected(version: int, **fields: Any) -> Manifest:
+    return manifest(State.REJECTED, version, rejection=rejection(version), **fields)
 
 
 def ready(version: int, **fields: Any) -> Manifest:
     return manifest(State.READY, version, renditions=LITERAL["renditions"], **fields)
 
 
-def gone(version: int) -> Manifest:
-    return manifest(State.DEREGISTERED, version)
+def gone(version: int, **fields: Any) -> Manifest:
+    return manifest(State.DEREGISTERED, version, **fields)
 
 
 def test_the_literal_manifest_of_the_contract_is_read_and_written_back() -> None:
@@ -211,6 +212,47 @@ def test_a_ready_manifest_keeps_only_a_newer_rejection(
     following = ready_after(current, ready(5))
     assert (following.state, following.version) == (State.READY, 5)
     assert (following.rejection.version if following.rejection else None) == kept
+
+
+def test_a_fence_is_written_only_where_it_was_raised() -> None:
+    assert "fence" not in json.loads(ready(5).to_json())
+    assert json.loads(ready(5, fence=2).to_json())["fence"] == 2
+
+
+@pytest.mark.parametrize(
+    ("current", "started"), [(None, 1), (ready(4, fence=1), 0), (gone(4, fence=2), 1)]
+)
+def test_nothing_is_committed_from_behind_another_fence(
+    current: Manifest | None, started: int
+) -> None:
+    with pytest.raises(Fenced):
+        ready_after(current, ready(5, fence=started))
+
+
+@pytest.mark.parametrize(
+    "current", [ready(4, fence=3), rejected(4, fence=3), gone(4, fence=3), gone(0, fence=3)]
+)
+def test_every_transition_keeps_the_fence(current: Manifest) -> None:
+    following = [
+        ready_after(current, ready(5, fence=3)),
+        rejected_after(current, rejected(5)),
+        tombstone_after(current, gone(5)),
+    ]
+    assert [each.fence for each in following if isinstance(each, Manifest)] == [3, 3, 3]
+
+
+def test_raising_a_fence_changes_nothing_that_a_reader_sees() -> None:
+    raised = fenced_after(ready(4, fence=1, labels={"a": "b"}), gone(0))
+    expected = ready(4, fence=2, labels={"a": "b"}, commit_id=gone(0).commit_id)
+    assert raised == expected
+
+
+def test_a_photo_without_a_manifest_gets_a_tombstone_that_supersedes_nothing() -> None:
+    raised = fenced_after(None, gone(0))
+    assert (raised.state, raised.version, raised.fence) == (State.DEREGISTERED, 0, 1)
+    assert register_is_moot(raised, 1, RECIPE) is None
+    assert deregister_is_moot(raised, 1) is None
+    assert isinstance(rejected_after(raised, rejected(1)), Manifest)
 
 
 @pytest.mark.parametrize(

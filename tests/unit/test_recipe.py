@@ -48,6 +48,13 @@ def test_the_digest_is_the_contracts() -> None:
     assert digest(RECIPE, b"original") == expected
 
 
+def test_each_fence_has_names_of_its_own() -> None:
+    hashed = DigestingHash()
+    hashed.update(b"original")
+    assert hashed.digest(RECIPE, 0) == hashed.digest(RECIPE)
+    assert len({hashed.digest(RECIPE, fence) for fence in range(5)}) == 5
+
+
 @given(st.lists(st.binary(max_size=20), max_size=8))
 def test_chunks_do_not_matter(chunks: list[bytes]) -> None:
     assert digest(RECIPE, *chunks) == digest(RECIPE, b"".join(chunks))

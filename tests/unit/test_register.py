@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from tests.fakes import MemoryStore
+from tests.fakes import MemoryStore, Once, raising
 from tests.unit.workers import (
     JPEG,
     RENDITIONS,
@@ -15,6 +15,7 @@ from tests.unit.workers import (
     current_manifest,
     deregister,
     names_of,
+    raise_fence,
     register,
     rendition_names,
     rival,
@@ -23,10 +24,12 @@ from tests.unit.workers import (
 )
 from worker.errors import (
     CorruptOriginal,
+    Fenced,
     ForbiddenSource,
     OriginalMissing,
     OriginalTooLarge,
     RenderCrashed,
+    StorageUnavailable,
 )
 from worker.events import Register
 from worker.manifest import State
@@ -82,14 +85,50 @@ def test_a_duplicate_costs_one_read(worker: FakeWorker, store: MemoryStore) -> N
     assert len(worker.renderer.rendered) == 1
 
 
-def test_an_older_event_changes_nothing_and_costs_one_read(
+def test_an_older_event_changes_nothing_and_costs_a_read_and_a_listing(
     worker: FakeWorker, store: MemoryStore
 ) -> None:
     worker.do(register(17))
     store.requests.clear()
     outcome = worker.do(register(16))
     assert (outcome.effect, outcome.manifest) == (Effect.SUPERSEDED, None)
-    assert [request.verb for request in store.requests] == ["read"]
+    assert [request.verb for request in store.requests] == ["read", "list"]
+
+
+def test_an_overtaken_event_removes_what_its_killed_attempt_left(
+    worker: FakeWorker, store: MemoryStore
+) -> None:
+    store.before = Once("write", "manifest.json", raising(StorageUnavailable("killed")))
+    with pytest.raises(StorageUnavailable):
+        worker.do(register(16))
+    assert names_of(store, 16)
+    worker.do(register(17))
+    assert worker.do(register(16)).effect is Effect.SUPERSEDED
+    assert names_of(store, 16) == set()
+    assert_whole(store)
+
+
+def test_behind_a_fence_renditions_have_other_names(worker: FakeWorker, store: MemoryStore) -> None:
+    store.before = Once("write", "manifest.json", raising(StorageUnavailable("killed")))
+    with pytest.raises(StorageUnavailable):
+        worker.do(register(17))
+    before = rendition_names(store)
+    raise_fence(worker)
+    worker.do(register(17))
+    assert current_manifest(store).fence == 1
+    assert current_manifest(store).object_names.isdisjoint(before)
+    assert_whole(store)
+
+
+def test_a_fence_that_rises_under_an_attempt_stops_its_commit(
+    worker: FakeWorker, store: MemoryStore
+) -> None:
+    store.before = Once("write", "512.webp", lambda: raise_fence(worker))
+    with pytest.raises(Fenced, match="is 1, not 0"):
+        worker.do(register(17))
+    assert current_manifest(store).state is State.DEREGISTERED
+    worker.do(register(17))
+    assert_whole(store)
 
 
 def test_an_event_behind_a_tombstone_changes_nothing(

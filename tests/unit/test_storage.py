@@ -6,13 +6,15 @@ import base64
 import json
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import google_crc32c
 import pytest
 
-from worker import storage
 from worker.errors import (
     BucketUnavailable,
     ObjectMissing,
@@ -21,14 +23,29 @@ from worker.errors import (
     StorageUnavailable,
 )
 from worker.ports import StoredObject
-from worker.storage import GcsStore
+from worker.storage import GcsStore, Patience
 
 DATA = b"the original's bytes" * 500
 CHECKSUM = base64.b64encode(google_crc32c.value(DATA).to_bytes(4, "big")).decode()
-STORED = StoredObject(bucket="b", name="o", generation=7, size_bytes=len(DATA), crc32c=CHECKSUM)
+STORED = StoredObject(
+    bucket="b",
+    name="o",
+    generation=7,
+    size_bytes=len(DATA),
+    crc32c=CHECKSUM,
+    created=datetime(2026, 11, 22, 12, tzinfo=UTC),
+)
 RESOURCE = json.dumps(
-    {"name": "o", "bucket": "b", "generation": "7", "size": str(len(DATA)), "crc32c": CHECKSUM}
+    {
+        "name": "o",
+        "bucket": "b",
+        "generation": "7",
+        "size": str(len(DATA)),
+        "crc32c": CHECKSUM,
+        "timeCreated": "2026-11-22T12:00:00.000Z",
+    }
 ).encode()
+QUICK = Patience(connect_seconds=1.0, answer_seconds=0.3)
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
 
@@ -112,12 +129,24 @@ def server() -> Iterator[Server]:
     server.stop()
 
 
+OpenStore = Callable[[Patience], GcsStore]
+
+
 @pytest.fixture
-def store(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[GcsStore]:
-    monkeypatch.setattr(storage, "TIMEOUT_SECONDS", (1.0, 0.3))
-    store = GcsStore(project="p", emulator_url=server.url, connections=2)
-    yield store
-    store.close()
+def open_store(server: Server) -> Iterator[OpenStore]:
+    with ExitStack() as stack:
+
+        def open_it(patience: Patience) -> GcsStore:
+            store = GcsStore(project="p", emulator_url=server.url, connections=2, patience=patience)
+            stack.callback(store.close)
+            return store
+
+        yield open_it
+
+
+@pytest.fixture
+def store(open_store: OpenStore) -> GcsStore:
+    return open_store(QUICK)
 
 
 def write(store: GcsStore) -> StoredObject:
@@ -154,9 +183,9 @@ def test_a_download_that_stalls_is_retried(server: Server, store: GcsStore, tmp_
 
 
 def test_a_download_with_a_wrong_checksum_is_transient_and_not_corrupt(
-    server: Server, store: GcsStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: Server, open_store: OpenStore, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(storage, "RETRY_ATTEMPTS", 2)
+    store = open_store(replace(QUICK, attempts=2))
     server.answers = [media(bytes(len(DATA)))]
     with pytest.raises(StorageUnavailable, match="DataCorruption"):
         store.download(STORED, tmp_path / "o")
@@ -164,28 +193,26 @@ def test_a_download_with_a_wrong_checksum_is_transient_and_not_corrupt(
 
 
 def test_a_download_that_trickles_for_ever_ends(
-    server: Server, store: GcsStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: Server, open_store: OpenStore, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(storage, "DOWNLOAD_SECONDS", -1.0)
+    store = open_store(replace(QUICK, download_seconds=-1.0))
     server.answers = [media(DATA)]
     with pytest.raises(StorageUnavailable, match="took longer"):
         store.download(STORED, tmp_path / "o")
 
 
 def test_what_does_not_pass_is_given_up_after_its_attempts(
-    server: Server, store: GcsStore, monkeypatch: pytest.MonkeyPatch
+    server: Server, open_store: OpenStore
 ) -> None:
-    monkeypatch.setattr(storage, "RETRY_ATTEMPTS", 3)
+    store = open_store(replace(QUICK, attempts=3))
     server.answers = [status(503)]
     with pytest.raises(StorageUnavailable, match="503"):
         store.read("b", "o")
     assert server.asked == 3
 
 
-def test_no_attempt_begins_after_the_budget(
-    server: Server, store: GcsStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(storage, "RETRY_BUDGET_SECONDS", 0.0)
+def test_no_attempt_begins_after_the_budget(server: Server, open_store: OpenStore) -> None:
+    store = open_store(replace(QUICK, retry_seconds=0.0))
     server.answers = [status(503)]
     with pytest.raises(StorageUnavailable):
         store.read("b", "o")
@@ -200,6 +227,26 @@ def test_what_an_operator_must_mend_is_not_retried(
     with pytest.raises(error):
         store.stat("b", "o")
     assert server.asked == 1
+
+
+def test_a_manifest_that_trickles_for_ever_ends(server: Server, open_store: OpenStore) -> None:
+    store = open_store(replace(QUICK, read_seconds=-1.0))
+    server.answers = [media(DATA)]
+    with pytest.raises(StorageUnavailable, match="took longer"):
+        store.read("b", "o")
+
+
+def test_an_upload_has_time_by_its_size() -> None:
+    connect, answer = Patience().upload_timeout(9 << 20)
+    assert connect > 9
+    assert (Patience().connect_seconds, answer) == Patience().timeout
+
+
+def test_retries_end_within_a_drain() -> None:
+    longest = Patience().retry_seconds + sum(Patience().timeout)
+    assert longest < 20
+    assert Patience.within(8.0).retry_seconds == 4.0
+    assert Patience.within(1000.0) == Patience()
 
 
 def test_404_means_nothing_there_or_no_bucket(

@@ -10,7 +10,7 @@ from worker.deregister import DeregisterHandler
 from worker.events import Buckets, Deregister, Register
 from worker.layout import Layout
 from worker.limits import Limits
-from worker.manifest import Manifest, State
+from worker.manifest import Manifest, State, fenced_after
 from worker.manifests import Manifests
 from worker.originals import Originals
 from worker.outcome import Outcome
@@ -96,6 +96,18 @@ def make_worker(
         ),
         reject=Rejector(manifests=manifests, renderer=renderer, clock=clock, fresh_id=ids),
     )
+
+
+def raise_fence(worker: FakeWorker, photo_id: str = "a") -> None:
+    """What the sweep does before it deletes names that an attempt might still commit."""
+    fence = Manifest(
+        photo_id=photo_id,
+        state=State.DEREGISTERED,
+        version=0,
+        commit_id=worker.ids(),
+        committed_at=worker.clock(),
+    )
+    worker.manifests.commit(photo_id, lambda current: fenced_after(current, fence))
 
 
 def register(version: int, photo_id: str = "a", generation: str | None = None) -> Register:
