@@ -2,40 +2,44 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import socket
-import tempfile
 import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
-from google.auth.exceptions import GoogleAuthError
 from google.cloud import pubsub_v1
-from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 
 from worker import __version__
 from worker.capacity import Capacity
 from worker.config import Settings
 from worker.consumer import EMULATOR_LEASE_SECONDS, LEASE_SECONDS, Consumer
+from worker.delivery import Delivery
 from worker.deregister import DeregisterHandler
 from worker.dispatch import Dispatcher, Topics
-from worker.errors import Fatal, NoCredentials, StorageUnavailable, StreamLost
-from worker.events import Buckets
+from worker.errors import Fatal, StorageForbidden, StorageUnavailable, StreamLost
+from worker.events import Buckets, Register
 from worker.layout import Layout
 from worker.limits import Limits
 from worker.manifests import Manifests
 from worker.originals import Originals
-from worker.pubsub import PubSubPublisher, check_subscription, emulator_channel
+from worker.pubsub import PubSubPublisher, Subscriber, check_subscription, look_at
+from worker.reachability import Reachability
 from worker.register import RegisterHandler
 from worker.reject import Rejector
 from worker.renderer import RenderPool, RenderSettings
 from worker.renditions import Renditions
+from worker.scratch import Scratch
 from worker.storage import GcsStore, Patience
+from worker.sweep import Sweeper
 from worker.telemetry import Log
+from worker.verify import Verifier
 
 ORIGINAL_GRACE_SECONDS = 3.0
 """How long a missing original is asked for again: events overtake uploads by moments."""
@@ -56,7 +60,9 @@ class App:
     subscriber: pubsub_v1.SubscriberClient
     pool: RenderPool
     consumer: Consumer
-    scratch: tempfile.TemporaryDirectory[str]
+    pubsub: Reachability
+    storage: Reachability
+    scratch: Scratch
     troubles: queue.SimpleQueue[Fatal]
 
 
@@ -80,13 +86,7 @@ def open_subscriber(settings: Settings) -> pubsub_v1.SubscriberClient:
     Raises:
         Fatal: no credentials.
     """
-    if settings.pubsub_emulator_host is None:
-        try:
-            return pubsub_v1.SubscriberClient()
-        except GoogleAuthError as error:
-            raise NoCredentials.of(error) from error
-    channel = emulator_channel(settings.pubsub_emulator_host)
-    return pubsub_v1.SubscriberClient(transport=SubscriberGrpcTransport(channel=channel))
+    return Subscriber(settings.pubsub_emulator_host)
 
 
 def check_resources(
@@ -139,7 +139,7 @@ def build(settings: Settings, capacity: Capacity, log: Log) -> App:
         capacity.slots,
         log,
     )
-    scratch = tempfile.TemporaryDirectory(prefix="photo-worker-", ignore_cleanup_errors=True)
+    scratch = Scratch()
     troubles: queue.SimpleQueue[Fatal] = queue.SimpleQueue()
     draining = threading.Event()
 
@@ -147,9 +147,20 @@ def build(settings: Settings, capacity: Capacity, log: Log) -> App:
         draining.set()
         pool.close_admission()
 
+    pubsub = Reachability("Pub/Sub", partial(look_at, subscriber, settings.subscription), log)
+    storage = Reachability("Cloud Storage", partial(_look_at_storage, settings, store), log)
     dispatcher = _dispatcher(
-        settings, store, publisher, pool, Path(scratch.name), troubles, draining.wait, log
+        settings, store, publisher, pool, scratch.path, troubles, draining.wait, log
     )
+
+    def handle(delivery: Delivery) -> None:
+        # Tried again and again, a message uses up all the delivery attempts that its subscription
+        # allows within minutes of an outage.
+        if storage.hold(draining):
+            dispatcher(delivery)
+        else:
+            delivery.nack()
+
     consumer = Consumer(
         subscriber,
         settings.subscription,
@@ -157,7 +168,7 @@ def build(settings: Settings, capacity: Capacity, log: Log) -> App:
         lease_seconds=EMULATOR_LEASE_SECONDS if emulated else LEASE_SECONDS,
         max_lease_seconds=_longest_handling_seconds(settings),
         drain_seconds=settings.drain_seconds,
-        handle=dispatcher,
+        handle=handle,
         on_drain=begin_drain,
         log=log,
     )
@@ -169,9 +180,45 @@ def build(settings: Settings, capacity: Capacity, log: Log) -> App:
         subscriber=subscriber,
         pool=pool,
         consumer=consumer,
+        pubsub=pubsub,
+        storage=storage,
         scratch=scratch,
         troubles=troubles,
     )
+
+
+def build_sweeper(
+    settings: Settings,
+    store: GcsStore,
+    *,
+    older_than: timedelta,
+    dry_run: bool,
+    register_again: Callable[[Register], object] | None,
+) -> Sweeper:
+    """A sweeper of the renditions' bucket; its verifier also serves alone."""
+    layout, bucket = Layout(settings.output_prefix), settings.renditions_bucket or ""
+    manifests = Manifests(store, bucket, layout)
+    return Sweeper(
+        verifier=Verifier(store, bucket, manifests),
+        manifests=manifests,
+        renditions=Renditions(store, bucket, layout),
+        layout=layout,
+        clock=_now,
+        fresh_id=_fresh_id,
+        older_than=older_than,
+        dry_run=dry_run,
+        register_again=register_again,
+    )
+
+
+def _look_at_storage(settings: Settings, store: GcsStore) -> None:
+    """See that Cloud Storage answers, by an object that never exists: the cheapest request.
+
+    Raises:
+        StorageUnavailable: it does not.
+    """
+    with contextlib.suppress(StorageForbidden):
+        store.stat(settings.renditions_bucket or "", f"{settings.output_prefix}.reachability")
 
 
 def _dispatcher(  # noqa: PLR0913, PLR0917 (the composition root passes everything on)

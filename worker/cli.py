@@ -6,8 +6,10 @@ import functools
 import inspect
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
@@ -37,6 +39,9 @@ _PUBLISH = (
     "storage_emulator_host",
     "pubsub_emulator_host",
 )
+
+_SWEEP = ("project", "renditions_bucket", "output_prefix", "storage_emulator_host")
+_REPAIR = ("topic", "pubsub_emulator_host")
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
@@ -80,6 +85,17 @@ def _with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[...,
         return with_flags
 
     return decorate
+
+
+_AGE = re.compile(r"([0-9]+)([smhd]?)")
+_UNITS = {"": "seconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def _age(text: str) -> timedelta:
+    match = _AGE.fullmatch(text.strip().lower())
+    if match is None:
+        raise typer.BadParameter(f"{text!r} is no age; say 90s, 15m, 1h or 2d")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
 @app.command(epilog="Example: photo-worker run --subscription photos --http-port 0")
@@ -217,6 +233,68 @@ def local(
         as_json=as_json,
     )
     raise typer.Exit(int(run_local(options, os.environ)))
+
+
+CheckpointFlag = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="Keep the position in this file; an interrupted run goes on from there.",
+        show_default=False,
+    ),
+]
+
+
+@app.command(epilog="Example: photo-worker sweep --dry-run --older-than 1d")
+@_with_settings(*_SWEEP, *_REPAIR)
+def sweep(
+    flags: dict[str, str],
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    older_than: Annotated[
+        timedelta,
+        typer.Option(
+            metavar="AGE",
+            parser=_age,
+            help="Leave alone what is younger and might still be committed: 90s, 15m, 1h, 2d. "
+            "Safe at any value; a render that a sweep overtakes has to begin again.",
+        ),
+    ] = "1h",  # type: ignore[assignment]
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair",
+            help="Strike renditions that are lost out of their manifests, and register those "
+            "photos again (needs the topic).",
+        ),
+    ] = False,
+    checkpoint: CheckpointFlag = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Remove renditions that no manifest names and none may name again; report untrue manifests."""
+    need = ("renditions_bucket", "topic") if repair else ("renditions_bucket",)
+    settings = Settings.load(os.environ, flags, need=need)
+    from worker.sweeping import SweepOptions, run_sweep
+
+    options = SweepOptions(
+        older_than=older_than, dry_run=dry_run, repair=repair, checkpoint=checkpoint
+    )
+    raise typer.Exit(run_sweep(settings, options, as_json=as_json))
+
+
+@app.command(epilog="Example: photo-worker verify --json")
+@_with_settings(*_SWEEP)
+def verify(
+    flags: dict[str, str],
+    *,
+    checkpoint: CheckpointFlag = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """See that each ready manifest's renditions exist with the stated size and checksum."""
+    settings = Settings.load(os.environ, flags, need=("renditions_bucket",))
+    from worker.sweeping import run_verify
+
+    raise typer.Exit(run_verify(settings, checkpoint=checkpoint, as_json=as_json))
 
 
 def _version(asked: bool) -> None:  # noqa: FBT001 (typer's callback protocol)

@@ -50,7 +50,7 @@ class Daemon:
         health: HealthServer | None = None
         try:
             self._app = build(self._settings, self._capacity, self._log)
-            pulse = Pulse(self._app.consumer, self._app.pool)
+            pulse = Pulse(self._app.consumer, self._app.pool, self._app.pubsub, self._app.storage)
             health = self._serve_health(pulse)
             self._start(self._app)
             pulse.phase = Phase.RUNNING
@@ -78,6 +78,8 @@ class Daemon:
         """
         while not self._stop.wait(_LOOK_SECONDS):
             app.consumer.raise_if_lost()
+            app.pubsub.tell()
+            app.storage.tell()
             with contextlib.suppress(queue.Empty):
                 raise app.troubles.get_nowait()
 
@@ -97,6 +99,8 @@ class Daemon:
     def _start(self, app: App) -> None:
         check_resources(self._settings, app.store, app.publisher, app.subscriber)
         app.pool.start()
+        app.pubsub.start()
+        app.storage.start()
         # Before the first message can arrive: from here on a signal must drain, not just leave.
         self._started = True
         app.consumer.start()

@@ -1,7 +1,8 @@
 """Health over HTTP: whether the worker is alive, and ready for messages.
 
 Alive means that the stream has not ended for good and that child processes are up or on their way.
-It does not yet tell a stream that reconnects for ever from an idle one.
+Ready also means that Pub/Sub and Cloud Storage answer. A stuck network never makes a worker dead: a
+restart would mend nothing, and throw away what it renders.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from enum import StrEnum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from worker.consumer import Consumer
+from worker.reachability import Reachability
 from worker.renderer import RenderPool
 
 
@@ -30,6 +32,8 @@ class Pulse:
 
     consumer: Consumer
     pool: RenderPool
+    pubsub: Reachability
+    storage: Reachability
     phase: Phase = Phase.STARTING
 
     def ready(self) -> dict[str, bool]:
@@ -38,6 +42,8 @@ class Pulse:
             "running": self.phase is Phase.RUNNING,
             "stream_open": self.consumer.open,
             "pool_alive": self.pool.alive,
+            "pubsub_reachable": self.pubsub.reachable,
+            "storage_reachable": self.storage.reachable,
         }
 
     def alive(self) -> dict[str, bool]:

@@ -13,6 +13,15 @@ from dataclasses import dataclass
 _OWN = re.compile(
     r"(?P<version>[1-9][0-9]{0,18})-(?P<digest>[0-9a-f]{12})/(?:[1-9][0-9]*|full)\.webp"
 )
+_MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Whose an object is; `version` is `None` for the manifest."""
+
+    photo_id: str
+    version: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +32,7 @@ class Layout:
 
     def manifest(self, photo_id: str) -> str:
         """`photos/{photo_id}/manifest.json`."""
-        return f"{self.prefix}{photo_id}/manifest.json"
+        return f"{self.prefix}{photo_id}/{_MANIFEST}"
 
     def directory(self, photo_id: str, version: int, digest: str) -> str:
         """`photos/{photo_id}/{version}-{digest}/`, the folder of one ladder."""
@@ -49,6 +58,17 @@ class Layout:
             return None
         match = _OWN.fullmatch(name, len(folder))
         return int(match["version"]) if match else None
+
+    def place(self, name: str) -> Place | None:
+        """Whose object this is, by its name alone; `None` for what no worker wrote."""
+        folder, _, last = name.removeprefix(self.prefix).rpartition("/")
+        if not folder or not name.startswith(self.prefix):
+            return None
+        if last == _MANIFEST:
+            return Place(folder, None)
+        photo_id, _, own_folder = folder.rpartition("/")
+        match = _OWN.fullmatch(f"{own_folder}/{last}")
+        return Place(photo_id, int(match["version"])) if photo_id and match else None
 
     def is_output(self, name: str) -> bool:
         """Whether an object lies where this worker writes."""

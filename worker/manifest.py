@@ -242,3 +242,17 @@ def fenced_after(current: Manifest | None, fence: Manifest) -> Manifest:
             "committed_at": fence.committed_at,
         }
     )
+
+
+def reopened_after(
+    current: Manifest | None, untrue: Manifest, lost: frozenset[str], fence: Manifest
+) -> Manifest | Superseded:
+    """The manifest to write when renditions of a ready one were lost: it names the others.
+
+    Without a recipe it is no longer current, so that a registration of the same version renders
+    again. Moot unless `untrue` still stands.
+    """
+    if current is None or current.commit_id != untrue.commit_id:
+        return Superseded.SUPERSEDED
+    kept = tuple(each for each in current.renditions if each.object not in lost)
+    return fenced_after(current, fence).model_copy(update={"recipe": None, "renditions": kept})

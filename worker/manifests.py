@@ -40,6 +40,10 @@ class Manifests:
         self._bucket = bucket
         self._layout = layout
 
+    def name(self, photo_id: str) -> str:
+        """The name of a photo's manifest."""
+        return self._layout.manifest(photo_id)
+
     def read(self, photo_id: str) -> Manifest | None:
         """The current manifest of a photo.
 
@@ -69,7 +73,7 @@ class Manifests:
             try:
                 self._store.write(
                     self._bucket,
-                    self._layout.manifest(photo_id),
+                    self.name(photo_id),
                     following.to_json(),
                     content_type="application/json",
                     cache_control=CACHE_CONTROL,
@@ -87,7 +91,7 @@ class Manifests:
         raise ManifestContended(f"{photo_id!r}: lost {_ROUNDS} races for its manifest")
 
     def _load(self, photo_id: str) -> tuple[Manifest | None, int]:
-        found = self._store.read(self._bucket, self._layout.manifest(photo_id))
+        found = self._store.read(self._bucket, self.name(photo_id))
         if found is None:
             return None, 0
         data, generation = found

@@ -173,7 +173,7 @@ class EventPublisher:
                     photo_id=photo_id, version=_or_now(version)
                 )
             )
-            yield self._publish(event, None)
+            yield self.publish(event)
 
     def _register(
         self, source: Source, bucket: str | None, labels: dict[str, str], version: int | None
@@ -189,7 +189,7 @@ class EventPublisher:
 
         if source.file is None:
             url = source.url or ""
-            return self._publish(_checked(lambda: event(url, None)), url)
+            return self.publish(_checked(lambda: event(url, None)))
         if bucket is None:
             raise ConfigurationError(
                 ["WORKER_ORIGINALS_BUCKETS is not set: local files are uploaded to its first"]
@@ -198,7 +198,7 @@ class EventPublisher:
         # Before the upload: an event that no worker would accept must not leave an object behind.
         _checked(lambda: event(url, None))
         generation = self._upload(bucket, source.photo_id, source.file)
-        return self._publish(_checked(lambda: event(url, generation)), url)
+        return self.publish(_checked(lambda: event(url, generation)))
 
     def _upload(self, bucket: str, name: str, file: Path) -> str:
         data = file.read_bytes()
@@ -219,14 +219,19 @@ class EventPublisher:
             return str(stored.generation)
         raise StorageUnavailable(f"gs://{bucket}/{name}: somebody else keeps writing it")
 
-    def _publish(self, event: Register | Deregister, original: str | None) -> Published:
+    def publish(self, event: Register | Deregister) -> Published:
+        """Publish one event.
+
+        Raises:
+            PublishFailed: no confirmation in time; it may have been published.
+        """
         data = json.dumps(event.model_dump(exclude_none=True), ensure_ascii=False).encode()
         message_id = self._publisher.publish(self._topic, data, {"type": event.type})
         return Published(
             message_id=message_id,
             photo_id=event.photo_id,
             version=event.version,
-            original=original,
+            original=event.original if isinstance(event, Register) else None,
         )
 
 

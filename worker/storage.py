@@ -79,6 +79,9 @@ class Patience:
     retry_seconds: float = 10.0
     attempts: int = 6
 
+    backoff_seconds: float = 0.2
+    """The longest pause after a first fault; it doubles with each, up to 3 s."""
+
     download_seconds: float = 120.0
     """One original in all: a server that trickles never meets the time-out between two bytes."""
 
@@ -316,7 +319,7 @@ class GcsStore:
         """Send one request, retry transient faults, and translate what is left of them."""
         retrying = Retrying(
             retry=retry_if_exception(_is_transient),
-            wait=wait_random_exponential(multiplier=0.2, max=3),
+            wait=wait_random_exponential(multiplier=self._patience.backoff_seconds, max=3),
             stop=stop_after_attempt(self._patience.attempts)
             | stop_before_delay(self._patience.retry_seconds),
             reraise=True,

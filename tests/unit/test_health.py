@@ -11,6 +11,7 @@ import pytest
 
 from worker.consumer import Consumer
 from worker.health import HealthServer, Phase, Pulse
+from worker.reachability import Reachability
 from worker.renderer import RenderPool
 
 
@@ -23,13 +24,24 @@ class StubPool:
     serving = True
 
 
+class StubReachability:
+    reachable = True
+
+
 class Probe:
     """A health server on a free port, over stubs that a test can change."""
 
     def __init__(self) -> None:
         self.consumer = StubConsumer()
         self.pool = StubPool()
-        self.pulse = Pulse(cast("Consumer", self.consumer), cast("RenderPool", self.pool))
+        self.pubsub = StubReachability()
+        self.storage = StubReachability()
+        self.pulse = Pulse(
+            cast("Consumer", self.consumer),
+            cast("RenderPool", self.pool),
+            cast("Reachability", self.pubsub),
+            cast("Reachability", self.storage),
+        )
         self.server = HealthServer(0, self.pulse)
         self.server.start()
         self.port = self.server._server.server_port
@@ -58,6 +70,7 @@ def server() -> Iterator[Probe]:
 def probe(server: Probe) -> Probe:
     server.pulse.phase = Phase.STARTING
     server.consumer.open = server.pool.alive = server.pool.serving = True
+    server.pubsub.reachable = server.storage.reachable = True
     return server
 
 
@@ -88,9 +101,25 @@ def test_the_answer_says_which_condition_fails(probe: Probe) -> None:
     probe.pool.alive = probe.pool.serving = False
     assert probe.get("/readyz") == (
         503,
-        {"running": True, "stream_open": True, "pool_alive": False},
+        {
+            "running": True,
+            "stream_open": True,
+            "pool_alive": False,
+            "pubsub_reachable": True,
+            "storage_reachable": True,
+        },
     )
     assert probe.get("/healthz") == (503, {"can_progress": False})
+
+
+@pytest.mark.parametrize("service", ["pubsub", "storage"])
+def test_a_stuck_network_is_unready_and_not_dead(probe: Probe, service: str) -> None:
+    probe.pulse.phase = Phase.RUNNING
+    getattr(probe, service).reachable = False
+    status, conditions = probe.get("/readyz")
+    assert status == 503
+    assert [name for name, holds in conditions.items() if not holds] == [f"{service}_reachable"]
+    assert probe.get("/healthz")[0] == 200
 
 
 def test_a_query_is_let_pass(probe: Probe) -> None:

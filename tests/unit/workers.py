@@ -1,9 +1,10 @@
-"""Handlers over the fakes: a worker as `app.build` makes one, and events for it."""
+"""Handlers as `app.build` makes them, over the fakes or another store, and events for them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from tests.fakes import Clock, FakeRenderer, Ids, MemoryStore, crc32c
 from worker.deregister import DeregisterHandler
@@ -14,6 +15,7 @@ from worker.manifest import Manifest, State, fenced_after
 from worker.manifests import Manifests
 from worker.originals import Originals
 from worker.outcome import Outcome
+from worker.ports import ObjectStore
 from worker.register import RegisterHandler
 from worker.reject import Rejector
 from worker.renditions import Renditions
@@ -30,10 +32,10 @@ BUCKETS = Buckets(
 
 
 @dataclass(frozen=True, kw_only=True)
-class FakeWorker:
-    """One worker's handlers; several of them may share a store."""
+class StoreWorker:
+    """One worker's handlers over any store; several of them may share one."""
 
-    store: MemoryStore
+    store: ObjectStore
     renderer: FakeRenderer
     clock: Clock
     ids: Ids
@@ -52,6 +54,16 @@ class FakeWorker:
         return self.deregister(event, Steps())
 
 
+@dataclass(frozen=True, kw_only=True)
+class FakeWorker(StoreWorker):
+    """The same over a bucket in memory."""
+
+    store: MemoryStore
+
+
+W = TypeVar("W", bound=StoreWorker)
+
+
 def make_worker(
     scratch: Path,
     store: MemoryStore | None = None,
@@ -62,18 +74,40 @@ def make_worker(
     max_original_bytes: int = 1000,
 ) -> FakeWorker:
     """A worker on a store of its own, or beside others on theirs; `name` tells its commits."""
-    store = MemoryStore() if store is None else store
+    return assemble(
+        FakeWorker,
+        scratch,
+        MemoryStore() if store is None else store,
+        renderer=renderer,
+        name=name,
+        grace_seconds=grace_seconds,
+        max_original_bytes=max_original_bytes,
+    )
+
+
+def assemble(
+    kind: type[W],
+    scratch: Path,
+    store: ObjectStore,
+    *,
+    buckets: Buckets = BUCKETS,
+    renderer: FakeRenderer | None = None,
+    name: str = "commit",
+    grace_seconds: float = 0.0,
+    max_original_bytes: int = 1000,
+) -> W:
+    """A worker of this kind, on whatever store that kind is for."""
     renderer = FakeRenderer() if renderer is None else renderer
     clock, ids = Clock(), Ids(name)
-    manifests = Manifests(store, RENDITIONS, LAYOUT)
-    renditions = Renditions(store, RENDITIONS, LAYOUT)
+    manifests = Manifests(store, buckets.renditions, buckets.layout)
+    renditions = Renditions(store, buckets.renditions, buckets.layout)
     originals = Originals(
         store,
-        buckets=BUCKETS,
+        buckets=buckets,
         limits=Limits(max_original_bytes=max_original_bytes, max_original_pixels=10**6),
         grace_seconds=grace_seconds,
     )
-    return FakeWorker(
+    return kind(
         store=store,
         renderer=renderer,
         clock=clock,

@@ -40,6 +40,9 @@ _OPTIONS = [
     # Clients that ping an idle stream to keep it alive are not to be turned away for it.
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
+    # A client that vanished without a word would keep its share of the messages for ever.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 5_000),
 ]
 
 

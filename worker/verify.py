@@ -1,0 +1,131 @@
+"""Verify: whether a ready manifest tells the truth about its renditions (promise 1)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+
+from worker.errors import UnreadableManifest
+from worker.manifest import Manifest, Rendition, State
+from worker.manifests import Manifests
+from worker.ports import ObjectStore, StoredObject
+from worker.survey import SurveyedPhoto
+
+
+class FaultKind(StrEnum):
+    """What is wrong with a manifest."""
+
+    MISSING = "missing"
+    OTHER_SIZE = "other_size"
+    OTHER_CHECKSUM = "other_checksum"
+    UNREADABLE = "unreadable"
+    REOPENED = "reopened"
+    """Renditions were lost and struck out; its new registration has not been handled yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One untrue statement of a manifest; `object` is the manifest itself where that is bad."""
+
+    photo_id: str
+    kind: FaultKind
+    object: str
+    message: str
+
+    def as_dict(self) -> dict[str, str]:
+        """Ready for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """What stands, as it was read, and what of it is untrue."""
+
+    manifest: Manifest | None
+    faults: tuple[Fault, ...]
+
+
+class Verifier:
+    """Compares manifests with what is stored; changes nothing; thread-safe."""
+
+    def __init__(self, store: ObjectStore, bucket: str, manifests: Manifests) -> None:
+        """Touch nothing yet."""
+        self._store = store
+        self._bucket = bucket
+        self._manifests = manifests
+
+    def __call__(self, photo: SurveyedPhoto) -> Verified:
+        """Verify a photo; one request where the listing agrees with the manifest.
+
+        A worker may replace the manifest and delete what the old one named meanwhile. So nothing
+        is called untrue unless the manifest that said it still stands afterwards.
+
+        Raises:
+            StorageUnavailable: the bucket does not answer.
+        """
+        verified = self._look(photo)
+        while verified.faults:
+            again = self._look(photo)
+            if _commit_id(again) == _commit_id(verified):
+                return again
+            verified = again
+        return verified
+
+    def _look(self, photo: SurveyedPhoto) -> Verified:
+        try:
+            manifest = self._manifests.read(photo.photo_id)
+        except UnreadableManifest as error:
+            fault = Fault(
+                photo_id=photo.photo_id,
+                kind=FaultKind.UNREADABLE,
+                object=self._manifests.name(photo.photo_id),
+                message=f"no manifest of a schema known here: {str(error).splitlines()[0]}",
+            )
+            return Verified(manifest=None, faults=(fault,))
+        if manifest is None or manifest.state is not State.READY:
+            return Verified(manifest=manifest, faults=())
+        if manifest.recipe is None:
+            return Verified(manifest=manifest, faults=(self._reopened(manifest),))
+        listed = {stored.name: stored for stored in photo.renditions}
+        faults = [
+            self._fault(photo.photo_id, rendition, listed.get(rendition.object))
+            for rendition in manifest.renditions
+        ]
+        return Verified(manifest=manifest, faults=tuple(filter(None, faults)))
+
+    def _reopened(self, manifest: Manifest) -> Fault:
+        return Fault(
+            photo_id=manifest.photo_id,
+            kind=FaultKind.REOPENED,
+            object=self._manifests.name(manifest.photo_id),
+            message="some of its renditions were lost; it waits to be registered again",
+        )
+
+    def _fault(
+        self, photo_id: str, rendition: Rendition, listed: StoredObject | None
+    ) -> Fault | None:
+        if listed is not None and _difference(rendition, listed) is None:
+            return None
+        # The listing was perhaps made before the rendition was.
+        difference = _difference(rendition, self._store.stat(self._bucket, rendition.object))
+        if difference is None:
+            return None
+        kind, message = difference
+        return Fault(photo_id=photo_id, kind=kind, object=rendition.object, message=message)
+
+
+def _difference(stated: Rendition, stored: StoredObject | None) -> tuple[FaultKind, str] | None:
+    if stored is None:
+        return FaultKind.MISSING, "named by the manifest, but not there"
+    if stored.size_bytes != stated.bytes:
+        return FaultKind.OTHER_SIZE, f"{stored.size_bytes} bytes, the manifest says {stated.bytes}"
+    if stored.crc32c != stated.crc32c:
+        return (
+            FaultKind.OTHER_CHECKSUM,
+            f"crc32c {stored.crc32c}, the manifest says {stated.crc32c}",
+        )
+    return None
+
+
+def _commit_id(verified: Verified) -> str | None:
+    return verified.manifest.commit_id if verified.manifest else None
