@@ -4,9 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PHOTOS ?=
+SOAK_SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast lint format constraints image clean
+.PHONY: help run test test-fast soak lint format constraints image clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -19,6 +20,10 @@ test: $(VENV)/ready ## Run the whole test suite
 
 test-fast: $(VENV)/ready ## Run the tests that need no server
 	@$(BIN)/python -m pytest tests/unit tests/fuzz
+
+soak: $(VENV)/ready ## Kill workers at random, seed after seed, for SOAK_SECONDS=600
+	@SOAK_SECONDS=$(SOAK_SECONDS) $(BIN)/python -m pytest tests/e2e/test_kills.py \
+	  -k break_no_promise --capture=no
 
 lint: $(VENV)/ready ## Check style, types and the direction of imports
 	@$(BIN)/ruff format --check .
