@@ -52,7 +52,15 @@ class DeregisterHandler:
             # swapped in the tombstone may have died before this.
             steps.facts["deleted"] = self.renditions.remove_own(event.photo_id, event.version)
         if committed is Superseded.SUPERSEDED:
-            return unchanged(committed, None)
+            return Outcome(effect=Effect.SUPERSEDED, manifest=self._untold(event))
         if isinstance(committed, Superseded):
             return unchanged(committed, self.manifests.read(event.photo_id))
         return Outcome(effect=Effect.DEREGISTERED, manifest=committed.manifest)
+
+    def _untold(self, event: Deregister) -> Manifest | None:
+        """A rejected manifest that this very event may have committed, and died before telling.
+
+        Only then does a deregistration leave something newer than itself (`tombstone_after`).
+        """
+        current = self.manifests.read(event.photo_id)
+        return current if current is not None and current.state is State.REJECTED else None

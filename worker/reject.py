@@ -51,6 +51,9 @@ class Rejector:
         committed = self.manifests.commit(
             event.photo_id, lambda current: rejected_after(current, rejected)
         )
-        if isinstance(committed, Superseded):
+        if committed is Superseded.SUPERSEDED:
             return unchanged(committed, None)
+        if isinstance(committed, Superseded):
+            # The attempt that put it on show may have died before it told anybody.
+            return unchanged(committed, self.manifests.read(event.photo_id))
         return Outcome(effect=Effect.REJECTED, manifest=committed.manifest)

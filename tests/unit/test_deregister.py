@@ -95,7 +95,7 @@ def test_an_older_deregistration_changes_nothing_that_is_named(
     outcome = worker.do(deregister(16))
     assert (outcome.effect, outcome.manifest) == (Effect.SUPERSEDED, None)
     assert_whole(store)
-    assert [request.verb for request in store.requests] == ["read", "list"]
+    assert [request.verb for request in store.requests] == ["read", "list", "read"]
 
 
 def test_an_overtaken_deregistration_still_deletes_what_it_was_sent_for(
@@ -177,6 +177,16 @@ def test_a_newer_registration_between_tombstone_and_deletes_stays_whole(
     assert current_manifest(store).version == 19
     assert_whole(store)
     assert rendition_names(store) == current_manifest(store).object_names
+
+
+def test_a_rejection_that_a_killed_attempt_committed_is_told_again(
+    worker: FakeWorker, store: MemoryStore
+) -> None:
+    worker.do(register(17))
+    worker.reject(register(19), CorruptOriginal("bad"))
+    committed = worker.do(deregister(18)).manifest
+    again = worker.do(deregister(18))
+    assert (again.effect, again.manifest) == (Effect.SUPERSEDED, committed)
 
 
 def test_a_newer_rejection_is_what_the_photo_came_to(

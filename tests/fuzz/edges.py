@@ -1,0 +1,150 @@
+"""The fakes, with each request made when and as the test says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+from tests.fakes import FakePublisher, FakeRenderer, FakeRendering, MemoryStore, Request
+from tests.fuzz.attempts import Attempt, Fate, Message, running
+from tests.unit.workers import ORIGINALS
+from worker.errors import (
+    CorruptOriginal,
+    PreconditionFailed,
+    PublishFailed,
+    RenderCrashed,
+    StorageUnavailable,
+)
+from worker.ports import StoredObject
+
+SOUND = (b"sound one", b"sound two")
+CORRUPT = b"corrupt"
+CRASHING = b"crashing"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Late:
+    """A request that was given up by its attempt and is still under way."""
+
+    attempt: Attempt
+    effect: Callable[[], object]
+
+
+class SharedStore(MemoryStore):
+    """The bucket of all attempts. `late` are requests under way, `changes` counts effects.
+
+    `deletes` is what attempts have asked to delete since it was last emptied.
+    """
+
+    def __init__(self) -> None:
+        """Empty; short pages, so that a listing is several requests."""
+        super().__init__(page_size=4)
+        self.before = self._arrive
+        self.after = self._answer
+        self.late: list[Late] = []
+        self.changes = 0
+        self.deletes: list[tuple[Attempt, str, str]] = []
+        self._effect: Callable[[], object] = lambda: None
+
+    def stat(self, bucket: str, name: str, generation: str | None = None) -> StoredObject | None:
+        found = super().stat(bucket, name, generation)
+        attempt = running()
+        if bucket == ORIGINALS and found is None and attempt and attempt.message:
+            attempt.message.failing = True
+        return found
+
+    def write(
+        self,
+        bucket: str,
+        name: str,
+        data: bytes,
+        *,
+        content_type: str,
+        cache_control: str,
+        if_generation: int,
+        custom_time: datetime | None = None,
+    ) -> StoredObject:
+        write = partial(
+            super().write,
+            bucket,
+            name,
+            data,
+            content_type=content_type,
+            cache_control=cache_control,
+            if_generation=if_generation,
+            custom_time=custom_time,
+        )
+        self._effect = write
+        return write()
+
+    def delete(self, bucket: str, name: str) -> bool:
+        delete = partial(super().delete, bucket, name)
+        self._effect = delete
+        return delete()
+
+    def _arrive(self, request: Request) -> None:
+        attempt = running()
+        if attempt is None:
+            return
+        effect = self._effect
+        fate = attempt.wait(request.verb, request.name)
+        changing = request.verb in ("write", "delete")
+        if request.verb == "delete" and fate is not Fate.FAIL:
+            self.deletes.append((attempt, request.bucket, request.name))
+        if fate in (Fate.LATE, Fate.TWICE) and changing:
+            self.late.append(Late(attempt, effect))
+        if fate in (Fate.FAIL, Fate.LATE):
+            raise StorageUnavailable(f"{request.verb} {request.name}")
+
+    def _answer(self, request: Request) -> None:
+        self.changes += request.verb in ("write", "delete")
+        attempt = running()
+        if attempt is None:
+            return
+        if attempt.fate is Fate.REPEATED and request.verb == "write":
+            raise PreconditionFailed(request.name)
+        if attempt.fate is Fate.LOST:
+            raise StorageUnavailable(f"no answer to {request.verb} {request.name}")
+        if request.verb == "download" and attempt.message:
+            self._note_original(attempt.message, request)
+
+    def _note_original(self, message: Message, request: Request) -> None:
+        entry = self.entry(request.bucket, request.name)
+        assert entry is not None
+        if entry.data in SOUND:
+            message.sound = True
+        else:
+            message.failing = True
+
+
+class SharedPublisher(FakePublisher):
+    """The topics of all attempts."""
+
+    def publish(
+        self, topic: str, data: bytes, attributes: Mapping[str, str], ordering_key: str = ""
+    ) -> str:
+        attempt = running()
+        assert attempt is not None
+        fate = attempt.wait("publish", topic)
+        if fate is Fate.FAIL:
+            raise PublishFailed(topic)
+        number = super().publish(topic, data, attributes, ordering_key)
+        if fate is not Fate.GO:
+            raise PublishFailed(f"{topic}: published, but not confirmed")
+        attempt.told.append((topic, data))
+        return number
+
+
+class ContentRenderer(FakeRenderer):
+    """Renders, refuses or dies as the original's bytes say."""
+
+    def render(self, original: Path, folder: Path) -> FakeRendering:
+        content = original.read_bytes()
+        if content == CORRUPT:
+            self.errors.append(CorruptOriginal("cut off"))
+        elif content == CRASHING:
+            self.errors.append(RenderCrashed("signal 11"))
+        return super().render(original, folder)
