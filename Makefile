@@ -5,9 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PHOTOS ?=
 SOAK_SECONDS ?= 600
+FUZZ_FILES ?= 5000
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast soak lint format constraints image clean
+.PHONY: help run test test-fast soak fuzz lint format constraints image clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,6 +25,10 @@ test-fast: $(VENV)/ready ## Run the tests that need no server
 soak: $(VENV)/ready ## Kill workers at random, seed after seed, for SOAK_SECONDS=600
 	@SOAK_SECONDS=$(SOAK_SECONDS) $(BIN)/python -m pytest tests/e2e/test_kills.py \
 	  -k break_no_promise --capture=no
+
+fuzz: $(VENV)/ready ## Damage FUZZ_FILES=5000 pictures and render them
+	@FUZZ_FILES=$(FUZZ_FILES) $(BIN)/python -m pytest tests/fuzz/test_mutated_pictures.py \
+	  --capture=no
 
 lint: $(VENV)/ready ## Check style, types and the direction of imports
 	@$(BIN)/ruff format --check .

@@ -314,7 +314,9 @@ class FakeRendering:
             format="jpeg",
             width=width,
             height=height,
+            pages=1,
             taken_at="2026-05-01T12:00:00",
+            camera="Pentax K-1",
             thumbhash="1QcSHQRnh493V4dIh4eXh1h4kJUI",
             color="#7a8b9c",
         )

@@ -17,6 +17,8 @@ from pathlib import Path
 from google.cloud import pubsub_v1
 
 from worker import __version__
+from worker.brake import Brake
+from worker.canary import CanaryWatch
 from worker.capacity import Capacity
 from worker.config import Settings
 from worker.consumer import EMULATOR_LEASE_SECONDS, LEASE_SECONDS, Consumer
@@ -25,15 +27,20 @@ from worker.deregister import DeregisterHandler
 from worker.dispatch import Dispatcher, Topics
 from worker.errors import Fatal, StorageForbidden, StorageUnavailable, StreamLost
 from worker.events import Buckets, Register
+from worker.forecast import Forecaster
 from worker.layout import Layout
 from worker.limits import Limits
+from worker.machine import read_machine
 from worker.manifests import Manifests
 from worker.originals import Originals
+from worker.probe import Probe
 from worker.pubsub import PubSubPublisher, Subscriber, check_subscription, look_at
 from worker.reachability import Reachability
+from worker.recipe import Recipe
 from worker.register import RegisterHandler
 from worker.reject import Rejector
-from worker.renderer import RenderPool, RenderSettings
+from worker.renderer import RenderPool
+from worker.rendering import RenderSettings
 from worker.renditions import Renditions
 from worker.scratch import Scratch
 from worker.storage import GcsStore, Patience
@@ -60,6 +67,7 @@ class App:
     subscriber: pubsub_v1.SubscriberClient
     pool: RenderPool
     consumer: Consumer
+    brake: Brake
     pubsub: Reachability
     storage: Reachability
     scratch: Scratch
@@ -126,6 +134,7 @@ def build(settings: Settings, capacity: Capacity, log: Log) -> App:
     store = open_store(settings, connections=capacity.in_flight + 2)
     publisher = PubSubPublisher(settings.pubsub_emulator_host)
     subscriber = open_subscriber(settings)
+    scratch = Scratch()
     pool = RenderPool(
         RenderSettings(
             ladder=settings.ladder,
@@ -134,12 +143,12 @@ def build(settings: Settings, capacity: Capacity, log: Log) -> App:
             full_effort=settings.full_effort,
             max_pixels=settings.max_original_pixels,
             timeout_seconds=settings.render_timeout_seconds,
-            slot_memory_bytes=capacity.slot_memory_bytes,
+            memory_bytes=capacity.render_memory_bytes,
+            scratch=scratch.path,
         ),
         capacity.slots,
         log,
     )
-    scratch = Scratch()
     troubles: queue.SimpleQueue[Fatal] = queue.SimpleQueue()
     draining = threading.Event()
 
@@ -147,10 +156,17 @@ def build(settings: Settings, capacity: Capacity, log: Log) -> App:
         draining.set()
         pool.close_admission()
 
+    def end_drain() -> None:
+        draining.clear()
+        pool.open_admission()
+
+    brake = Brake(
+        share=settings.brake_share, events=settings.brake_events, seconds=settings.brake_seconds
+    )
     pubsub = Reachability("Pub/Sub", partial(look_at, subscriber, settings.subscription), log)
     storage = Reachability("Cloud Storage", partial(_look_at_storage, settings, store), log)
     dispatcher = _dispatcher(
-        settings, store, publisher, pool, scratch.path, troubles, draining.wait, log
+        settings, store, publisher, pool, scratch.path, troubles, draining.wait, brake, log
     )
 
     def handle(delivery: Delivery) -> None:
@@ -169,6 +185,7 @@ def build(settings: Settings, capacity: Capacity, log: Log) -> App:
         max_lease_seconds=_longest_handling_seconds(settings),
         drain_seconds=settings.drain_seconds,
         handle=handle,
+        on_start=end_drain,
         on_drain=begin_drain,
         log=log,
     )
@@ -180,6 +197,7 @@ def build(settings: Settings, capacity: Capacity, log: Log) -> App:
         subscriber=subscriber,
         pool=pool,
         consumer=consumer,
+        brake=brake,
         pubsub=pubsub,
         storage=storage,
         scratch=scratch,
@@ -211,6 +229,71 @@ def build_sweeper(
     )
 
 
+def open_probe(settings: Settings, store: GcsStore) -> Probe:
+    """A child process that decodes originals as this machine's worker would.
+
+    Raises:
+        RenderFailed: it does not come up.
+    """
+    return Probe(
+        store,
+        memory_bytes=settings.capacity(read_machine()).render_memory_bytes,
+        max_pixels=settings.max_original_pixels,
+        timeout_seconds=settings.render_timeout_seconds,
+    )
+
+
+def build_forecaster(settings: Settings, store: GcsStore, probe: Probe) -> Forecaster:
+    """Tells what a worker with these settings would make of a dead letter."""
+    buckets = _buckets(settings)
+    recipe = Recipe(
+        ladder=settings.ladder,
+        quality=settings.quality,
+        effort=settings.effort,
+        full_effort=settings.full_effort,
+        codec=probe.codec,
+    )
+    return Forecaster(
+        buckets=buckets,
+        manifests=Manifests(store, buckets.renditions, buckets.layout),
+        originals=_originals(settings, store, buckets, grace_seconds=0.0),
+        recipe=recipe.fingerprint,
+        probe=probe,
+    )
+
+
+def build_canary_watch(settings: Settings, store: GcsStore, seconds: float) -> CanaryWatch:
+    """Watches what becomes of replayed dead letters, for so many seconds."""
+    buckets = _buckets(settings)
+    return CanaryWatch(
+        buckets=buckets,
+        manifests=Manifests(store, buckets.renditions, buckets.layout),
+        seconds=seconds,
+    )
+
+
+def _buckets(settings: Settings) -> Buckets:
+    return Buckets(
+        originals=frozenset(settings.originals_buckets),
+        renditions=settings.renditions_bucket or "",
+        layout=Layout(settings.output_prefix),
+    )
+
+
+def _originals(
+    settings: Settings, store: GcsStore, buckets: Buckets, *, grace_seconds: float
+) -> Originals:
+    return Originals(
+        store,
+        buckets=buckets,
+        limits=Limits(
+            max_original_bytes=settings.max_original_bytes,
+            max_original_pixels=settings.max_original_pixels,
+        ),
+        grace_seconds=grace_seconds,
+    )
+
+
 def _look_at_storage(settings: Settings, store: GcsStore) -> None:
     """See that Cloud Storage answers, by an object that never exists: the cheapest request.
 
@@ -229,28 +312,17 @@ def _dispatcher(  # noqa: PLR0913, PLR0917 (the composition root passes everythi
     scratch: Path,
     troubles: queue.SimpleQueue[Fatal],
     pause: Callable[[float], object],
+    brake: Brake,
     log: Log,
 ) -> Dispatcher:
-    layout = Layout(settings.output_prefix)
-    bucket = settings.renditions_bucket or ""
-    manifests = Manifests(store, bucket, layout)
-    renditions = Renditions(store, bucket, layout)
-    buckets = Buckets(
-        originals=frozenset(settings.originals_buckets), renditions=bucket, layout=layout
-    )
+    buckets = _buckets(settings)
+    manifests = Manifests(store, buckets.renditions, buckets.layout)
+    renditions = Renditions(store, buckets.renditions, buckets.layout)
     return Dispatcher(
         buckets=buckets,
         register=RegisterHandler(
             manifests=manifests,
-            originals=Originals(
-                store,
-                buckets=buckets,
-                limits=Limits(
-                    max_original_bytes=settings.max_original_bytes,
-                    max_original_pixels=settings.max_original_pixels,
-                ),
-                grace_seconds=ORIGINAL_GRACE_SECONDS,
-            ),
+            originals=_originals(settings, store, buckets, grace_seconds=ORIGINAL_GRACE_SECONDS),
             renditions=renditions,
             renderer=pool,
             clock=_now,
@@ -267,6 +339,7 @@ def _dispatcher(  # noqa: PLR0913, PLR0917 (the composition root passes everythi
         pause=pause,
         worker_name=f"photo-worker/{__version__} {socket.gethostname()}:{os.getpid()}",
         log=log,
+        brake=brake,
     )
 
 

@@ -1,4 +1,4 @@
-"""How much this machine runs at once: render slots and messages in flight."""
+"""How much this machine runs at once: render slots, messages in flight, and memory for renders."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ PARENT_BYTES = 200 * MIB
 IN_FLIGHT_BYTES = 16 * MIB
 """One message held: its original and renditions on a temporary file system, and its buffers."""
 
-RENDER_BYTES = 320 * MIB
-"""A child process on a 24 MP photo: interpreter, libvips, decoded pixels, encoder."""
+HELD_ORIGINAL_BYTES = IN_FLIGHT_BYTES // 2
+"""An original up to this size is in `IN_FLIGHT_BYTES`; the rest of a larger one counts besides."""
 
-SLOT_LIMIT_BYTES = 2048 * MIB
-"""A child's address space for data is never limited to more than this."""
+CHILD_BYTES = 56 * MIB
+"""A child process between two renders: 30 MiB after its start, the rest what allocators keep."""
+
+RENDER_BYTES = 256 * MIB
+"""A 24 MP photo, by `footprint`: so much there should be for each slot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,12 +29,13 @@ class Capacity:
     """Sizes derived from vCPUs and memory.
 
     `in_flight` bounds the messages held here, and is FlowControl.max_messages and the number of
-    executor threads alike. `slot_memory_bytes` is the limit that one child process runs under.
+    executor threads alike. `render_memory_bytes` is what all renders may have together, and so
+    the most that one may.
     """
 
     slots: int
     in_flight: int
-    slot_memory_bytes: int
+    render_memory_bytes: int
 
 
 def plan_capacity(*, vcpus: int, memory_bytes: int, in_flight_per_vcpu: int) -> Capacity:
@@ -40,9 +44,10 @@ def plan_capacity(*, vcpus: int, memory_bytes: int, in_flight_per_vcpu: int) -> 
     Raises:
         ConfigurationError: not even one render fits.
     """
+    slot_bytes = CHILD_BYTES + RENDER_BYTES
     room = memory_bytes - PARENT_BYTES - IN_FLIGHT_BYTES
-    if room < RENDER_BYTES:
-        needed = PARENT_BYTES + IN_FLIGHT_BYTES + RENDER_BYTES
+    if room < slot_bytes:
+        needed = PARENT_BYTES + IN_FLIGHT_BYTES + slot_bytes
         raise ConfigurationError(
             [
                 (
@@ -51,14 +56,13 @@ def plan_capacity(*, vcpus: int, memory_bytes: int, in_flight_per_vcpu: int) -> 
                 )
             ]
         )
-    slots = min(vcpus, room // RENDER_BYTES)
-    left = memory_bytes - PARENT_BYTES - slots * RENDER_BYTES
+    slots = min(vcpus, room // slot_bytes)
+    left = memory_bytes - PARENT_BYTES - slots * slot_bytes
     in_flight = max(1, min(slots * in_flight_per_vcpu, left // IN_FLIGHT_BYTES))
     return Capacity(
         slots=slots,
         in_flight=in_flight,
-        slot_memory_bytes=min(
-            SLOT_LIMIT_BYTES,
-            (memory_bytes - PARENT_BYTES - in_flight * IN_FLIGHT_BYTES) // slots,
+        render_memory_bytes=(
+            memory_bytes - PARENT_BYTES - in_flight * IN_FLIGHT_BYTES - slots * CHILD_BYTES
         ),
     )

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import json
 import os
-import re
 import sys
 from collections.abc import Callable
 from datetime import timedelta
@@ -17,8 +14,10 @@ from rich.console import Console
 from rich.table import Table
 
 from worker import __version__
-from worker.config import Settings, variable
+from worker.cli_dead_letters import app as dead_letters
+from worker.config import Settings
 from worker.errors import ConfigurationError, ExitCode, Fatal, Permanent, Transient
+from worker.flags import JsonFlag, age, labels_of, with_settings
 
 app = typer.Typer(
     name="photo-worker",
@@ -43,63 +42,9 @@ _PUBLISH = (
 _SWEEP = ("project", "renditions_bucket", "output_prefix", "storage_emulator_host")
 _REPAIR = ("topic", "pubsub_emulator_host")
 
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-
-
-def _describe(name: str) -> str:
-    return Settings.model_fields[name].description or ""
-
-
-def _with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a verb a flag for each setting named; they arrive as one mapping `flags`."""
-
-    def decorate(verb: Callable[..., None]) -> Callable[..., None]:
-        @functools.wraps(verb)
-        def with_flags(*args: Any, **kwargs: Any) -> None:  # noqa: ANN401
-            given = {name: kwargs.pop(name) for name in names}
-            flags = {name: value for name, value in given.items() if value is not None}
-            verb(*args, flags=flags, **kwargs)
-
-        signature = inspect.signature(verb, eval_str=True)
-        own = [each for each in signature.parameters.values() if each.name != "flags"]
-        added = [
-            inspect.Parameter(
-                name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=None,
-                annotation=Annotated[
-                    str | None,
-                    typer.Option(
-                        f"--{name.replace('_', '-')}",
-                        help=f"{_describe(name)} [dim]{variable(name)}[/dim]",
-                        metavar="VALUE",
-                        show_default=False,
-                        rich_help_panel="Settings (override the environment)",
-                    ),
-                ],
-            )
-            for name in names
-        ]
-        with_flags.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
-        with_flags.__annotations__ = {each.name: each.annotation for each in [*own, *added]}
-        return with_flags
-
-    return decorate
-
-
-_AGE = re.compile(r"([0-9]+)([smhd]?)")
-_UNITS = {"": "seconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-
-
-def _age(text: str) -> timedelta:
-    match = _AGE.fullmatch(text.strip().lower())
-    if match is None:
-        raise typer.BadParameter(f"{text!r} is no age; say 90s, 15m, 1h or 2d")
-    return timedelta(**{_UNITS[match[2]]: int(match[1])})
-
 
 @app.command(epilog="Example: photo-worker run --subscription photos --http-port 0")
-@_with_settings(*_RUN)
+@with_settings(*_RUN)
 def run(flags: dict[str, str]) -> None:
     """Consume events until drained (SIGTERM, Ctrl-C); a second signal exits at once."""
     settings = Settings.load(os.environ, flags, need=_NEEDED_TO_RUN)
@@ -112,7 +57,7 @@ def run(flags: dict[str, str]) -> None:
 
 
 @app.command(epilog="Example: photo-worker plan --vcpus 4 --memory-bytes 8GiB --no-check")
-@_with_settings(*_RUN)
+@with_settings(*_RUN)
 def plan(
     flags: dict[str, str],
     *,
@@ -142,7 +87,7 @@ def plan(
 
 
 @app.command(epilog="Example: photo-worker register ./wedding --label album=wedding")
-@_with_settings(*_PUBLISH)
+@with_settings(*_PUBLISH)
 def register(
     flags: dict[str, str],
     *,
@@ -177,14 +122,14 @@ def register(
     _publish(
         settings,
         lambda events: events.register(
-            found, bucket=bucket, labels=_labels(label or []), version=version
+            found, bucket=bucket, labels=labels_of(label or []), version=version
         ),
         as_json=as_json,
     )
 
 
 @app.command(epilog="Example: photo-worker deregister hanoi-2026/IMG_0042.jpg")
-@_with_settings(*_PUBLISH)
+@with_settings(*_PUBLISH)
 def deregister(
     flags: dict[str, str],
     *,
@@ -246,7 +191,7 @@ CheckpointFlag = Annotated[
 
 
 @app.command(epilog="Example: photo-worker sweep --dry-run --older-than 1d")
-@_with_settings(*_SWEEP, *_REPAIR)
+@with_settings(*_SWEEP, *_REPAIR)
 def sweep(
     flags: dict[str, str],
     *,
@@ -255,7 +200,7 @@ def sweep(
         timedelta,
         typer.Option(
             metavar="AGE",
-            parser=_age,
+            parser=age,
             help="Leave alone what is younger and might still be committed: 90s, 15m, 1h, 2d. "
             "Safe at any value; a render that a sweep overtakes has to begin again.",
         ),
@@ -283,7 +228,7 @@ def sweep(
 
 
 @app.command(epilog="Example: photo-worker verify --json")
-@_with_settings(*_SWEEP)
+@with_settings(*_SWEEP)
 def verify(
     flags: dict[str, str],
     *,
@@ -301,6 +246,9 @@ def _version(asked: bool) -> None:  # noqa: FBT001 (typer's callback protocol)
     if asked:
         typer.echo(f"photo-worker {__version__}")
         raise typer.Exit
+
+
+app.add_typer(dead_letters, name="dead-letters")
 
 
 @app.callback()
@@ -367,13 +315,6 @@ def _publish(settings: Settings, send: Callable[[Any], Any], *, as_json: bool) -
             typer.echo(as_json_text(sent))
         publisher.close()
         store.close()
-
-
-def _labels(pairs: list[str]) -> dict[str, str]:
-    wrong = [pair for pair in pairs if "=" not in pair]
-    if wrong:
-        raise typer.BadParameter(f"{wrong[0]!r} is not KEY=VALUE", param_hint="--label")
-    return dict(pair.split("=", 1) for pair in pairs)
 
 
 if __name__ == "__main__":

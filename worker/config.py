@@ -125,6 +125,21 @@ class Settings(BaseModel):
     drain_seconds: float = Field(
         20, ge=0, le=600, description="How long running work may take after SIGTERM."
     )
+    brake_share: float = Field(
+        0.9,
+        ge=0,
+        le=1,
+        description="Share of permanent failures at which the worker stops pulling; 0 = never.",
+    )
+    brake_events: int = Field(
+        50, ge=1, le=10_000, description="How many of the last photos that share is taken of."
+    )
+    brake_seconds: float = Field(
+        300,
+        ge=0,
+        le=86_400,
+        description="How long the worker tries again now and then, before it ends with 8.",
+    )
     http_port: int = Field(8080, ge=0, le=65535, description="Port of health checks; 0 = off.")
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="`json`, `console`, or `auto`: console on a terminal."

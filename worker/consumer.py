@@ -1,10 +1,11 @@
-"""The streaming pull: messages in, each handed over in a thread of its own, and the drain."""
+"""The streaming pull: messages in, each in a thread of its own, pauses, and the drain."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from google.api_core import exceptions as api
@@ -35,7 +36,10 @@ _CLOSE_SECONDS = 3.0
 
 
 class Consumer:
-    """One streaming pull. `handle` runs in one of `in_flight` threads for each delivery."""
+    """One streaming pull at a time. `handle` runs in a thread of its own for each delivery.
+
+    Not thread-safe, `open` and `running` excepted: one thread starts, pauses and drains.
+    """
 
     def __init__(  # noqa: PLR0913 (a composition root names them all)
         self,
@@ -49,12 +53,14 @@ class Consumer:
         handle: Callable[[Delivery], None],
         on_drain: Callable[[], None],
         log: Log,
+        on_start: Callable[[], None] = lambda: None,
     ) -> None:
         """Pull nothing yet.
 
         `lease_seconds` is one extension of a lease; after `max_lease_seconds`, counted from the
-        release of a message to its thread, it is no longer extended. `on_drain` is called
-        once when the stream ends, for whatever reason, before running work is waited for.
+        release of a message to its thread, it is no longer extended. `on_start` is called before
+        each stream opens; `on_drain` once when it ends, for whatever reason, before running work is
+        waited for.
         """
         self._client = client
         self._subscription = subscription
@@ -64,26 +70,43 @@ class Consumer:
         self._handle = handle
         self._log = log
         self._drain_seconds = drain_seconds
-        self._scheduler = DrainingScheduler(in_flight, drain_seconds, on_drain, log)
+        self._on_start = on_start
+        self._on_drain = on_drain
+        self._scheduler = self._fresh_scheduler(in_flight)
         self._stream: Any = None
+        self._paused = False
 
-    def start(self) -> None:
-        """Open the stream; messages arrive from now on."""
-        self._stream = self._client.subscribe(
+    def start(self, in_flight: int | None = None) -> None:
+        """Open a stream; messages arrive from now on, as many at once as `in_flight`, or as usual.
+
+        The last one, if there was one, has been paused.
+        """
+        in_flight = in_flight or self._in_flight
+        self._on_start()
+        scheduler = self._fresh_scheduler(in_flight)
+        stream = self._client.subscribe(
             self._subscription,
-            callback=self._receive,
+            # Bound: a message may be there before this method has returned, and work that outlasts
+            # a pause is not the next stream's to wait for.
+            callback=partial(self._receive, scheduler),
             flow_control=pubsub_v1.types.FlowControl(
-                max_messages=self._in_flight,
+                max_messages=in_flight,
                 max_bytes=MAX_BYTES_IN_FLIGHT,
                 max_lease_duration=self._max_lease_seconds,
                 min_duration_per_lease_extension=self._lease_seconds,
                 max_duration_per_lease_extension=self._lease_seconds,
             ),
-            scheduler=self._scheduler,
+            scheduler=scheduler,
             # False: the scheduler itself waits, within its budget.
             await_callbacks_on_shutdown=False,
         )
-        self._scheduler.nack_held = self._nack_held
+        scheduler.nack_held = partial(_nack_held, stream)
+        self._scheduler, self._stream, self._paused = scheduler, stream, False
+
+    def pause(self) -> None:
+        """Stop pulling and settle everything held, as a drain does; `start` pulls again."""
+        self.drain()
+        self._stream, self._paused = None, True
 
     @property
     def running(self) -> int:
@@ -92,8 +115,9 @@ class Consumer:
 
     @property
     def open(self) -> bool:
-        """Whether the stream is meant to be up (it may be reconnecting)."""
-        return self._stream is not None and not self._stream.done()
+        """Whether the stream is up (it may be reconnecting), or paused: not ended by itself."""
+        stream = self._stream
+        return self._paused if stream is None else not stream.done()
 
     def raise_if_lost(self) -> None:
         """Tell why the stream ended by itself, if it did.
@@ -145,7 +169,7 @@ class Consumer:
         moment ago would sit there for a lease. The queue is private to the client; where a
         release has renamed it, the stream is cut as the client does it.
         """
-        rpc = getattr(self._puller(), "_rpc", None)
+        rpc = getattr(_puller(self._stream), "_rpc", None)
         requests = getattr(rpc, "_request_queue", None)
         if rpc is None or requests is None:
             return
@@ -154,10 +178,10 @@ class Consumer:
         requests.put(None)
         ended.wait(_HALF_CLOSE_SECONDS)
 
-    def _puller(self) -> Any:  # noqa: ANN401 (the client has no types)
-        return getattr(self._stream, "_StreamingPullFuture__manager", None)
+    def _fresh_scheduler(self, in_flight: int) -> DrainingScheduler:
+        return DrainingScheduler(in_flight, self._drain_seconds, self._on_drain, self._log)
 
-    def _receive(self, message: Message) -> None:
+    def _receive(self, scheduler: DrainingScheduler, message: Message) -> None:
         """Hand one message over. Nothing may escape: it would end the stream's future."""
         delivery = Delivery(
             message_id=message.message_id,
@@ -168,26 +192,31 @@ class Consumer:
             send_ack=message.ack,
             send_nack=message.nack,
         )
-        self._scheduler.begin(delivery)
+        scheduler.begin(delivery)
         try:
             self._handle(delivery)
         except BaseException as error:  # noqa: BLE001 (see above)
             delivery.nack()
             self._log.error("a handler let an exception escape", exc_info=error)
         finally:
-            self._scheduler.end(delivery)
+            scheduler.end(delivery)
 
-    def _nack_held(self) -> None:
-        """Nack what the client holds back because of flow control.
 
-        The list is private to the client (`_messages_on_hold`); where a release has renamed it,
-        these messages are nacked by the client itself, only after the running work.
-        """
-        held = getattr(self._puller(), "_messages_on_hold", None)
-        if held is None:
-            return
-        while (message := held.get()) is not None:
-            message.nack()
+def _puller(stream: Any) -> Any:  # noqa: ANN401 (the client has no types)
+    return getattr(stream, "_StreamingPullFuture__manager", None)
+
+
+def _nack_held(stream: Any) -> None:  # noqa: ANN401
+    """Nack what the client holds back because of flow control.
+
+    The list is private to the client (`_messages_on_hold`); where a release has renamed it,
+    these messages are nacked by the client itself, only after the running work.
+    """
+    held = getattr(_puller(stream), "_messages_on_hold", None)
+    if held is None:
+        return
+    while (message := held.get()) is not None:
+        message.nack()
 
 
 def _why(error: BaseException | None, subscription: str) -> Fatal:

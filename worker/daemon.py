@@ -1,14 +1,16 @@
 """`photo-worker run`: start, watch, drain, exit.
 
 Order matters. Start: resources are looked at before a child is spawned, a child is ready before a
-message is pulled. Stop: no new messages, waiting renders turned away, running work finished within
-the budget, then the children; and `os._exit`, because an executor thread that is stuck in a request
-would hold `sys.exit` for as long as it likes.
+message is pulled. Meanwhile the stream is closed and opened as the brake says. Stop: no new
+messages, waiting renders turned away, running work finished within the budget, then the children;
+and `os._exit`, because an executor thread that is stuck in a request would hold `sys.exit` for as
+long as it likes.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import queue
 import signal
@@ -18,6 +20,7 @@ import time
 from types import FrameType
 
 from worker.app import App, build, check_resources
+from worker.brake import TRIAL_DELIVERIES, TRIAL_IN_FLIGHT, Move
 from worker.capacity import Capacity
 from worker.config import Settings
 from worker.errors import ExitCode, Fatal
@@ -50,7 +53,13 @@ class Daemon:
         health: HealthServer | None = None
         try:
             self._app = build(self._settings, self._capacity, self._log)
-            pulse = Pulse(self._app.consumer, self._app.pool, self._app.pubsub, self._app.storage)
+            pulse = Pulse(
+                self._app.consumer,
+                self._app.pool,
+                self._app.pubsub,
+                self._app.storage,
+                self._app.brake,
+            )
             health = self._serve_health(pulse)
             self._start(self._app)
             pulse.phase = Phase.RUNNING
@@ -73,8 +82,8 @@ class Daemon:
         """Return once a signal asks for it.
 
         Raises:
-            Fatal: the stream ended for good, or a handler met something that only an operator can
-                mend.
+            Fatal: the stream ended for good, a handler met something that only an operator can
+                mend, or the brake was on for too long.
         """
         while not self._stop.wait(_LOOK_SECONDS):
             app.consumer.raise_if_lost()
@@ -82,6 +91,37 @@ class Daemon:
             app.storage.tell()
             with contextlib.suppress(queue.Empty):
                 raise app.troubles.get_nowait()
+            self._obey_brake(app)
+
+    def _obey_brake(self, app: App) -> None:
+        """Close and open the stream as the brake says, and tell so.
+
+        Raises:
+            BrakeHeld: it was on for too long.
+        """
+        brake = app.brake
+        match brake.next_move():
+            case Move.STOP:
+                why = brake.standstill
+                self._log.error(
+                    f"brake on: {why}; nothing more is pulled or dead-lettered until a trial "
+                    "succeeds; look at `photo-worker dead-letters list` and mend the cause",
+                    **(dataclasses.asdict(why) if why else {}),
+                    exit_in_seconds=self._settings.brake_seconds,
+                )
+                app.consumer.pause()
+            case Move.TRY:
+                self._log.info("brake trial", deliveries=TRIAL_DELIVERIES)
+                app.consumer.start(TRIAL_IN_FLIGHT)
+            case Move.REST:
+                app.consumer.pause()
+                self._log.warning(
+                    "brake stays on", next_trial_seconds=round(brake.next_trial_seconds, 1)
+                )
+            case Move.GO:
+                app.consumer.pause()
+                app.consumer.start()
+                self._log.info("brake off", seconds=round(brake.on_seconds, 1))
 
     def _serve_health(self, pulse: Pulse) -> HealthServer | None:
         port = self._settings.http_port

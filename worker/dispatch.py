@@ -1,18 +1,21 @@
 """Dispatch: a delivery to its handler, and the answer back. The only room that acks.
 
 An ack is sent only after the effect, the outcome and, for a permanent failure, the dead letter
-are confirmed. Whatever is not understood is nacked: a bug may delay a message, never lose it.
+are confirmed. Whatever is not understood is nacked: a bug may delay a message, never lose it. No
+failure is put on record before the brake has been asked.
 """
 
 from __future__ import annotations
 
 import queue
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from worker.brake import Brake
+from worker.dead_letters import REPLAY_OF
 from worker.delivery import Delivery
 from worker.deregister import DeregisterHandler
-from worker.errors import Draining, Fatal, Permanent, RenderFailed, Transient
+from worker.errors import Braked, Draining, Fatal, Permanent, RenderFailed, Transient
 from worker.events import Buckets, Deregister, Event, Ignored, Register, parse
 from worker.outcome import Effect, Outcome, outcome_event
 from worker.ports import Publisher
@@ -28,6 +31,10 @@ A neighbour that ate the memory is gone by then."""
 NACK_PAUSE_SECONDS = 1.0
 """Held before a nack, unless the worker drains: on a subscription without a backoff of its own, a
 full disk or a missing topic would otherwise use up every delivery attempt within seconds."""
+
+BRAKED_PAUSE_SECONDS = 10.0
+"""The same once the brake is on, until the stream is closed: nacked a moment before that, a message
+would come straight back, and lose another attempt."""
 
 _LETTER_MESSAGE_BYTES = 1000
 """Pub/Sub refuses attribute values of more than 1,024 bytes of UTF-8."""
@@ -58,6 +65,7 @@ class Dispatcher:
     pause: Callable[[float], object]
     worker_name: str
     log: Log
+    brake: Brake = field(default_factory=Brake.disengaged)
 
     def __call__(self, delivery: Delivery) -> None:
         """Handle one delivery and answer it; raises only what its answering raises."""
@@ -67,36 +75,46 @@ class Dispatcher:
             with steps.time("total"):
                 outcome = self._settle(delivery, steps)
         except Transient as error:
-            if not isinstance(error, Draining):
-                self.pause(NACK_PAUSE_SECONDS)
-            answered = delivery.nack()
+            answered = self._give_back(delivery, _pause_seconds(error))
             # Also over a refusal's own detail: what the nack waits for is what must be mended.
             steps.facts["detail"] = str(error)
             log = log.bind(error=type(error).__name__)
             log.warning("handled", outcome="nacked", answered=answered, **steps.fields())
         except Fatal as error:
             # No event can be handled now; the daemon ends the worker, and says what to mend.
-            answered = delivery.nack()
+            answered = self._give_back(delivery, 0.0)
             self.troubles.put(error)
             log = log.bind(error=type(error).__name__, detail=str(error))
             log.error("handled", outcome="nacked", answered=answered)  # noqa: TRY400
         except Exception as error:
-            self.pause(NACK_PAUSE_SECONDS)
-            answered = delivery.nack()
+            answered = self._give_back(delivery, NACK_PAUSE_SECONDS)
             log = log.bind(error=type(error).__name__, answered=answered)
             log.exception("handled", outcome="nacked", **steps.fields())
         else:
             answered = delivery.ack()
+            if answered:
+                self.brake.acked(_photo(delivery, steps), outcome.effect)
             log.info("handled", outcome=outcome.effect.value, answered=answered, **steps.fields())
+
+    def _give_back(self, delivery: Delivery, pause_seconds: float) -> bool:
+        # What a pause has given back already is no part of the trial that runs by now.
+        if not delivery.settled:
+            self.brake.giving_back()
+        if pause_seconds:
+            self.pause(pause_seconds)
+        return delivery.nack()
 
     def _settle(self, delivery: Delivery, steps: Steps) -> Outcome:
         """Everything that must be durable before the ack."""
+        if not self.brake.admits():
+            raise Braked("not begun: the brake is on")
         event: Event | None = None
         try:
             event = parse(delivery.data, delivery.attributes, self.buckets)
             steps.facts |= _about(event)
             outcome = self._handle(event, delivery, steps)
         except Permanent as error:
+            self._ask_brake(error, delivery, steps)
             outcome = self._refuse(event, error, delivery, steps)
         if outcome.manifest is not None and self.topics.outcome is not None:
             rejected = outcome.effect is Effect.REJECTED
@@ -123,6 +141,23 @@ class Dispatcher:
         # Drains and vanished machines count as attempts too, so the last one gets a second try:
         # a sound photo is never dead-lettered for its first crash.
         return self.register(event, steps)
+
+    def _ask_brake(self, error: Permanent, delivery: Delivery, steps: Steps) -> None:
+        """See that this failure may be put on record.
+
+        A replayed message is not the brake's business: that it fails again tells nothing about the
+        worker, and it only goes back to where it came from.
+
+        Raises:
+            Braked: the brake is on, or comes on with it.
+            Draining: the delivery was given back meanwhile, so whoever gets it next decides.
+        """
+        if delivery.settled:
+            raise Draining(f"{error.reason}: {error} (given back before it was put on record)")
+        if REPLAY_OF in delivery.attributes:
+            return
+        if not self.brake.may_fail(_photo(delivery, steps), error):
+            raise Braked(f"{error.reason}: {error} (not put on record: the brake is on)")
 
     def _refuse(
         self, event: Event | None, error: Permanent, delivery: Delivery, steps: Steps
@@ -156,6 +191,17 @@ class Dispatcher:
                 delivery.ordering_key,
             )
         return Outcome(effect=Effect.REJECTED, manifest=outcome.manifest)
+
+
+def _pause_seconds(error: Transient) -> float:
+    if isinstance(error, Braked):
+        return BRAKED_PAUSE_SECONDS
+    return 0.0 if isinstance(error, Draining) else NACK_PAUSE_SECONDS
+
+
+def _photo(delivery: Delivery, steps: Steps) -> str:
+    """Whose end this is: what is no event at all stands for itself."""
+    return str(steps.facts.get("photo_id", delivery.message_id))
 
 
 def _fit(text: str) -> str:

@@ -157,6 +157,10 @@ class PublishFailed(Transient):
     """Pub/Sub did not confirm a publish in time."""
 
 
+class PubSubUnavailable(Transient):
+    """Pub/Sub did not answer, or not in time."""
+
+
 class UnreadableManifest(Transient):
     """The object at a manifest's name is no manifest; nothing is overwritten."""
 
@@ -171,6 +175,10 @@ class Fenced(Transient):
 
 class Draining(Transient):
     """This worker is about to stop; the message is another's to handle."""
+
+
+class Braked(Transient):
+    """Almost everything fails, so nothing is put on record; the message goes back as it came."""
 
 
 # --- fatal: no message can be handled --------------------------------------------------------
@@ -195,6 +203,12 @@ class ConfigurationError(Fatal):
 
 class UsageFault(Fatal):
     """The command line asks for something that cannot be meant."""
+
+    exit_code = ExitCode.USAGE
+
+
+class InvalidArchive(Fatal):
+    """A file is no archive of dead letters."""
 
     exit_code = ExitCode.USAGE
 
@@ -230,6 +244,12 @@ class StreamLost(Fatal):
     """The streaming pull ended for a reason that reopening it cannot mend."""
 
     exit_code = ExitCode.STREAM_LOST
+
+
+class BrakeHeld(Fatal):
+    """Almost everything failed, and went on failing while the brake was on."""
+
+    exit_code = ExitCode.BRAKE
 
 
 class RendererBroken(Fatal):

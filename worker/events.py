@@ -171,12 +171,16 @@ def parse(data: bytes, attributes: Mapping[str, str], buckets: Buckets) -> Event
         raise InvalidEvent(explain(error)) from error
 
 
+NOTIFIED = {"OBJECT_FINALIZE": "photo.register", "OBJECT_DELETE": "photo.deregister"}
+"""The notifications that are events, and which."""
+
+
 def _notification(
     attributes: Mapping[str, str], buckets: Buckets
 ) -> Register | Deregister | Ignored:
     kind, name = attributes["eventType"], attributes["objectId"]
     bucket = attributes.get("bucketId", "")
-    if kind not in ("OBJECT_FINALIZE", "OBJECT_DELETE"):
+    if kind not in NOTIFIED:
         return Ignored(why=f"notification {kind}")
     if name.endswith("/"):
         return Ignored(why="folder marker")

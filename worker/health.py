@@ -1,8 +1,9 @@
 """Health over HTTP: whether the worker is alive, and ready for messages.
 
 Alive means that the stream has not ended for good and that child processes are up or on their way.
-Ready also means that Pub/Sub and Cloud Storage answer. A stuck network never makes a worker dead: a
-restart would mend nothing, and throw away what it renders.
+Ready also means that Pub/Sub and Cloud Storage answer, and that the brake is off. Neither a stuck
+network nor the brake makes a worker dead: a restart would mend nothing, and throw away what it
+renders, or what it knows.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from worker.brake import Brake
 from worker.consumer import Consumer
 from worker.reachability import Reachability
 from worker.renderer import RenderPool
@@ -34,6 +36,7 @@ class Pulse:
     pool: RenderPool
     pubsub: Reachability
     storage: Reachability
+    brake: Brake
     phase: Phase = Phase.STARTING
 
     def ready(self) -> dict[str, bool]:
@@ -44,6 +47,7 @@ class Pulse:
             "pool_alive": self.pool.alive,
             "pubsub_reachable": self.pubsub.reachable,
             "storage_reachable": self.storage.reachable,
+            "brake_off": not self.brake.on,
         }
 
     def alive(self) -> dict[str, bool]:

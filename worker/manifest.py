@@ -47,7 +47,10 @@ class _Part(BaseModel):
 
 
 class OriginalFacts(_Part):
-    """The original as it was rendered; `width` and `height` are as displayed, in pixels."""
+    """The original as it was rendered; `width` and `height` are as displayed, in pixels.
+
+    Of `pages` or frames only the first is rendered. `camera` is maker and model.
+    """
 
     bucket: str
     object: str
@@ -57,7 +60,9 @@ class OriginalFacts(_Part):
     format: str
     width: int
     height: int
+    pages: int = 1
     taken_at: str | None = None
+    camera: str | None = None
 
 
 class Placeholder(_Part):

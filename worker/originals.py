@@ -70,8 +70,7 @@ class Originals:
             ObjectMissing: it vanished between the look and the download.
             StorageUnavailable: the bucket does not answer.
         """
-        stored = self._find(event)
-        self._limits.check_bytes(stored.size_bytes)
+        stored = self.find(event)
         path = folder / "original"
         self._store.download(stored, path)
         digest = DigestingHash()
@@ -80,7 +79,14 @@ class Originals:
                 digest.update(chunk)
         return FetchedOriginal(path=path, stored=stored, hash=digest)
 
-    def _find(self, event: Register) -> StoredObject:
+    def find(self, event: Register) -> StoredObject:
+        """An event's original as it lies there now, within the limits.
+
+        Raises:
+            OriginalMissing, OriginalTooLarge, CorruptOriginal, BucketUnavailable,
+            StorageUnavailable: see `fetch`.
+        """
+
         def look() -> StoredObject | None:
             return self._store.stat(event.bucket, event.object, event.generation)
 
@@ -96,4 +102,5 @@ class Originals:
             self._store.check_bucket(event.bucket)
             pinned = f" at generation {event.generation}" if event.generation else ""
             raise OriginalMissing(f"{event.original} does not exist{pinned}")
+        self._limits.check_bytes(stored.size_bytes)
         return stored

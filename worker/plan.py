@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from worker.capacity import MIB, Capacity
 from worker.config import Settings
+from worker.footprint import largest_pixels
 from worker.ladder import DEFAULT_LADDER
 from worker.machine import Machine
+from worker.recipe import Recipe
 
 TYPICAL_PIXELS = 16_000_000
 CPU_SECONDS_PER_MEGAPIXEL = 0.11
@@ -28,7 +30,9 @@ def plan(settings: Settings, machine: Machine, capacity: Capacity) -> dict[str, 
         "memory_bytes": settings.memory_bytes or machine.memory_bytes,
         "render_slots": capacity.slots,
         "in_flight": capacity.in_flight,
-        "memory_per_render_bytes": capacity.slot_memory_bytes,
+        "memory_for_renders_bytes": capacity.render_memory_bytes,
+        "largest_jpeg_pixels": _largest(settings, capacity, progressive=False),
+        "largest_progressive_jpeg_pixels": _largest(settings, capacity, progressive=True),
         "drain_seconds": settings.drain_seconds,
         "ladder": str(settings.ladder),
         "quality": settings.quality,
@@ -36,6 +40,19 @@ def plan(settings: Settings, machine: Machine, capacity: Capacity) -> dict[str, 
         "full_effort": settings.full_effort,
         "expected_photos_an_hour": int(3600 * capacity.slots / per_photo) if default else None,
     }
+
+
+def _largest(settings: Settings, capacity: Capacity, *, progressive: bool) -> int:
+    """What is rendered here at most: by memory, or by the limit of pixels."""
+    recipe = Recipe(
+        ladder=settings.ladder,
+        quality=settings.quality,
+        effort=settings.effort,
+        full_effort=settings.full_effort,
+        codec="",
+    )
+    by_memory = largest_pixels(capacity.render_memory_bytes, recipe, progressive=progressive)
+    return min(settings.max_original_pixels, by_memory)
 
 
 def rows(planned: dict[str, object]) -> list[tuple[str, str]]:
@@ -48,6 +65,8 @@ def _human(key: str, value: object) -> str:
         return "unknown for a ladder of one's own"
     if key.endswith("_bytes") and isinstance(value, int):
         return f"{value // MIB:,} MiB"
+    if key.endswith("_pixels") and isinstance(value, int):
+        return f"about {value // 1_000_000:,} MP"
     if key == "expected_photos_an_hour":
         return f"about {value:,} (16 MP JPEG)"
     return str(value)

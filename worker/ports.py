@@ -87,13 +87,16 @@ class ObjectStore(Protocol):
 class PictureFacts:
     """What a child process found out about an original before it rendered.
 
-    `width` and `height` are as displayed (after EXIF orientation), in pixels.
+    `width` and `height` are as displayed (after EXIF orientation), in pixels; of `pages` or frames
+    only the first is rendered. `camera` is maker and model.
     """
 
     format: str
     width: int
     height: int
+    pages: int
     taken_at: str | None
+    camera: str | None
     thumbhash: str
     color: str
 
@@ -148,6 +151,15 @@ class Renderer(Protocol):
 
     def render(self, original: Path, folder: Path) -> Rendering:
         """Queue an original; its renditions are written into `folder`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutgoingMessage:
+    """A message to publish."""
+
+    data: bytes
+    attributes: Mapping[str, str]
+    ordering_key: str = ""
 
 
 class Publisher(Protocol):

@@ -6,6 +6,7 @@ With `consumer`, the only room that imports google-cloud-pubsub; Google's except
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,11 +21,21 @@ from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransp
 from google.pubsub_v1.types import PubsubMessage
 
 from worker.errors import NoCredentials, PublishFailed, StreamLost, SubscriptionUnavailable
+from worker.ports import OutgoingMessage
 
 PUBLISH_SECONDS = 10.0
 """Longest wait for a confirmation, retries of the client included; well inside a drain."""
 
 LOOK_UP_SECONDS = 15.0
+
+_REQUEST_BYTES = 8_000_000
+"""In one publish request; Pub/Sub takes ten million, a single message included."""
+
+_FRAMING_BYTES = 16
+"""More than an attribute takes besides its name and value."""
+
+_PARALLEL = 8
+"""Publish requests at once. Where each message has an ordering key of its own, each is one."""
 
 ANSWER_SECONDS = 5.0
 """For any answer to a look in mid-run."""
@@ -162,6 +173,38 @@ class PubSubPublisher:
             raise PublishFailed(f"{topic}: {error}") from error
         return str(answer.message_ids[0])
 
+    def publish_all(self, topic: str, messages: Sequence[OutgoingMessage]) -> None:
+        """Publish a batch and wait until all of it is confirmed; up to 1,000 messages.
+
+        Raises:
+            PublishFailed: some are not confirmed, and may have been published all the same.
+            SubscriptionUnavailable: the topic is missing or forbidden.
+        """
+        requests = list(_requests(messages))
+        with ThreadPoolExecutor(min(_PARALLEL, len(requests) or 1)) as threads:
+            # All of them are waited for, also behind one that failed.
+            for sent in [threads.submit(self._publish, topic, each) for each in requests]:
+                sent.result()
+
+    def _publish(self, topic: str, messages: Sequence[OutgoingMessage]) -> None:
+        outgoing = [
+            PubsubMessage(
+                data=each.data, attributes=each.attributes, ordering_key=each.ordering_key
+            )
+            for each in messages
+        ]
+        try:
+            self._client.publish(
+                topic=topic, messages=outgoing, retry=_PUBLISH, timeout=PUBLISH_SECONDS
+            )
+        except (api.NotFound, api.PermissionDenied) as error:
+            raise SubscriptionUnavailable(
+                f"topic {topic} is missing or forbidden; create it or grant roles/pubsub.publisher "
+                f"({error})"
+            ) from error
+        except (api.GoogleAPICallError, api.RetryError, GoogleAuthError) as error:
+            raise PublishFailed(f"{topic}: {error}") from error
+
     def check_topic(self, topic: str) -> None:
         """See that a topic exists.
 
@@ -184,6 +227,32 @@ class PubSubPublisher:
     def close(self) -> None:
         """Close the channel."""
         self._client.transport.close()  # type: ignore[no-untyped-call]
+
+
+def _requests(messages: Sequence[OutgoingMessage]) -> Iterator[list[OutgoingMessage]]:
+    """What may share a request: one ordering key, and no more bytes than Pub/Sub takes."""
+    by_key: dict[str, list[OutgoingMessage]] = {}
+    for message in messages:
+        by_key.setdefault(message.ordering_key, []).append(message)
+    for batch in by_key.values():
+        yield from _by_size(batch)
+
+
+def _by_size(messages: Sequence[OutgoingMessage]) -> Iterator[list[OutgoingMessage]]:
+    batch: list[OutgoingMessage] = []
+    size = 0
+    for message in messages:
+        own = len(message.data) + sum(
+            len(key.encode()) + len(value.encode()) + _FRAMING_BYTES
+            for key, value in message.attributes.items()
+        )
+        if batch and size + own > _REQUEST_BYTES:
+            yield batch
+            batch, size = [], 0
+        batch.append(message)
+        size += own
+    if batch:
+        yield batch
 
 
 _PUBLISH = Retry(

@@ -5,11 +5,15 @@ output, and never anything else there. JSON, not pickle: a child that a hostile 
 over must not be able to run code in its parent. Standard input is the lifeline as well: when the
 parent dies, by whatever signal, the read ends and the child exits, in mid-render too.
 
-Requests:  {"original": path, "folder": path, "ladder": "320,full", "quality": 80, "effort": 4,
-            "full_effort": 2, "max_pixels": 150000000}
-Answers:   {"ready": {"codec": "libvips-8.18.7"}} once; then for each request
+Requests:  {"measure": path, "max_pixels": 150000000, "memory_bytes": 30000000, "cpu_seconds": 60}
+           {"original": path, "folder": path, "ladder": "320,full", "quality": 80, "effort": 4,
+            "full_effort": 2, and the three limits as above}
+           {"probe": path, "max_pixels": 150000000}
+Answers:   {"ready": {"codec": "libvips-8.18.7", "unconfined": []}} once; then for each request
            {"rendered": {...}} for each rung, and last {"facts": {...}, "cost": {...}} or
-           {"refused": {"reason": ..., "message": ...}}.
+           {"refused": {"reason": ..., "message": ...}}; to be measured, {"header": {...}} or
+           "refused"; for a probe {"header": {...}} as soon as it is read, and last
+           {"decoded": true} or "refused".
 """
 
 from __future__ import annotations
@@ -20,7 +24,6 @@ import gc
 import json
 import os
 import queue
-import resource
 import signal
 import sys
 import threading
@@ -32,8 +35,10 @@ from typing import IO, Any
 
 import google_crc32c
 
-from worker import imaging
-from worker.errors import Permanent, RenderCrashed, RenderOutOfMemory
+from worker import imaging, sandbox
+from worker.errors import CorruptOriginal, Permanent, RenderCrashed, RenderOutOfMemory
+from worker.footprint import UNTOUCHED
+from worker.formats import sniff
 from worker.imaging import Encoding, Picture
 from worker.ladder import Ladder
 from worker.limits import Limits
@@ -41,23 +46,24 @@ from worker.limits import Limits
 _PARENT_GONE = 70
 
 
-def main(memory_bytes: int) -> None:
-    """Serve requests until standard input ends; `memory_bytes` limits this process's data."""
+def main(memory_bytes: int, scratch: Path) -> None:
+    """Serve requests until standard input ends, shut in as `sandbox.confine` describes."""
     # Ctrl-C in a terminal reaches the whole process group; draining is the parent's business.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    unconfined = sandbox.confine(memory_bytes, scratch)
     # A codec that prints to standard output must not end up inside an answer.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     requests: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(requests,), daemon=True).start()
     try:
-        _answer(answers, ready={"codec": imaging.codec()})
+        _answer(answers, ready={"codec": imaging.codec(), "unconfined": unconfined})
         while True:
-            _render(requests.get(), answers)
+            answer = _serve(requests.get(), answers)
+            # Before the answer: once it is told, the memory is another render's.
             _give_back_memory()
+            _answer(answers, **answer)
     except BrokenPipeError:
         os._exit(_PARENT_GONE)
 
@@ -71,53 +77,85 @@ def _listen(requests: queue.SimpleQueue[dict[str, Any]]) -> None:
         os._exit(_PARENT_GONE)
 
 
-def _render(request: dict[str, Any], answers: IO[str]) -> None:
-    cpu_before = time.process_time()
+def _serve(request: dict[str, Any], answers: IO[str]) -> dict[str, Any]:
+    """Do what is asked; the last answer to it."""
+    kind = _measure if "measure" in request else _probe if "probe" in request else _render
     try:
-        picture = Picture(
-            Path(request["original"]).read_bytes(),
-            Limits(max_original_bytes=sys.maxsize, max_original_pixels=request["max_pixels"]),
-        )
-        picture.decode()
-        encoding = Encoding(
-            quality=request["quality"],
-            effort=request["effort"],
-            full_effort=request["full_effort"],
-        )
-        for size, data in picture.renditions(Ladder.parse(request["ladder"]), encoding):
-            path = Path(request["folder"], f"{size.rung}.webp")
-            path.write_bytes(data)
-            checksum = google_crc32c.value(data).to_bytes(4, "big")
-            _answer(
-                answers,
-                rendered={
-                    "size": asdict(size),
-                    "size_bytes": len(data),
-                    "crc32c": base64.b64encode(checksum).decode(),
-                },
-            )
-        _answer(answers, facts=asdict(picture.facts()), cost=_cost(cpu_before))
+        return kind(request, answers)
+    except CorruptOriginal as error:
+        # Not every library's words for it are known where its errors are translated, and an
+        # original that is called corrupt is not tried again.
+        out_of_memory = sandbox.tells_of_no_memory(str(error))
+        return _refusal(RenderOutOfMemory(str(error)) if out_of_memory else error)
     except Permanent as error:
-        _refuse(answers, error)
+        return _refusal(error)
     except MemoryError:
-        _refuse(answers, RenderOutOfMemory("the slot's memory limit was reached"))
+        return _refusal(RenderOutOfMemory("the render's memory limit was reached"))
     except BrokenPipeError:
         raise
     except Exception as error:  # noqa: BLE001
         # A full disk or a bug: not the picture's fault, so a reason that is tried again first.
         traceback.print_exc()
-        _refuse(answers, RenderCrashed(f"{type(error).__name__}: {error}"))
+        return _refusal(RenderCrashed(f"{type(error).__name__}: {error}"))
+
+
+def _open(data: bytes, max_pixels: int) -> Picture:
+    limits = Limits(max_original_bytes=sys.maxsize, max_original_pixels=max_pixels)
+    return Picture(data, limits)
+
+
+def _measure(request: dict[str, Any], _answers: IO[str]) -> dict[str, Any]:
+    memory_bytes, cpu_seconds = request["memory_bytes"], request["cpu_seconds"]
+    sandbox.limit_render(memory_bytes, cpu_seconds)
+    data = Path(request["measure"]).read_bytes()
+    if untouched := UNTOUCHED.get(sniff(data)):
+        # Already to open it sets that aside.
+        sandbox.limit_render(memory_bytes + int(untouched * request["max_pixels"]), cpu_seconds)
+    return {"header": asdict(_open(data, request["max_pixels"]).header)}
+
+
+def _probe(request: dict[str, Any], answers: IO[str]) -> dict[str, Any]:
+    picture = _open(Path(request["probe"]).read_bytes(), request["max_pixels"])
+    header = {"format": picture.format, "width": picture.width, "height": picture.height}
+    _answer(answers, header=header)
+    picture.decode()
+    return {"decoded": True}
+
+
+def _render(request: dict[str, Any], answers: IO[str]) -> dict[str, Any]:
+    cpu_before = time.process_time()
+    sandbox.limit_render(request["memory_bytes"], request["cpu_seconds"])
+    picture = _open(Path(request["original"]).read_bytes(), request["max_pixels"])
+    picture.decode()
+    encoding = Encoding(
+        quality=request["quality"],
+        effort=request["effort"],
+        full_effort=request["full_effort"],
+    )
+    for size, data in picture.renditions(Ladder.parse(request["ladder"]), encoding):
+        path = Path(request["folder"], f"{size.rung}.webp")
+        path.write_bytes(data)
+        checksum = google_crc32c.value(data).to_bytes(4, "big")
+        _answer(
+            answers,
+            rendered={
+                "size": asdict(size),
+                "size_bytes": len(data),
+                "crc32c": base64.b64encode(checksum).decode(),
+            },
+        )
+    return {"facts": asdict(picture.facts()), "cost": _cost(cpu_before)}
 
 
 def _cost(cpu_before: float) -> dict[str, float]:
     return {
         "cpu_seconds": round(time.process_time() - cpu_before, 4),
-        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak_bytes": sandbox.own_memory("VmHWM"),
     }
 
 
-def _refuse(answers: IO[str], error: Permanent) -> None:
-    _answer(answers, refused={"reason": error.reason.value, "message": str(error)})
+def _refusal(error: Permanent) -> dict[str, Any]:
+    return {"refused": {"reason": error.reason.value, "message": str(error)}}
 
 
 def _answer(answers: IO[str], **message: object) -> None:
@@ -135,4 +173,4 @@ def _give_back_memory() -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), Path(sys.argv[2]))

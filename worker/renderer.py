@@ -2,8 +2,10 @@
 
 Each slot is a thread that owns one child (`render_child`) and a pipe of its own to it, so a child
 that crashes, hangs or runs out of memory costs its own original and nothing else; the slot starts
-another child and goes on. Handlers wait in one queue; a finished rendition is handed over while
-the child encodes the next, so uploads never hold a slot. See docs/decisions/0003.
+another child and goes on. Handlers wait in one queue (`admission`): a slot first has an original's
+header read, then renders it once the memory that it will take is free; other originals have the
+slot meanwhile. A finished rendition is handed over while the child encodes the next, so uploads
+never hold a slot. See docs/decisions/0003.
 """
 
 from __future__ import annotations
@@ -11,94 +13,32 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from worker.admission import Admission, NeverFits, Ticket
+from worker.capacity import HELD_ORIGINAL_BYTES, MIB
 from worker.errors import (
-    PERMANENT_BY_REASON,
     Draining,
-    Reason,
+    OriginalTooLarge,
     RenderCrashed,
     RendererBroken,
     SlotUnavailable,
     WorkerError,
 )
-from worker.ladder import Ladder, RungSize
-from worker.ports import PictureFacts, RenderCost, Rendered
+from worker.footprint import header_bytes, limit_bytes, peak_bytes
+from worker.header import Header
 from worker.recipe import Recipe
+from worker.rendering import QueuedRendering, RenderSettings
 from worker.slot import Child
 from worker.telemetry import Log
 
+RECYCLE_AFTER: Final = 200
+"""Renders of one child. Another costs 0.06 CPU seconds, which is nothing to 200 renders, and ends
+whatever a picture may have left behind in the last one."""
+
 _START_SECONDS: Final = 60.0
 _RESPAWN_PAUSE_SECONDS: Final = 1.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RenderSettings:
-    """What every render of this pool has in common."""
-
-    ladder: Ladder
-    quality: int
-    effort: int
-    full_effort: int
-    max_pixels: int
-    timeout_seconds: float
-    slot_memory_bytes: int
-
-
-class QueuedRendering:
-    """`ports.Rendering` for one request; taken by the one handler that asked for it."""
-
-    def __init__(self, request: dict[str, Any], rungs: frozenset[str]) -> None:
-        """Wait in the queue; nothing runs yet."""
-        self.request = request
-        self._rungs = rungs
-        self.answers: queue.SimpleQueue[dict[str, Any] | WorkerError] = queue.SimpleQueue()
-        self._facts: PictureFacts | None = None
-        self._cost: RenderCost | None = None
-
-    def __iter__(self) -> Iterator[Rendered]:
-        """See `ports.Rendering`."""
-        while True:
-            answer = self.answers.get()
-            if isinstance(answer, WorkerError):
-                raise answer
-            if "refused" in answer:
-                refusal = answer["refused"]
-                raise PERMANENT_BY_REASON[Reason(refusal["reason"])](refusal["message"])
-            if "facts" in answer:
-                self._facts = PictureFacts(**answer["facts"])
-                self._cost = RenderCost(**answer["cost"])
-                return
-            yield self._rendered(answer["rendered"])
-
-    def _rendered(self, fields: dict[str, Any]) -> Rendered:
-        """Believe a child about sizes and sums, never about names: it must not choose a file."""
-        size = RungSize(**fields["size"])
-        if size.rung not in self._rungs:
-            raise RenderCrashed(f"the child answers with a rung nobody asked for: {size.rung!r}")
-        return Rendered(
-            size=size,
-            path=Path(self.request["folder"], f"{size.rung}.webp"),
-            size_bytes=fields["size_bytes"],
-            crc32c=fields["crc32c"],
-        )
-
-    @property
-    def facts(self) -> PictureFacts:
-        """See `ports.Rendering`."""
-        if self._facts is None:
-            raise RuntimeError("take every rendition first")
-        return self._facts
-
-    @property
-    def cost(self) -> RenderCost:
-        """See `ports.Rendering`."""
-        if self._cost is None:
-            raise RuntimeError("take every rendition first")
-        return self._cost
 
 
 class RenderPool:
@@ -108,14 +48,16 @@ class RenderPool:
         """Start nothing yet."""
         self._settings = settings
         self._log = log
-        self._waiting: queue.SimpleQueue[QueuedRendering | None] = queue.SimpleQueue()
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
+        self._admission = Admission[QueuedRendering](
+            memory_bytes=settings.memory_bytes, slots=slots
+        )
         self._admitting = True
         self._stopped = threading.Event()
         self._codec: queue.Queue[str | RendererBroken] = queue.Queue()
         self._recipe: Recipe | None = None
         self._children: dict[int, Child] = {}
-        self._running = 0
+        self._told_unconfined = False
         self._threads = [
             threading.Thread(target=self._serve, args=(number,), name=f"slot-{number}", daemon=True)
             for number in range(slots)
@@ -133,13 +75,7 @@ class RenderPool:
         if isinstance(codec, RendererBroken):
             self.stop()
             raise codec
-        self._recipe = Recipe(
-            ladder=self._settings.ladder,
-            quality=self._settings.quality,
-            effort=self._settings.effort,
-            full_effort=self._settings.full_effort,
-            codec=codec,
-        )
+        self._recipe = self._settings.recipe(codec)
 
     def _first_codec(self) -> str | RendererBroken:
         """What the first child that gets ready says of its codecs, or why none did."""
@@ -163,12 +99,13 @@ class RenderPool:
     @property
     def running(self) -> int:
         """Renders that hold a slot at this moment."""
-        return self._running
+        with self._changed:
+            return sum(ticket.measured for ticket in self._admission.running)
 
     @property
     def alive(self) -> bool:
         """Whether at least one child process is up."""
-        with self._lock:
+        with self._changed:
             return any(child.alive for child in self._children.values())
 
     @property
@@ -179,51 +116,52 @@ class RenderPool:
     @property
     def pids(self) -> list[int]:
         """The children's process ids at this moment."""
-        with self._lock:
+        with self._changed:
             return [child.pid for child in self._children.values() if child.alive]
 
     def render(self, original: Path, folder: Path) -> QueuedRendering:
         """See `ports.Renderer`."""
-        settings = self._settings
-        rendering = QueuedRendering(
-            {
-                "original": str(original),
-                "folder": str(folder),
-                "ladder": str(settings.ladder),
-                "quality": settings.quality,
-                "effort": settings.effort,
-                "full_effort": settings.full_effort,
-                "max_pixels": settings.max_pixels,
-            },
-            frozenset(rung.name for rung in settings.ladder.rungs),
-        )
-        with self._lock:
-            if self._admitting:
-                self._waiting.put(rendering)
-                return rendering
-        raise Draining("this worker is draining; no new render starts")
+        rendering = QueuedRendering(self._settings, original, folder)
+        size_bytes = rendering.original_bytes
+        needs_bytes = header_bytes(size_bytes)
+        with self._changed:
+            if not self._admitting:
+                raise Draining("this worker is draining; no new render starts")
+            try:
+                self._admission.arrive(
+                    rendering,
+                    needs_bytes=needs_bytes,
+                    held_bytes=max(0, size_bytes - HELD_ORIGINAL_BYTES),
+                )
+            except NeverFits:
+                rendering.answers.put(self._too_large("the original", needs_bytes))
+            self._changed.notify()
+        return rendering
 
     def close_admission(self) -> None:
         """Turn away what waits and what will come; running renders go on."""
-        with self._lock:
+        with self._changed:
             self._admitting = False
-            while True:
-                try:
-                    waiting = self._waiting.get_nowait()
-                except queue.Empty:
-                    break
-                if waiting is not None:
-                    waiting.answers.put(Draining("this worker is draining before the render began"))
+            for ticket in self._admission.waiting:
+                self._turn_away(ticket)
+
+    def _turn_away(self, ticket: Ticket[QueuedRendering]) -> None:
+        self._admission.leave(ticket)
+        ticket.item.answers.put(Draining("this worker is draining before the render began"))
+
+    def open_admission(self) -> None:
+        """Take renders again, unless the pool has stopped."""
+        with self._changed:
+            self._admitting = not self._stopped.is_set()
 
     def stop(self) -> None:
         """Kill every child at once; running renders end with `Draining`. Idempotent."""
         self.close_admission()
         self._stopped.set()
-        with self._lock:
+        with self._changed:
             for child in self._children.values():
                 child.kill()
-        for _ in self._threads:
-            self._waiting.put(None)
+            self._changed.notify_all()
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(timeout=5)
@@ -231,45 +169,114 @@ class RenderPool:
     def _serve(self, number: int) -> None:
         child: Child | None = None
         while not self._stopped.is_set():
-            if child is None or not child.alive:
+            if child is None or not child.alive or child.requests >= 2 * RECYCLE_AFTER:
                 child = self._spawn(number, child)
                 if child is None:
                     self._refuse_one()
                     continue
-            rendering = self._waiting.get()
-            if rendering is None:
+            ticket = self._take()
+            if ticket is None:
                 break
             if not child.alive:
                 # It died idle (the OOM killer, an operator); that is not this picture's fault.
                 child = self._spawn(number, child)
-                if child is None:
-                    rendering.answers.put(SlotUnavailable("no child process could be started"))
-                    continue
-            self._count(1)
-            try:
-                self._run(child, rendering)
-            finally:
-                self._count(-1)
+            self._handle(child, ticket)
         if child is not None:
             child.close()
 
-    def _count(self, change: int) -> None:
-        with self._lock:
-            self._running += change
+    def _take(self, timeout_seconds: float | None = None) -> Ticket[QueuedRendering] | None:
+        """The next render whose memory is free; nothing when the pool stops, or in time."""
+        admitted: list[Ticket[QueuedRendering]] = []
+
+        def is_there() -> bool:
+            if not self._stopped.is_set() and (ticket := self._admission.next()):
+                admitted.append(ticket)
+            return bool(admitted) or self._stopped.is_set()
+
+        with self._changed:
+            self._changed.wait_for(is_there, timeout_seconds)
+            return admitted[0] if admitted else None
+
+    def _handle(self, child: Child | None, ticket: Ticket[QueuedRendering]) -> None:
+        """Measure it, after which it waits again, or render it, after which it is done."""
+        answer: dict[str, Any] | WorkerError | None = SlotUnavailable("no child could be started")
+        if child is not None:
+            try:
+                answer = (
+                    self._render(child, ticket) if ticket.measured else self._measure(child, ticket)
+                )
+                if said := child.last_words():
+                    self._log.debug("a child process said", said=said)
+            except WorkerError as error:
+                # Reaped as well: until then it counts as alive, and the next render would be its.
+                child.close()
+                stopped = Draining("this worker stopped before the render had finished")
+                answer = stopped if self._stopped.is_set() else error
+            except Exception as error:  # noqa: BLE001 (an answer that is not the protocol's: a taken-over child)
+                child.close()
+                answer = RenderCrashed(f"the child answered nonsense: {error!r}")
+        with self._changed:
+            if answer is not None:
+                self._admission.leave(ticket)
+                ticket.item.answers.put(answer)
+            elif not self._admitting:
+                self._turn_away(ticket)
+            self._changed.notify_all()
+
+    def _measure(
+        self, child: Child, ticket: Ticket[QueuedRendering]
+    ) -> dict[str, Any] | WorkerError | None:
+        """Have the header read and queue for the memory it tells of; what ends it, if anything."""
+        child.send(ticket.item.measure_request(ticket.needs_bytes))
+        answer = child.receive(time.monotonic() + self._settings.timeout_seconds)
+        if "refused" in answer:
+            return answer
+        header = Header(**answer["header"])
+        needs_bytes = peak_bytes(header, ticket.item.original_bytes, self._settings.recipe(""))
+        ticket.item.limit_bytes = limit_bytes(header, needs_bytes)
+        try:
+            with self._changed:
+                self._admission.measured(ticket, needs_bytes)
+        except NeverFits:
+            what = f"this {header.width}x{header.height} {header.format}"
+            return self._too_large(what, needs_bytes)
+        return None
+
+    def _too_large(self, what: str, needs_bytes: int) -> OriginalTooLarge:
+        short = needs_bytes - self._settings.memory_bytes
+        return OriginalTooLarge(
+            f"rendering {what} takes about {needs_bytes // MIB:,} MiB of memory, this worker has "
+            f"{self._settings.memory_bytes // MIB:,} MiB for renders: WORKER_MEMORY_BYTES would "
+            f"have to be {-(-short // MIB):,} MiB more"
+        )
+
+    def _render(self, child: Child, ticket: Ticket[QueuedRendering]) -> dict[str, Any]:
+        """Carry one request to the child and its answers back; the last of them."""
+        started = time.monotonic()
+        child.send(ticket.item.render_request(ticket.item.limit_bytes))
+        while True:
+            answer = child.receive(started + self._settings.timeout_seconds)
+            if "refused" in answer:
+                return answer
+            if "facts" in answer:
+                answer["cost"]["seconds"] = round(time.monotonic() - started, 4)
+                return answer
+            ticket.item.answers.put(answer)
 
     def _spawn(self, number: int, old: Child | None) -> Child | None:
         if old is not None:
             old.close()
         child: Child | None = None
         try:
-            child = Child(self._settings.slot_memory_bytes)
-            with self._lock:
+            child = Child(self._settings.memory_bytes, self._settings.scratch)
+            with self._changed:
                 self._children[number] = child
                 stopped = self._stopped.is_set()
             if stopped:
                 child.kill()
-            ready = child.receive(time.monotonic() + _START_SECONDS)
-            self._tell(str(ready["ready"]["codec"]))
+            ready = child.receive(time.monotonic() + _START_SECONDS)["ready"]
+            self._tell(str(ready["codec"]))
+            self._warn(ready["unconfined"])
         except Exception as error:  # noqa: BLE001 (a slot that dies would leave its renders waiting)
             if not self._stopped.is_set():
                 self._log.error("a child process did not start", slot=number, error=str(error))
@@ -283,35 +290,12 @@ class RenderPool:
         if self._recipe is None:
             self._codec.put(codec)
 
+    def _warn(self, unconfined: list[str]) -> None:
+        if unconfined and not self._told_unconfined:
+            self._told_unconfined = True
+            self._log.warning("children run without part of their sandbox", refused=unconfined)
+
     def _refuse_one(self) -> None:
         """Let one waiting handler go, so that its message reaches a healthier worker."""
-        try:
-            waiting = self._waiting.get(timeout=_RESPAWN_PAUSE_SECONDS)
-        except queue.Empty:
-            return
-        if waiting is not None:
-            waiting.answers.put(SlotUnavailable("no child process could be started"))
-
-    def _run(self, child: Child, rendering: QueuedRendering) -> None:
-        """Carry one request to the child and its answers back, to the last or to its death."""
-        started = time.monotonic()
-        deadline = started + self._settings.timeout_seconds
-        try:
-            child.send(rendering.request)
-            while True:
-                answer = child.receive(deadline)
-                if "facts" in answer:
-                    answer["cost"]["seconds"] = round(time.monotonic() - started, 4)
-                rendering.answers.put(answer)
-                if "facts" in answer or "refused" in answer:
-                    break
-            if said := child.last_words():
-                self._log.debug("a child process said", said=said)
-        except WorkerError as error:
-            # Reaped as well: until then it counts as alive, and the next render would be its.
-            child.close()
-            stopped = Draining("this worker stopped before the render had finished")
-            rendering.answers.put(stopped if self._stopped.is_set() else error)
-        except Exception as error:  # noqa: BLE001 (an answer that is not the protocol's: a taken-over child)
-            child.close()
-            rendering.answers.put(RenderCrashed(f"the child answered nonsense: {error!r}"))
+        if ticket := self._take(_RESPAWN_PAUSE_SECONDS):
+            self._handle(None, ticket)

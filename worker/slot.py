@@ -9,9 +9,11 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
-from worker.errors import RenderCrashed, RenderTimeout
+from worker.errors import RenderCrashed, RenderFailed, RenderOutOfMemory, RenderTimeout
+from worker.sandbox import tells_of_no_memory
 
 _READ_BYTES = 1 << 16
 _LINE_MAX_BYTES = 1 << 20
@@ -21,6 +23,9 @@ _REAP_SECONDS = 5.0
 _ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "LD_PRELOAD", "PYTHONPATH")
 """What a child may know; credentials and addresses of the parent are not among it."""
 
+_ABORTS = ("SIGABRT", "SIGTRAP")
+"""SIGTRAP is how GLib ends a process on a fatal message, where no debugger takes it."""
+
 
 class Child:
     """A spawned `worker.render_child`.
@@ -29,8 +34,10 @@ class Child:
     Ctrl-C in a terminal reaches the parent alone.
     """
 
-    def __init__(self, memory_bytes: int) -> None:
+    def __init__(self, memory_bytes: int, scratch: Path) -> None:
         """Start it; its first answer is `{"ready": ...}`.
+
+        It may have `memory_bytes` at most for one render, and sees no files but below `scratch`.
 
         Raises:
             OSError: no process could be started.
@@ -38,8 +45,10 @@ class Child:
         environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
         # Two arenas at most: each thread's own would keep a picture's worth of freed memory.
         environment |= {"MALLOC_ARENA_MAX": "2", "PYTHONUNBUFFERED": "1"}
+        # Pixels stay in memory, where they are counted; libvips would spill them to a file.
+        environment |= {"VIPS_DISC_THRESHOLD": "1000g"}
         self._child = subprocess.Popen(
-            [sys.executable, "-m", "worker.render_child", str(memory_bytes)],
+            [sys.executable, "-m", "worker.render_child", str(memory_bytes), str(scratch)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             # Codecs print warnings as they please; they must not end up among the log's JSON lines.
@@ -50,6 +59,7 @@ class Child:
         )
         self._buffer = b""
         self._said = b""
+        self.requests = 0
 
     @property
     def pid(self) -> int:
@@ -65,20 +75,22 @@ class Child:
         """Hand it one request.
 
         Raises:
-            RenderCrashed: it is dead.
+            RenderFailed: it is dead.
         """
+        self.requests += 1
         try:
             assert self._child.stdin is not None  # noqa: S101 (opened as a pipe above)
             self._child.stdin.write(json.dumps(request).encode() + b"\n")
         except OSError as error:
-            raise RenderCrashed(self._obituary()) from error
+            raise self._obituary() from error
 
     def receive(self, deadline: float) -> dict[str, Any]:
         """The next answer, waited for until `deadline` (of `time.monotonic`).
 
         Raises:
-            RenderTimeout: nothing by then; the caller kills it.
-            RenderCrashed: it died, or what it says is no answer.
+            RenderTimeout: nothing by then; the caller kills it. Or it used up its CPU seconds.
+            RenderOutOfMemory: a library aborted it for want of memory, and said so.
+            RenderCrashed: it died otherwise, or what it says is no answer.
         """
         assert self._child.stdout is not None  # noqa: S101
         assert self._child.stderr is not None  # noqa: S101
@@ -96,7 +108,7 @@ class Child:
             if answers in ready:
                 chunk = os.read(answers, _READ_BYTES)
                 if not chunk:
-                    raise RenderCrashed(self._obituary())
+                    raise self._obituary()
                 self._buffer += chunk
                 if len(self._buffer) > _LINE_MAX_BYTES:
                     raise RenderCrashed("the child answers with an endless line")
@@ -130,7 +142,7 @@ class Child:
             if pipe is not None:
                 pipe.close()
 
-    def _obituary(self) -> str:
+    def _obituary(self) -> RenderFailed:
         try:
             # Its pipe closes a moment before it can be reaped; a kill now would hide the cause.
             code = self._child.wait(timeout=_REAP_SECONDS)
@@ -141,10 +153,14 @@ class Child:
         while select.select([self._child.stderr], [], [], 0)[0]:
             if not self._hear(self._child.stderr.fileno()):
                 break
+        said = self.last_words().splitlines()
         if code >= 0:
-            said = self.last_words().splitlines()
             why = f": {said[-1]}" if said else ""
-            return f"the child process exited with code {code}{why}"
+            return RenderCrashed(f"the child process exited with code {code}{why}")
         name = signal.Signals(-code).name
-        hint = ", as a codec does that finds no memory" if name == "SIGABRT" else ""
-        return f"the child process was ended by {name}{hint}"
+        if name == "SIGXCPU":
+            return RenderTimeout("the child process used up its CPU seconds")
+        complaint = next(filter(tells_of_no_memory, said), None)
+        if name in _ABORTS and complaint:
+            return RenderOutOfMemory(f"the child process was ended by {name}: {complaint}")
+        return RenderCrashed(f"the child process was ended by {name}")

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -116,11 +117,12 @@ _TRANSIENT = (
     DataCorruption,
     ConnectionError,
 )
-_REQUEST_TIMEOUT = 408
+_HTTP_1_1 = 11
+"""As http.client writes it. Before 1.1, an answer may end with its connection."""
 
 
 def _is_transient(error: BaseException) -> bool:
-    if isinstance(error, api.GoogleAPICallError) and error.code == _REQUEST_TIMEOUT:
+    if isinstance(error, api.GoogleAPICallError) and error.code == HTTPStatus.REQUEST_TIMEOUT:
         return True
     return isinstance(error, _TRANSIENT)
 
@@ -154,7 +156,7 @@ class GcsStore:
             except google.auth.exceptions.GoogleAuthError as error:
                 raise NoCredentials.of(error) from error
         # The default pool of ten drops and reopens connections beneath more threads than that.
-        adapter = requests.adapters.HTTPAdapter(pool_connections=4, pool_maxsize=connections)
+        adapter = _Adapter(pool_connections=4, pool_maxsize=connections)
         for scheme in ("https://", "http://"):
             self._client._http.mount(scheme, adapter)  # noqa: SLF001 (no public way to a session)
 
@@ -342,6 +344,29 @@ class GcsStore:
 
     def _blob(self, bucket: str, name: str, generation: int | None = None) -> Any:  # noqa: ANN401
         return self._client.bucket(bucket).blob(name, generation=generation)
+
+
+class _Adapter(requests.adapters.HTTPAdapter):
+    """Refuses an answer whose head was cut, which http.client takes for one without a body.
+
+    A listing cut so is not an empty one, nor a manifest an empty file.
+    """
+
+    def send(self, *args: Any, **kwargs: Any) -> requests.Response:  # noqa: ANN401
+        """See `requests.adapters.HTTPAdapter`."""
+        response = super().send(*args, **kwargs)
+        headers = response.headers
+        has_end = (
+            headers.get("Content-Length", "").isdigit()
+            or "Transfer-Encoding" in headers
+            or "close" in headers.get("Connection", "").lower()
+            or response.raw.version < _HTTP_1_1
+            or response.status_code in {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}
+        )
+        if not has_end:
+            response.close()
+            raise requests.exceptions.ConnectionError("the head of the answer was cut")
+        return response
 
 
 class _TimedFile:

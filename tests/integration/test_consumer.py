@@ -55,6 +55,7 @@ class Broker:
         handle: Callable[[Delivery], None],
         *,
         drain_seconds: float = 10,
+        on_start: Callable[[], None] = lambda: None,
         on_drain: Callable[[], None] = lambda: None,
     ) -> Consumer:
         transport = SubscriberGrpcTransport(channel=grpc.insecure_channel(self.address))
@@ -68,6 +69,7 @@ class Broker:
             max_lease_seconds=60,
             drain_seconds=drain_seconds,
             handle=handle,
+            on_start=on_start,
             on_drain=on_drain,
             log=recording_log()[0],
         )
@@ -224,6 +226,45 @@ def test_a_drain_ends_within_its_budget_and_nacks_what_still_runs(broker: Broker
     assert gate.inside[0].settled
     eventually(lambda: message_id in broker.redelivered(), "it is redelivered", seconds=8)
     gate.open.set()
+
+
+def test_a_paused_consumer_pulls_nothing_until_it_starts_again(broker: Broker) -> None:
+    gate = Gate()
+    gate.open.set()
+    starts: list[str] = []
+    consumer = broker.consumer(
+        gate, on_start=lambda: starts.append("start"), on_drain=lambda: starts.append("drain")
+    )
+    consumer.pause()
+    assert consumer.open, "it has not ended by itself"
+    consumer.raise_if_lost()
+    published = broker.publish(1)
+    eventually(lambda: broker.redelivered() == published, "another gets what it leaves alone")
+    assert gate.inside == []
+
+    consumer.start(1)
+    broker.publish(6)
+    eventually(lambda: len(gate.inside) == 6, "it pulls again")
+    assert gate.most == 1
+    assert starts == ["start", "drain", "start"]
+
+
+def test_a_pause_gives_everything_back_and_the_next_stream_gets_it(broker: Broker) -> None:
+    gate = Gate()
+    consumer = broker.consumer(gate, drain_seconds=0.3)
+    published = set(broker.publish(6))
+    eventually(lambda: len(gate.inside) == IN_FLIGHT, "all places are taken")
+    late = list(gate.inside)
+    consumer.pause()
+    assert all(delivery.settled for delivery in late)
+    consumer.start()
+    # Its own threads: those of the first stream are still held by the handler.
+    eventually(lambda: consumer.running == IN_FLIGHT, "the second stream's places are taken")
+    gate.open.set()
+    eventually(lambda: {d.message_id for d in gate.inside[IN_FLIGHT:]} == published, "all are back")
+    eventually(lambda: consumer.running == 0, "all are handled")
+    assert consumer.drain()
+    assert broker.redelivered() == []
 
 
 def test_a_deleted_subscription_is_told(broker: Broker) -> None:

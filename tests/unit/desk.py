@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import queue
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tests.fakes import FakePublisher, MemoryStore, Message, recording_log
 from tests.unit.workers import BUCKETS, FakeWorker, make_worker
+from worker.brake import Brake
 from worker.delivery import Delivery
 from worker.dispatch import Dispatcher, Topics
 from worker.errors import Fatal
@@ -20,13 +22,21 @@ DEAD_LETTER = "projects/p/topics/dead"
 class Desk:
     """One dispatcher. `journal` holds writes, publishes and answers in the order they happened."""
 
-    def __init__(self, scratch: Path, *, outcome: bool = True, dead_letter: bool = True) -> None:
+    def __init__(
+        self,
+        scratch: Path,
+        *,
+        outcome: bool = True,
+        dead_letter: bool = True,
+        brake: Brake | None = None,
+    ) -> None:
         self.worker: FakeWorker = make_worker(scratch)
         self.store: MemoryStore = self.worker.store
         self.publisher = FakePublisher()
         self.publisher.after = self._published
         self.journal: list[str] = []
         self.pauses: list[float] = []
+        self.during_pause: Callable[[], object] = lambda: None
         self.troubles: queue.SimpleQueue[Fatal] = queue.SimpleQueue()
         self.log, self.entries = recording_log()
         self.dispatcher = Dispatcher(
@@ -40,9 +50,10 @@ class Desk:
                 dead_letter=DEAD_LETTER if dead_letter else None,
             ),
             troubles=self.troubles,
-            pause=self.pauses.append,
+            pause=self._pause,
             worker_name="photo-worker/test",
             log=self.log,
+            brake=brake or Brake.disengaged(),
         )
 
     def delivery(
@@ -52,9 +63,10 @@ class Desk:
         attempt: int | None = 1,
         attributes: dict[str, str] | None = None,
         ordering_key: str = "",
+        message_id: str = "m-1",
     ) -> Delivery:
         return Delivery(
-            message_id="m-1",
+            message_id=message_id,
             data=data if isinstance(data, bytes) else json.dumps(data).encode(),
             attributes=attributes or {},
             ordering_key=ordering_key,
@@ -75,6 +87,10 @@ class Desk:
     @property
     def last_entry(self) -> dict[str, object]:
         return self.entries[-1]
+
+    def _pause(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.during_pause()
 
     def _published(self, message: Message) -> None:
         self.journal.append(f"published to {message.topic.rpartition('/')[2]}")

@@ -31,7 +31,7 @@ def app() -> Iterator[App]:
         },
         {},
     )
-    capacity = Capacity(slots=1, in_flight=1, slot_memory_bytes=512 * MIB)
+    capacity = Capacity(slots=1, in_flight=1, render_memory_bytes=512 * MIB)
     app = build(settings, capacity, recording_log()[0])
     yield app
     app.scratch.cleanup()
@@ -41,6 +41,27 @@ def app() -> Iterator[App]:
 
 
 def test_a_silent_storage_holds_deliveries_and_the_drain_gives_them_back(app: App) -> None:
+    app.storage._answered_at -= SILENT_SECONDS + 1
+    answers = handle_one(app)
+    assert answers == []
+    app.consumer._scheduler.close_admission()
+    eventually(lambda: answers == ["nack"], "the drain gives it back", seconds=10)
+
+
+def test_after_a_pause_deliveries_are_held_and_renders_taken_again(app: App) -> None:
+    app.storage._answered_at -= SILENT_SECONDS + 1
+    app.consumer._on_drain()
+    assert not app.pool._admitting
+    app.consumer._on_start()
+    assert app.pool._admitting
+    answers = handle_one(app)
+    assert answers == []
+    app.consumer._on_drain()
+    eventually(lambda: answers == ["nack"], "the drain gives it back", seconds=10)
+
+
+def handle_one(app: App) -> list[str]:
+    """Begin to handle a delivery; the answer turns up in the list."""
     answers: list[str] = []
     delivery = Delivery(
         message_id="1",
@@ -50,10 +71,7 @@ def test_a_silent_storage_holds_deliveries_and_the_drain_gives_them_back(app: Ap
         send_ack=lambda: answers.append("ack"),
         send_nack=lambda: answers.append("nack"),
     )
-    app.storage._answered_at -= SILENT_SECONDS + 1
     handling = threading.Thread(target=app.consumer._handle, args=(delivery,), daemon=True)
     handling.start()
     handling.join(0.2)
-    assert answers == []
-    app.consumer._scheduler.close_admission()
-    eventually(lambda: answers == ["nack"], "the drain gives it back", seconds=10)
+    return answers

@@ -33,6 +33,7 @@ def test_the_defaults_are_the_contracts() -> None:
     assert (settings.quality, settings.in_flight_per_vcpu) == (80, 3)
     assert (settings.max_original_bytes, settings.max_original_pixels) == (64 * MIB, 150_000_000)
     assert (settings.render_timeout_seconds, settings.drain_seconds) == (60, 20)
+    assert (settings.brake_share, settings.brake_events, settings.brake_seconds) == (0.9, 50, 300)
     assert (settings.http_port, settings.log_format, settings.log_level) == (8080, "auto", "info")
     assert (settings.vcpus, settings.memory_bytes, settings.subscription) == (None, None, None)
 
@@ -102,6 +103,11 @@ def test_all_faults_are_told_at_once() -> None:
         ("WORKER_RENDER_TIMEOUT_SECONDS", "0", "killed"),
         ("WORKER_DRAIN_SECONDS", "-1", "SIGTERM"),
         ("WORKER_DRAIN_SECONDS", "soon", "SIGTERM"),
+        ("WORKER_BRAKE_SHARE", "90", "0 = never"),
+        ("WORKER_BRAKE_SHARE", "-0.1", "0 = never"),
+        ("WORKER_BRAKE_SHARE", "nan", "0 = never"),
+        ("WORKER_BRAKE_EVENTS", "0", "last photos"),
+        ("WORKER_BRAKE_SECONDS", "-1", "ends with 8"),
         ("WORKER_HTTP_PORT", "65536", "0 = off"),
         ("WORKER_LOG_FORMAT", "xml", "console"),
         ("WORKER_LOG_LEVEL", "loud", "warning"),

@@ -179,9 +179,7 @@ def test_a_newer_registration_between_tombstone_and_deletes_stays_whole(
     assert rendition_names(store) == current_manifest(store).object_names
 
 
-def test_a_rejection_that_a_killed_attempt_committed_is_told_again(
-    worker: FakeWorker, store: MemoryStore
-) -> None:
+def test_a_rejection_that_a_killed_attempt_committed_is_told_again(worker: FakeWorker) -> None:
     worker.do(register(17))
     worker.reject(register(19), CorruptOriginal("bad"))
     committed = worker.do(deregister(18)).manifest

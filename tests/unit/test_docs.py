@@ -6,10 +6,14 @@ import re
 from pathlib import Path
 
 import pytest
+from typer import Typer
+from typer.models import CommandInfo
 
 from worker.cli import app
 from worker.config import Settings, variable
+from worker.dead_letters import UNDELIVERABLE
 from worker.errors import ExitCode, Reason
+from worker.forecast import Replayed
 from worker.manifest import Manifest, State
 
 ROOT = Path(__file__).parents[2]
@@ -56,19 +60,34 @@ def test_every_setting_named_anywhere_exists() -> None:
         assert named <= known, document
 
 
+def verbs(typer_app: Typer, before: str = "") -> dict[str, CommandInfo]:
+    """Every command by its full name, those of sub-commands too."""
+    found = {}
+    for command in typer_app.registered_commands:
+        assert command.callback is not None
+        found[before + str(command.name or command.callback.__name__)] = command
+    for group in typer_app.registered_groups:
+        assert group.typer_instance is not None
+        found |= verbs(group.typer_instance, f"{before}{group.name} ")
+    return found
+
+
 def test_every_verb_is_documented() -> None:
-    verbs = [
-        str(command.name or command.callback.__name__)
-        for command in app.registered_commands
-        if command.callback is not None
-    ]
     documented = first_column(section(CONTRACT, "Verbs"))
-    assert sorted(documented) == sorted(["verb", *verbs])
+    assert sorted(documented) == sorted(["verb", *verbs(app)])
+    assert "dead-letters replay" in documented
 
 
 def test_every_verb_has_an_example() -> None:
-    for command in app.registered_commands:
-        assert str(command.epilog).startswith("Example: photo-worker ")
+    for name, command in verbs(app).items():
+        assert str(command.epilog).startswith(f"Example: photo-worker {name}"), name
+
+
+def test_every_reason_has_its_remedy() -> None:
+    runbook = (ROOT / "docs" / "operations.md").read_text()
+    reasons = {reason.value for reason in Reason} | {UNDELIVERABLE}
+    assert {reason for reason in reasons if f"`{reason}`" not in runbook} == set()
+    assert {each.value for each in Replayed if f"`{each.value}`" not in runbook} == set()
 
 
 def test_every_reason_and_state_is_documented() -> None:

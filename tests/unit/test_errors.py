@@ -87,7 +87,9 @@ def test_the_exit_code_of_each_fatal_error() -> None:
         for kind in below(Fatal)
         if issubclass(kind, Fatal) and kind.__module__ == errors.__name__
     } == {
+        "BrakeHeld": ExitCode.BRAKE,
         "ConfigurationError": ExitCode.CONFIGURATION,
+        "InvalidArchive": ExitCode.USAGE,
         "NoCredentials": ExitCode.CONFIGURATION,
         "UsageFault": ExitCode.USAGE,
         "SubscriptionUnavailable": ExitCode.SUBSCRIPTION,

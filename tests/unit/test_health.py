@@ -9,6 +9,7 @@ from typing import cast
 
 import pytest
 
+from worker.brake import Brake
 from worker.consumer import Consumer
 from worker.health import HealthServer, Phase, Pulse
 from worker.reachability import Reachability
@@ -28,6 +29,10 @@ class StubReachability:
     reachable = True
 
 
+class StubBrake:
+    on = False
+
+
 class Probe:
     """A health server on a free port, over stubs that a test can change."""
 
@@ -36,11 +41,13 @@ class Probe:
         self.pool = StubPool()
         self.pubsub = StubReachability()
         self.storage = StubReachability()
+        self.brake = StubBrake()
         self.pulse = Pulse(
             cast("Consumer", self.consumer),
             cast("RenderPool", self.pool),
             cast("Reachability", self.pubsub),
             cast("Reachability", self.storage),
+            cast("Brake", self.brake),
         )
         self.server = HealthServer(0, self.pulse)
         self.server.start()
@@ -71,6 +78,7 @@ def probe(server: Probe) -> Probe:
     server.pulse.phase = Phase.STARTING
     server.consumer.open = server.pool.alive = server.pool.serving = True
     server.pubsub.reachable = server.storage.reachable = True
+    server.brake.on = False
     return server
 
 
@@ -107,6 +115,7 @@ def test_the_answer_says_which_condition_fails(probe: Probe) -> None:
             "pool_alive": False,
             "pubsub_reachable": True,
             "storage_reachable": True,
+            "brake_off": True,
         },
     )
     assert probe.get("/healthz") == (503, {"can_progress": False})
@@ -120,6 +129,15 @@ def test_a_stuck_network_is_unready_and_not_dead(probe: Probe, service: str) -> 
     assert status == 503
     assert [name for name, holds in conditions.items() if not holds] == [f"{service}_reachable"]
     assert probe.get("/healthz")[0] == 200
+
+
+def test_the_brake_makes_it_unready_and_not_dead(probe: Probe) -> None:
+    probe.pulse.phase = Phase.RUNNING
+    probe.brake.on = True
+    status, conditions = probe.get("/readyz")
+    assert status == 503
+    assert [name for name, holds in conditions.items() if not holds] == ["brake_off"]
+    assert probe.get("/healthz") == (200, {"can_progress": True})
 
 
 def test_a_query_is_let_pass(probe: Probe) -> None:

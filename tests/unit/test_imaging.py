@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+import pi_heif
 import pytest
 
 from tests.unit.small_pictures import (
@@ -20,7 +21,8 @@ from tests.unit.small_pictures import (
     png,
 )
 from worker.errors import CorruptOriginal, OriginalTooLarge, UnsupportedFormat
-from worker.imaging import Encoding, Picture, codec, sniff
+from worker.formats import sniff
+from worker.imaging import Encoding, Picture, codec
 from worker.ladder import Ladder
 from worker.limits import Limits
 from worker.ports import PictureFacts
@@ -304,4 +306,5 @@ def test_steps_come_in_order() -> None:
 
 
 def test_the_codec_is_named_by_its_version() -> None:
-    assert codec() == f"libvips-{pyvips.version(0)}.{pyvips.version(1)}.{pyvips.version(2)}"
+    libvips = f"libvips-{pyvips.version(0)}.{pyvips.version(1)}.{pyvips.version(2)}"
+    assert codec() == f"{libvips} libheif-{pi_heif.libheif_version()}"

@@ -42,7 +42,9 @@ LITERAL: dict[str, Any] = {
         "format": "jpeg",
         "width": 6000,
         "height": 4000,
+        "pages": 1,
         "taken_at": "2026-05-01T12:00:00",
+        "camera": "Pentax K-1",
     },
     "placeholder": {"thumbhash": "1QcSHQ==", "color": "#7a8b9c"},
     "renditions": [

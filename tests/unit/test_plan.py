@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 from worker.capacity import MIB, Capacity
 from worker.config import Settings
@@ -10,7 +11,7 @@ from worker.machine import Machine
 from worker.plan import plan, rows
 
 MACHINE = Machine(vcpus=4, memory_bytes=8 << 30)
-CAPACITY = Capacity(slots=2, in_flight=6, slot_memory_bytes=512 * MIB)
+CAPACITY = Capacity(slots=2, in_flight=6, render_memory_bytes=512 * MIB)
 
 
 def test_a_plan_is_plain_json_with_what_would_run() -> None:
@@ -20,7 +21,21 @@ def test_a_plan_is_plain_json_with_what_would_run() -> None:
     assert planned["memory_bytes"] == 8 << 30
     assert planned["render_slots"] == 2
     assert planned["in_flight"] == 6
-    assert planned["memory_per_render_bytes"] == 512 * MIB
+    assert planned["memory_for_renders_bytes"] == 512 * MIB
+
+
+def test_the_largest_original_is_told_by_memory_or_by_the_limit() -> None:
+    def largest(memory_bytes: int, **environment: str) -> tuple[object, object]:
+        capacity = Capacity(slots=2, in_flight=6, render_memory_bytes=memory_bytes)
+        planned = plan(Settings.load(environment), MACHINE, capacity)
+        return planned["largest_jpeg_pixels"], planned["largest_progressive_jpeg_pixels"]
+
+    baseline, progressive = largest(512 * MIB)
+    assert isinstance(baseline, int)
+    assert isinstance(progressive, int)
+    assert 10_000_000 < progressive < baseline < 100_000_000
+    assert largest(8 << 30) == (150_000_000, 150_000_000)
+    assert largest(8 << 30, WORKER_MAX_ORIGINAL_PIXELS="1000") == (1000, 1000)
 
 
 def test_settings_win_over_the_machine() -> None:
@@ -31,7 +46,7 @@ def test_settings_win_over_the_machine() -> None:
 
 def test_the_estimate_grows_with_the_slots() -> None:
     def expected(slots: int) -> int:
-        capacity = Capacity(slots=slots, in_flight=1, slot_memory_bytes=1)
+        capacity = Capacity(slots=slots, in_flight=1, render_memory_bytes=1 << 30)
         photos = plan(Settings.load({}), MACHINE, capacity)["expected_photos_an_hour"]
         assert isinstance(photos, int)
         return photos
@@ -48,6 +63,7 @@ def test_no_estimate_for_a_ladder_that_was_not_measured() -> None:
 
 def test_rows_are_for_people() -> None:
     shown = dict(rows(plan(Settings.load({}), MACHINE, CAPACITY)))
-    assert shown["memory per render bytes"] == "512 MiB"
+    assert shown["memory for renders bytes"] == "512 MiB"
+    assert re.fullmatch(r"about \d\d MP", shown["largest jpeg pixels"])
     assert shown["render slots"] == "2"
     assert shown["expected photos an hour"].startswith("about ")

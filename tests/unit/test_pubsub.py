@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -15,8 +17,11 @@ from google.auth.exceptions import RefreshError
 from google.cloud import pubsub_v1
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
+from google.pubsub_v1.types import PubsubMessage
 
 from worker import pubsub
+from worker.errors import PublishFailed, SubscriptionUnavailable
+from worker.ports import OutgoingMessage
 from worker.pubsub import PubSubPublisher, Subscriber, look_at
 
 errors: Any = api
@@ -112,3 +117,97 @@ def test_productions_channels_keep_their_options_and_reconnect_soon(
         assert options["grpc.keepalive_time_ms"] <= 30_000
         assert options["grpc.http2.ping_timeout_ms"] <= 10_000
         assert options["grpc.max_reconnect_backoff_ms"] <= 10_000
+
+
+class Requests:
+    """A publisher whose requests end here, and the requests."""
+
+    def __init__(self) -> None:
+        self.publisher = PubSubPublisher(NOBODY)
+        self.sent: list[list[Any]] = []
+        self.meanwhile: Callable[[], object] = lambda: None
+        self.publisher._client = cast("Any", SimpleNamespace(publish=self._publish))
+
+    def _publish(self, *, messages: list[Any], **_: Any) -> None:
+        self.meanwhile()
+        self.sent.append(messages)
+
+    @property
+    def sizes(self) -> list[int]:
+        return sorted(len(each) for each in self.sent)
+
+
+TOPIC = "projects/p/topics/photos"
+
+
+def outgoing(data: bytes, key: str = "", **attributes: str) -> OutgoingMessage:
+    return OutgoingMessage(data=data, attributes=attributes, ordering_key=key)
+
+
+def test_a_batch_is_one_request() -> None:
+    requests = Requests()
+    requests.publisher.publish_all(TOPIC, [outgoing(b"1", a="b"), outgoing(b"2")])
+    ((first, second),) = requests.sent
+    assert (first.data, dict(first.attributes), first.ordering_key) == (b"1", {"a": "b"}, "")
+    assert second.data == b"2"
+
+
+def test_nothing_is_no_request() -> None:
+    requests = Requests()
+    requests.publisher.publish_all(TOPIC, [])
+    assert requests.sent == []
+
+
+def test_a_request_holds_no_more_bytes_than_pubsub_takes() -> None:
+    requests = Requests()
+    three = [outgoing(b"x" * 3_000_000) for _ in range(5)]
+    requests.publisher.publish_all(TOPIC, [*three, outgoing(b"x" * 9_900_000)])
+    assert requests.sizes == [1, 1, 2, 2]
+    requests.sent.clear()
+    attributes = {f"name-{number}": "é" * 500 for number in range(90)}
+    requests.publisher.publish_all(TOPIC, [outgoing(b"", **attributes) for _ in range(180)])
+    assert len(requests.sent) == 3
+    assert max(sum(PubsubMessage.pb(m).ByteSize() for m in each) for each in requests.sent) < 10e6
+
+
+def test_a_request_holds_one_ordering_key() -> None:
+    """Pub/Sub refuses others."""
+    requests = Requests()
+    keyed = [outgoing(str(number).encode(), f"key-{number % 3}") for number in range(10)]
+    requests.publisher.publish_all(TOPIC, [*keyed, outgoing(b"without")])
+    assert requests.sizes == [1, 3, 3, 4]
+    for sent in requests.sent:
+        assert len({each.ordering_key for each in sent}) == 1
+        assert [each.data for each in sent] == sorted(each.data for each in sent)
+
+
+def test_requests_do_not_wait_for_each_other() -> None:
+    requests = Requests()
+    together = threading.Barrier(8)
+    requests.meanwhile = lambda: together.wait(10)
+    requests.publisher.publish_all(TOPIC, [outgoing(b"x", f"key-{n}") for n in range(8)])
+    assert len(requests.sent) == 8
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (errors.NotFound("gone"), SubscriptionUnavailable),
+        (errors.PermissionDenied("no"), SubscriptionUnavailable),
+        (errors.InvalidArgument("too large"), PublishFailed),
+        (errors.RetryError("timed out", cause=None), PublishFailed),
+    ],
+    ids=lambda each: getattr(each, "__name__", type(each).__name__),
+)
+def test_one_request_that_fails_fails_the_batch(error: Exception, raised: type[Exception]) -> None:
+    requests = Requests()
+    first = threading.Lock()
+
+    def fail_once() -> None:
+        if first.acquire(blocking=False):
+            raise error
+
+    requests.meanwhile = fail_once
+    with pytest.raises(raised, match=TOPIC):
+        requests.publisher.publish_all(TOPIC, [outgoing(b"x", f"key-{n}") for n in range(4)])
+    assert len(requests.sent) == 3

@@ -71,7 +71,9 @@ def test_the_manifest_states_the_original_as_it_was_read(
         "format": "jpeg",
         "width": 800,
         "height": 600,
+        "pages": 1,
         "taken_at": "2026-05-01T12:00:00",
+        "camera": "Pentax K-1",
     }
 
 

@@ -17,14 +17,15 @@ from worker.errors import (
     UnsupportedFormat,
 )
 from worker.ladder import Ladder
-from worker.renderer import RenderPool, RenderSettings
+from worker.renderer import RenderPool
+from worker.rendering import RenderSettings
 
 LADDER = Ladder.parse("32,48,full")
 MIB = 1 << 20
 
 
 def settings(
-    *, ladder: Ladder = LADDER, timeout_seconds: float = 60, slot_memory_bytes: int = 1024 * MIB
+    scratch: Path, *, ladder: Ladder = LADDER, memory_bytes: int = 1024 * MIB
 ) -> RenderSettings:
     return RenderSettings(
         ladder=ladder,
@@ -32,14 +33,15 @@ def settings(
         effort=0,
         full_effort=0,
         max_pixels=40_000_000,
-        timeout_seconds=timeout_seconds,
-        slot_memory_bytes=slot_memory_bytes,
+        timeout_seconds=60,
+        memory_bytes=memory_bytes,
+        scratch=scratch,
     )
 
 
 @pytest.fixture(scope="module")
-def pool() -> Iterator[RenderPool]:
-    pool = RenderPool(settings(), 1, recording_log()[0])
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RenderPool]:
+    pool = RenderPool(settings(tmp_path_factory.getbasetemp()), 1, recording_log()[0])
     pool.start()
     yield pool
     pool.stop()
@@ -142,13 +144,13 @@ def test_a_missing_folder_is_no_fault_of_the_pool(
     assert render(png(corners())) == ["48", "32", "full"]
 
 
-def test_a_pool_that_has_not_started_knows_no_recipe() -> None:
+def test_a_pool_that_has_not_started_knows_no_recipe(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="start"):
-        _ = RenderPool(settings(), 1, recording_log()[0]).recipe
+        _ = RenderPool(settings(tmp_path), 1, recording_log()[0]).recipe
 
 
 def test_a_stopped_pool_refuses_and_has_no_children(tmp_path: Path) -> None:
-    pool = RenderPool(settings(), 2, recording_log()[0])
+    pool = RenderPool(settings(tmp_path), 2, recording_log()[0])
     pool.start()
     pool.stop()
     pool.stop()

@@ -18,6 +18,7 @@ from tests.unit.small_pictures import corners, jpeg, noise, png
 from tests.waiting import PATIENCE_SECONDS, eventually
 from worker.errors import (
     Draining,
+    OriginalTooLarge,
     RenderCrashed,
     RendererBroken,
     RenderFailed,
@@ -25,19 +26,20 @@ from worker.errors import (
     RenderTimeout,
 )
 from worker.ladder import Ladder
-from worker.renderer import QueuedRendering, RenderPool, RenderSettings
+from worker.renderer import RenderPool
+from worker.rendering import QueuedRendering, RenderSettings
 
 MIB = 1 << 20
 StartPool = Callable[..., RenderPool]
 
 
 @pytest.fixture
-def start_pool() -> Iterator[StartPool]:
+def start_pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartPool]:
     """Start pools whose `full` takes seconds for the slow original, and stop them afterwards."""
     pools: list[RenderPool] = []
 
     def start(
-        slots: int = 1, *, timeout_seconds: float = 60, slot_memory_bytes: int = 1024 * MIB
+        slots: int = 1, *, timeout_seconds: float = 60, memory_bytes: int = 2048 * MIB
     ) -> RenderPool:
         settings = RenderSettings(
             ladder=Ladder.parse("32,full"),
@@ -46,7 +48,8 @@ def start_pool() -> Iterator[StartPool]:
             full_effort=6,
             max_pixels=60_000_000,
             timeout_seconds=timeout_seconds,
-            slot_memory_bytes=slot_memory_bytes,
+            memory_bytes=memory_bytes,
+            scratch=tmp_path_factory.getbasetemp(),
         )
         pool = RenderPool(settings, slots, recording_log()[0])
         pools.append(pool)
@@ -216,17 +219,78 @@ def test_the_render_that_waits_behind_a_hung_one_gets_a_living_child(
     assert waiting.rungs() == ["32", "full"]
 
 
-def test_a_render_beyond_its_slots_memory_fails_alone(
-    start_pool: StartPool, quick: Path, tmp_path: Path
+def test_a_render_that_was_predicted_too_low_fails_alone(
+    start_pool: StartPool, quick: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pool = start_pool(slot_memory_bytes=96 * MIB)
-    assert rungs(pool, quick, tmp_path) == ["32", "full"]
+    pool = start_pool()
     large = tmp_path / "large.jpg"
-    large.write_bytes(jpeg(corners(6000, 5000)))
-    error = Taken(pool.render(large, tmp_path)).error()
-    assert isinstance(error, RenderOutOfMemory | RenderCrashed)
+    large.write_bytes(jpeg(corners(8000, 6000)))
+    with monkeypatch.context() as wrong:
+        wrong.setattr("worker.renderer.limit_bytes", lambda *_: MIB)
+        error = Taken(pool.render(large, tmp_path)).error()
+    assert isinstance(error, RenderOutOfMemory)
     assert isinstance(error, RenderFailed)
     assert rungs(pool, quick, tmp_path) == ["32", "full"]
+
+
+def test_a_render_that_never_fits_says_what_it_takes(
+    start_pool: StartPool, quick: Path, tmp_path: Path
+) -> None:
+    pool = start_pool(memory_bytes=128 * MIB)
+    children = pool.pids
+    large = tmp_path / "large.jpg"
+    large.write_bytes(jpeg(corners(8000, 6000)))
+    error = Taken(pool.render(large, tmp_path)).error()
+    assert isinstance(error, OriginalTooLarge)
+    assert "8000x6000 jpeg" in str(error)
+    assert "has 128 MiB" in str(error)
+    assert "WORKER_MEMORY_BYTES" in str(error)
+    assert rungs(pool, quick, tmp_path) == ["32", "full"]
+    assert pool.pids == children
+
+
+def test_what_waits_for_memory_holds_no_slot_and_is_turned_away_by_a_drain(
+    start_pool: StartPool, slow: Path, quick: Path, tmp_path: Path
+) -> None:
+    pool = start_pool(2, memory_bytes=480 * MIB)
+    first, second, third = folders(tmp_path, 3)
+    large = tmp_path / "large.jpg"
+    large.write_bytes(jpeg(corners(6000, 4000)))
+    running = Taken(pool.render(slow, first))
+    running.wait_for_the_first_rung()
+    waiting = Taken(pool.render(large, second))
+    assert rungs(pool, quick, third) == ["32", "full"]
+    assert pool.running == 1
+    pool.close_admission()
+    assert isinstance(waiting.error(), Draining)
+    assert not running.done
+
+
+def test_a_drain_turns_away_what_is_being_measured(
+    start_pool: StartPool, quick: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = start_pool()
+
+    def begin_to_drain(*_: object) -> int:
+        pool.close_admission()
+        return MIB
+
+    monkeypatch.setattr("worker.renderer.peak_bytes", begin_to_drain)
+    assert isinstance(Taken(pool.render(quick, tmp_path)).error(), Draining)
+    assert pool.running == 0
+
+
+def test_a_child_is_replaced_after_its_share_of_renders(
+    start_pool: StartPool, quick: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.renderer.RECYCLE_AFTER", 2)
+    pool = start_pool()
+    (first,) = pool.pids
+    for _ in range(2):
+        assert rungs(pool, quick, tmp_path) == ["32", "full"]
+    eventually(lambda: pool.pids not in ([first], []), "another child is up")
+    assert rungs(pool, quick, tmp_path) == ["32", "full"]
+    assert gone(first)
 
 
 def test_closing_admission_turns_away_what_waits_and_lets_the_running_finish(
@@ -244,6 +308,18 @@ def test_closing_admission_turns_away_what_waits_and_lets_the_running_finish(
         pool.render(steady, two)
     assert running.rungs() == ["32", "full"]
     assert list(two.iterdir()) == []
+    pool.open_admission()
+    assert Taken(pool.render(steady, two)).rungs() == ["32", "full"]
+
+
+def test_a_stopped_pool_admits_nothing_any_more(
+    start_pool: StartPool, steady: Path, tmp_path: Path
+) -> None:
+    pool = start_pool(1)
+    pool.stop()
+    pool.open_admission()
+    with pytest.raises(Draining):
+        pool.render(steady, tmp_path)
 
 
 def test_stopping_ends_running_renders_with_draining(
@@ -259,7 +335,9 @@ def test_stopping_ends_running_renders_with_draining(
     assert all(gone(pid) for pid in children)
 
 
-def test_children_that_cannot_start_leave_no_pipes_behind() -> None:
+def test_children_that_cannot_start_leave_no_pipes_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = RenderSettings(
         ladder=Ladder.parse("full"),
         quality=80,
@@ -267,8 +345,10 @@ def test_children_that_cannot_start_leave_no_pipes_behind() -> None:
         full_effort=0,
         max_pixels=1,
         timeout_seconds=60,
-        slot_memory_bytes=MIB,
+        memory_bytes=MIB,
+        scratch=tmp_path,
     )
+    monkeypatch.setattr(sys, "executable", "/bin/false")
     pool = RenderPool(settings, 2, recording_log()[0])
     before = open_descriptors()
     with pytest.raises(RendererBroken, match="did not start"):
@@ -280,12 +360,14 @@ _PARENT = """
 import sys
 from pathlib import Path
 from worker.ladder import Ladder
-from worker.renderer import RenderPool, RenderSettings
+from worker.renderer import RenderPool
+from worker.rendering import RenderSettings
 from worker.telemetry import configure_logs
 
 pool = RenderPool(
     RenderSettings(ladder=Ladder.parse("32,full"), quality=90, effort=0, full_effort=6,
-                   max_pixels=60_000_000, timeout_seconds=60, slot_memory_bytes=1 << 30),
+                   max_pixels=60_000_000, timeout_seconds=60, memory_bytes=1 << 30,
+                   scratch=Path(sys.argv[3])),
     2, configure_logs("json", "info"))
 pool.start()
 while len(pool.pids) < 2:
@@ -298,7 +380,7 @@ sys.stdin.read()
 
 def test_children_of_a_killed_parent_exit_in_mid_render_too(slow: Path, tmp_path: Path) -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", _PARENT, str(slow), str(tmp_path)],
+        [sys.executable, "-c", _PARENT, str(slow), str(tmp_path), str(slow.parents[1])],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

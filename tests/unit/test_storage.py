@@ -45,7 +45,7 @@ RESOURCE = json.dumps(
         "timeCreated": "2026-11-22T12:00:00.000Z",
     }
 ).encode()
-QUICK = Patience(connect_seconds=1.0, answer_seconds=0.3)
+QUICK = Patience(connect_seconds=1.0, answer_seconds=0.3, backoff_seconds=0.01)
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
 
@@ -78,6 +78,24 @@ def media(body: bytes, *, stated_bytes: int = len(DATA)) -> Answer:
 
 def hang_up(request: BaseHTTPRequestHandler) -> None:
     request.close_connection = True
+
+
+def cut_head(request: BaseHTTPRequestHandler) -> None:
+    """Nothing but `200 OK` and a header that does not matter."""
+    request.send_response(200)
+    request.flush_headers()
+    request.close_connection = True
+
+
+def ended_by_its_connection(*, version: str, connection: str) -> Answer:
+    """The resource, without a word on how long it is."""
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        head = f"{version} 200 OK\r\nContent-Type: application/json\r\n{connection}\r\n"
+        request.wfile.write(head.encode() + RESOURCE)
+        request.close_connection = True
+
+    return answer
 
 
 class Server:
@@ -174,6 +192,48 @@ def test_a_download_that_is_cut_is_retried_from_its_start(
     store.download(STORED, tmp_path / "o")
     assert (tmp_path / "o").read_bytes() == DATA
     assert server.asked == 2
+
+
+def test_an_answer_whose_head_is_cut_says_nothing(
+    server: Server, store: GcsStore, tmp_path: Path
+) -> None:
+    """To http.client it is a whole one without a body: an empty listing, an empty manifest."""
+    listing = json.dumps({"items": [json.loads(RESOURCE)]}).encode()
+    calls: list[tuple[Answer, Callable[[], object], object]] = [
+        (status(200, RESOURCE), lambda: store.stat("b", "o"), STORED),
+        (status(200, RESOURCE), lambda: write(store), STORED),
+        (status(200, listing), lambda: list(store.objects("b", "o")), [STORED]),
+        (status(200, listing), lambda: store.check_bucket("b"), None),
+        (media(DATA), lambda: store.read("b", "o"), (DATA, 7)),
+        (media(DATA), lambda: store.download(STORED, tmp_path / "o"), None),
+        (status(404), lambda: store.delete("b", "o"), False),
+    ]
+    for whole, call, expected in calls:
+        server.answers = [*server.answers[: server.asked], cut_head, whole]
+        before = server.asked
+        assert call() == expected
+        assert server.asked == before + 2
+
+
+@pytest.mark.parametrize(
+    ("version", "connection"), [("HTTP/1.0", ""), ("HTTP/1.1", "Connection: close\r\n")]
+)
+def test_an_answer_may_end_with_its_connection_where_http_allows_it(
+    server: Server, store: GcsStore, version: str, connection: str
+) -> None:
+    server.answers = [ended_by_its_connection(version=version, connection=connection)]
+    assert store.stat("b", "o") == STORED
+    assert server.asked == 1
+
+
+def test_a_204_needs_no_length(server: Server, store: GcsStore) -> None:
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(204)
+        request.end_headers()
+
+    server.answers = [answer]
+    assert store.delete("b", "o") is True
+    assert server.asked == 1
 
 
 def test_a_download_that_stalls_is_retried(server: Server, store: GcsStore, tmp_path: Path) -> None:

@@ -154,7 +154,13 @@ def _open(
     servers = {"PUBSUB_EMULATOR_HOST": broker.address, "STORAGE_EMULATOR_HOST": storage.address}
     settings = servers | names.environment()
     log = folder / "worker.log"
-    worker_environment = {"WORKER_HTTP_PORT": "0", **environment, **settings}
+    # Whoever tries a folder of odd files wants to know of each what is wrong with it.
+    worker_environment = {
+        "WORKER_HTTP_PORT": "0",
+        "WORKER_BRAKE_SHARE": "0",
+        **environment,
+        **settings,
+    }
     # So that its scratch folder goes with the session's, however it ends.
     worker_environment["TMPDIR"] = str(folder)
     worker = WorkerChild(

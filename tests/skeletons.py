@@ -1,0 +1,84 @@
+"""Containers put together by hand, where an encoder would refuse to write what a test needs."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Sequence
+
+SHORT, LONG, ASCII = 3, 4, 2
+
+
+def tiff(
+    *directories: Sequence[tuple[int, int, int | bytes]], order: str = "<", tail: bytes = b""
+) -> bytes:
+    """Directories of (tag, type, value), chained; long texts lie behind them all.
+
+    A value of -1 becomes the offset of `tail`, which comes last.
+    """
+    sizes = [2 + 12 * len(entries) + 4 for entries in directories]
+    text_at = 8 + sum(sizes)
+    texts = b""
+    for entries in directories:
+        texts += b"".join(
+            value
+            for _, _, value in sorted(entries, key=lambda entry: entry[0])
+            if isinstance(value, bytes) and len(value) > 4
+        )
+    tail_at = text_at + len(texts)
+    out = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 8)
+    at = 8
+    for index, entries in enumerate(directories):
+        at += sizes[index]
+        out += struct.pack(order + "H", len(entries))
+        for tag, kind, value in sorted(entries, key=lambda entry: entry[0]):
+            if isinstance(value, bytes) and len(value) <= 4:
+                out += struct.pack(order + "HHI", tag, kind, len(value)) + value.ljust(4, b"\0")
+            elif isinstance(value, bytes):
+                out += struct.pack(order + "HHII", tag, kind, len(value), text_at)
+                text_at += len(value)
+            elif kind == SHORT:
+                out += struct.pack(order + "HHIHH", tag, kind, 1, value, 0)
+            else:
+                out += struct.pack(order + "HHII", tag, kind, 1, tail_at if value < 0 else value)
+        out += struct.pack(order + "I", at if index + 1 < len(directories) else 0)
+    return out + texts + tail
+
+
+def chunk(kind: bytes, data: bytes = b"") -> bytes:
+    """A PNG chunk with its checksum."""
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png(*chunks: bytes, width: int = 1, height: int = 1) -> bytes:
+    """A PNG of these chunks between its first and its last."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + b"".join(chunks) + chunk(b"IEND")
+
+
+def segment(code: int, data: bytes) -> bytes:
+    """A JPEG segment."""
+    return struct.pack(">BBH", 0xFF, code, len(data) + 2) + data
+
+
+def box(kind: bytes, *content: bytes) -> bytes:
+    """An ISO box."""
+    body = b"".join(content)
+    return struct.pack(">I", len(body) + 8) + kind + body
+
+
+def heif(
+    *,
+    data_bytes: int = 100,
+    extent: tuple[int, int] | None = None,
+    brand: bytes = b"heic",
+    properties: bytes = b"",
+) -> bytes:
+    """The boxes of a HEIF with one item, whose extent is (offset, length)."""
+    offset, length = extent or (0, 10)
+    iloc = box(b"iloc", struct.pack(">IBBHHHHII", 0, 0x44, 0, 1, 1, 0, 1, offset, length))
+    return (
+        box(b"ftyp", brand, bytes(4), b"mif1")
+        + box(b"meta", bytes(4), iloc, box(b"iprp", box(b"ipco", properties)))
+        + box(b"mdat", bytes(data_bytes))
+    )

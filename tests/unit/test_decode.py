@@ -1,0 +1,223 @@
+"""Decoding: damage is told from what phones write every day, HDR from SDR, drawings from pixels."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.skeletons import LONG, SHORT, segment, tiff
+from tests.unit.small_pictures import CORNERS, corners, decoded, jpeg, noise, png
+from worker.decode import SVG_EDGE_PX, open_original
+from worker.errors import CorruptOriginal, OriginalTooLarge, UnsupportedFormat
+from worker.header import Header
+from worker.imaging import Encoding, Picture
+from worker.ladder import Ladder
+from worker.limits import Limits
+from worker.vips import pyvips
+
+LIMITS = Limits(max_original_bytes=1 << 30, max_original_pixels=30_000_000)
+
+HEIC = Path(__file__).parents[3] / "shared" / "odd" / "immich-IMG_2682.heic"
+
+
+def pixels(data: bytes) -> Any:
+    return open_original(data, LIMITS).decode()
+
+
+def header(data: bytes) -> Header:
+    return open_original(data, LIMITS).header
+
+
+def test_a_header_says_what_predicts_the_cost() -> None:
+    assert header(jpeg(corners())) == Header(format="jpeg", width=60, height=40, bands=3, bits=8)
+    progressive = bytes(corners().jpegsave_buffer(interlace=True))
+    assert header(progressive).progressive
+    deep = header(png(corners().colourspace("rgb16").bandjoin(65535).copy(interpretation="rgb16")))
+    assert (deep.bands, deep.bits, deep.has_alpha) == (4, 16, True)
+    assert deep.decoded_bytes == 60 * 40 * 8
+    turned = corners().copy()
+    turned.set_type(pyvips.GValue.gint_type, "orientation", 8)
+    assert header(jpeg(turned)) == Header(
+        format="jpeg", width=40, height=60, bands=3, bits=8, turned=True
+    )
+
+
+def sos_of_a_samsung(data: bytes) -> bytes:
+    """A baseline scan that says it ends at coefficient 0 (libvips#2309)."""
+    at = data.rindex(b"\xff\xda")
+    end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    assert data[end - 3 : end] == b"\0\x3f\0"
+    return data[: end - 2] + b"\0" + data[end - 1 :]
+
+
+MPF = segment(0xE2, b"MPF\0" + bytes(60))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        sos_of_a_samsung(jpeg(corners())),
+        jpeg(corners()) + b"\0\0\x01\x0a\x0e\0\0\0Image_UTC_Data1763769600000SEFHSEFT",
+        jpeg(corners())[:2] + MPF + jpeg(corners())[2:] + jpeg(corners()),
+        jpeg(corners()) + b"PK\x03\x04" + bytes(100),
+        jpeg(corners())[:-2] + bytes(16) + b"\xff\xd9",
+        b"\xff\xd8" + segment(0xFE, b"a comment" * 7000) + jpeg(corners())[2:],
+    ],
+    ids=["samsung", "trailer", "gain-map", "zip", "padding", "comment"],
+)
+def test_what_phones_and_tools_write_passes(data: bytes) -> None:
+    found = pixels(data)
+    for point, color in zip(((9, 9), (50, 9), (9, 30), (50, 30)), CORNERS, strict=True):
+        assert max(abs(a - b) for a, b in zip(found(*point), color, strict=True)) < 30
+
+
+WHOLE = jpeg(noise(200, 200))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        WHOLE[:3000] + bytes(2000) + WHOLE[5000:],
+        WHOLE[: len(WHOLE) // 2] + b"\xff\xd9",
+        WHOLE[: len(WHOLE) // 2] + bytes(len(WHOLE) // 2),
+        WHOLE[:4000] + b"\xff\xd8\xff\xe0" + WHOLE[4004:],
+        WHOLE[:-2],
+    ],
+    ids=["zeroed", "ended", "zero-filled", "overwritten", "no-end"],
+)
+def test_a_damaged_jpeg_makes_no_photo(data: bytes) -> None:
+    with pytest.raises(CorruptOriginal):
+        pixels(data)
+
+
+def test_a_png_with_a_wrong_checksum_makes_no_photo() -> None:
+    data = bytearray(png(noise(64, 64)))
+    data[data.index(b"IDAT") + 100] ^= 1
+    with pytest.raises(CorruptOriginal):
+        pixels(bytes(data))
+
+
+def strips(share: float) -> bytes:
+    """A TIFF whose directory comes first, of 60 x 40 RGB, with a share of its pixels."""
+    size = 60 * 40 * 3
+    tags = [
+        (256, SHORT, 60),
+        (257, SHORT, 40),
+        (258, SHORT, 8),
+        (259, SHORT, 1),
+        (262, SHORT, 2),
+        (273, LONG, -1),
+        (277, SHORT, 3),
+        (278, SHORT, 40),
+        (279, LONG, size),
+    ]
+    return tiff(list(tags), tail=bytes(int(size * share)))
+
+
+def test_a_tiff_without_all_of_its_strips_makes_no_photo() -> None:
+    assert pixels(strips(1)).avg() == 0
+    with pytest.raises(CorruptOriginal):
+        pixels(strips(0.9))
+
+
+def test_extra_channels_are_dropped_and_too_many_are_refused() -> None:
+    two_alphas = bytes(corners().bandjoin([255, 7]).tiffsave_buffer())
+    assert pixels(two_alphas).bands == 4
+    with pytest.raises(UnsupportedFormat, match="bands"):
+        pixels(bytes(corners().bandjoin([1, 2, 3, 4]).tiffsave_buffer()))
+
+
+def test_floating_point_is_linear_light() -> None:
+    linear = corners().colourspace("scrgb")
+    grey = (corners().colourspace("b-w") / 255).cast("float")
+    for image in (linear, grey):
+        assert 20 < pixels(bytes(image.tiffsave_buffer())).avg() < 250
+
+
+def avif(image: Any, primaries: int, transfer: int) -> bytes:
+    """An AVIF with these colour numbers."""
+    image = image.copy()
+    room = pyvips.Image.profile_load("p3")
+    image.set_type(pyvips.GValue.blob_type, "icc-profile-data", room)
+    data = bytes(image.heifsave_buffer(compression="av1", Q=95, bitdepth=10, keep="icc"))
+    at = data.index(b"colrrICC") + 4
+    numbers = b"nclx" + struct.pack(">HHHB", primaries, transfer, 6, 0x80)
+    return data[:at] + numbers + data[at + len(numbers) :]
+
+
+def test_colour_numbers_are_obeyed() -> None:
+    grey = corners().colourspace("b-w").colourspace("srgb").colourspace("rgb16")
+    plain = pixels(avif(grey, 1, 13))
+    assert abs(plain - pixels(avif(grey, 12, 13))).max() <= 2  # grey is grey in every gamut
+    red = pyvips.Image.black(32, 32).new_from_image([200, 60, 60]).copy(interpretation="srgb")
+    narrow, wide = (pixels(avif(red.colourspace("rgb16"), n, 13))(9, 9) for n in (1, 12))
+    assert wide[0] > narrow[0] + 8
+    assert wide[1] < narrow[1] - 4
+
+
+def grey_level(share: float, transfer: int) -> float:
+    """What a flat grey of that code comes out as."""
+    image = (pyvips.Image.black(32, 32) + [65535 * share] * 3).cast("ushort")
+    return float(pixels(avif(image.copy(interpretation="rgb16"), 9, transfer))(9, 9)[1])
+
+
+@pytest.mark.parametrize(("transfer", "white"), [(16, 0.5807), (18, 0.75)])
+def test_diffuse_white_of_hdr_is_nearly_white(transfer: int, white: float) -> None:
+    level = grey_level(white, transfer)
+    assert 225 < level < 250
+    assert grey_level(1.0, transfer) > level  # room above it for what is brighter
+
+
+SVG = b"""<svg xmlns="http://www.w3.org/2000/svg" width="24" height="12">
+<rect width="12" height="12" fill="#dc1e1e"/></svg>"""
+
+
+def test_a_drawing_is_drawn_large_and_keeps_what_is_clear() -> None:
+    picture = Picture(SVG, LIMITS)
+    assert (picture.format, picture.width, picture.height) == ("svg", SVG_EDGE_PX, 1000)
+    picture.decode()
+    encoding = Encoding(quality=90, effort=0, full_effort=0)
+    for size, encoded in picture.renditions(Ladder.parse("320,1600,2560,full"), encoding):
+        image = decoded(encoded)
+        assert max(size.width, size.height) <= SVG_EDGE_PX
+        assert image(image.width // 4, 5)[3] == 255
+        assert image(image.width // 4, 5)[0] > 200
+        assert image(image.width * 3 // 4, 5)[3] == 0
+
+
+def test_a_line_is_no_drawing() -> None:
+    with pytest.raises(UnsupportedFormat, match="line"):
+        header(b"<svg xmlns='http://www.w3.org/2000/svg' width='90000' height='1'/>")
+
+
+def test_pixels_are_counted_before_a_library_sees_them() -> None:
+    bomb = png(corners())
+    at = bomb.index(b"IHDR") + 4
+    with pytest.raises(OriginalTooLarge, match="60000x60000"):
+        header(bomb[:at] + struct.pack(">II", 60_000, 60_000) + bomb[at + 8 :])
+
+
+@pytest.mark.skipif(not HEIC.is_file(), reason="no HEIC at hand")
+def test_a_heic_is_upright_in_srgb() -> None:
+    opened = open_original(HEIC.read_bytes(), LIMITS)
+    assert opened.header == Header(format="heic", width=4032, height=3024, bands=3, bits=8)
+    assert (opened.exif.camera, opened.exif.taken_at) == ("Apple iPhone 7", "2019-03-21T11:04:22")
+    image = opened.decode()
+    assert (image.width, image.height, image.bands) == (4032, 3024, 3)
+    assert (image.format, image.interpretation) == ("uchar", "srgb")
+
+
+@pytest.mark.skipif(not HEIC.is_file(), reason="no HEIC at hand")
+def test_a_turned_heic_is_turned_once() -> None:
+    data = bytearray(HEIC.read_bytes())
+    at = data.index(b"irot") + 4
+    data[at] = 1  # a quarter to the left
+    opened = open_original(bytes(data), LIMITS)
+    assert (opened.header.width, opened.header.height) == (3024, 4032)
+    image = opened.decode()
+    assert (image.width, image.height) == (3024, 4032)
+    plain = open_original(HEIC.read_bytes(), LIMITS).decode()
+    assert abs(image.rot90() - plain).avg() < 2

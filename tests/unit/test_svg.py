@@ -1,0 +1,193 @@
+"""SVG as text: what may be drawn, at which size, and what is refused before anything draws."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+
+import pytest
+
+from tests.skeletons import png
+from tests.unit.small_pictures import corners, jpeg
+from worker.errors import CorruptOriginal, OriginalTooLarge, UnsupportedFormat
+from worker.limits import Limits
+from worker.svg import MAX_DEPTH, MAX_ELEMENTS, MAX_FILTER_STEPS, MAX_TEXT_BYTES, Drawing
+from worker.svg import read_drawing as read
+
+LIMITS = Limits(max_original_bytes=1 << 30, max_original_pixels=1_000_000)
+
+
+def drawing(inside: str = "", head: str = "", size: str = "width='20' height='10'") -> bytes:
+    return f"{head}<svg xmlns='http://www.w3.org/2000/svg' {size}>{inside}</svg>".encode()
+
+
+def read_drawing(data: bytes) -> Drawing:
+    return read(data, LIMITS)
+
+
+def data_url(data: bytes, kind: str = "image/png") -> str:
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ("width='20' height='10'", (20, 10)),
+        ("width='1in' height='72pt'", (96, 96)),
+        ("width='10mm' height='1cm'", (37.795, 37.795)),
+        ("viewBox='0 0 30 40'", (30, 40)),
+        ("viewBox=' 0,0, 30.5 , 4e1 '", (30.5, 40)),
+        ("width='100%' height='100%' viewBox='-5 -5 30 40'", (30, 40)),
+        ("width='60' viewBox='0 0 30 40'", (60, 80)),
+        ("height='20' viewBox='0 0 30 40'", (15, 20)),
+        ("width='7' height='9' viewBox='nonsense'", (7, 9)),
+    ],
+)
+def test_the_size_is_what_a_browser_finds(size: str, expected: tuple[float, float]) -> None:
+    found = read_drawing(drawing(size=size))
+    assert (found.width, found.height) == pytest.approx(expected, abs=0.001)
+
+
+@pytest.mark.parametrize(
+    "size",
+    [
+        "",
+        "width='20'",
+        "width='100%' height='50%'",
+        "width='-1' height='5'",
+        "viewBox='0 0 0 9'",
+        "width='0' height='0'",
+        "viewBox='0 0 -3 -3'",
+        "width='1e999' height='x'",
+    ],
+)
+def test_without_a_size_it_is_refused(size: str) -> None:
+    with pytest.raises(UnsupportedFormat, match="size"):
+        read_drawing(drawing(size=size))
+
+
+def test_svgz_is_inflated_and_its_end_is_needed() -> None:
+    text = drawing("<rect/>" * 100)
+    packed = gzip.compress(text)
+    assert read_drawing(packed).text == text
+    with pytest.raises(CorruptOriginal, match="ends early"):
+        read_drawing(packed[:-12])
+    with pytest.raises(CorruptOriginal, match="damaged"):
+        read_drawing(packed[:30] + b"\xff\xff\xff\xff" + packed[34:])
+    with pytest.raises(OriginalTooLarge):
+        read_drawing(gzip.compress(b"<svg>" + bytes(MAX_TEXT_BYTES)))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"<svg",
+        b"<svg><g></svg>",
+        b"<svg>&undefined;</svg>",
+        b"<svg>\xff\xfe</svg>",
+        b"<?xml version='1.0' encoding='klingon'?><svg/>",
+    ],
+)
+def test_what_is_no_xml_is_corrupt(data: bytes) -> None:
+    with pytest.raises(CorruptOriginal):
+        read_drawing(data)
+
+
+ILLUSTRATOR = (
+    "<!DOCTYPE svg PUBLIC '-//W3C//DTD SVG 1.1//EN' 'http://www.w3.org/svg11.dtd' "
+    "[<!ENTITY ns_svg 'http://www.w3.org/2000/svg'>]>"
+)
+
+
+def test_what_drawing_programs_write_passes() -> None:
+    inside = (
+        "<style>.a{fill:red}</style><script>alert(1)</script><text>&lt;Hanoi&gt;</text>"
+        "<a href='https://example.org'><use href='#b'/></a><rect id='b' class='a'/>"
+        f"<image href='{data_url(jpeg(corners()), 'image/jpeg')}'/>"
+        f"<image xmlns:xlink='x' xlink:href='{data_url(png(width=9, height=9))}'/>"
+    )
+    read_drawing(drawing(inside, ILLUSTRATOR))
+
+
+@pytest.mark.parametrize(
+    ("inside", "head"),
+    [
+        ("&x;", "<!DOCTYPE svg [<!ENTITY x SYSTEM 'file:///etc/passwd'>]>"),
+        ("", "<!DOCTYPE svg [<!ENTITY % x SYSTEM 'http://127.0.0.1/'>%x;]>"),
+        ("&b;", "<!DOCTYPE svg [<!ENTITY a 'ha'><!ENTITY b '&a;&a;'>]>"),
+        ("<image href='http://127.0.0.1/a.png'/>", ""),
+        ("<image href='file:///etc/hostname'/>", ""),
+        ("<image href='canary.png'/>", ""),
+        ("<filter><feImage href='canary.png'/></filter>", ""),
+        ("<use href='other.svg#a'/>", ""),
+        ("<xi:include xmlns:xi='x' href='canary.svg'/>", ""),
+        (f"<image href='{data_url(b'<svg/>', 'image/svg+xml')}'/>", ""),
+        (f"<image href='{data_url(b'BMxxxx')}'/>", ""),
+    ],
+)
+def test_nothing_outside_itself_is_loaded(inside: str, head: str) -> None:
+    with pytest.raises(UnsupportedFormat):
+        read_drawing(drawing(inside, head))
+
+
+def test_embedded_pictures_are_measured_together() -> None:
+    half = f"<image href='{data_url(png(width=1000, height=600))}'/>"
+    read_drawing(drawing(half))
+    with pytest.raises(OriginalTooLarge, match="1,200,000"):
+        read_drawing(drawing(half * 2))
+    with pytest.raises(CorruptOriginal, match="embedded"):
+        read_drawing(drawing(f"<image href='{data_url(png()[:20])}'/>"))
+
+
+def doublings(times: int, kind: str = "use") -> str:
+    attribute = "href='#{}'" if kind == "use" else "fill='url(#{})'"
+    parts = ["<rect id='a0'/>"]
+    for n in range(times):
+        twice = f"<{kind} {attribute.format(f'a{n}')}/>" * 2
+        parts.append(f"<g id='a{n + 1}'>{twice}</g>")
+    return f"<defs>{''.join(parts)}</defs><use href='#a{times}'/>"
+
+
+@pytest.mark.parametrize("kind", ["use", "rect"])
+def test_doublings_are_counted_not_drawn(kind: str) -> None:
+    read_drawing(drawing(doublings(9, kind)))
+    with pytest.raises(OriginalTooLarge, match="draws more"):
+        read_drawing(drawing(doublings(60, kind)))
+
+
+def test_circles_end() -> None:
+    read_drawing(drawing("<g id='a'><use href='#b'/></g><g id='b'><use href='#a'/></g>"))
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        "<g>" * MAX_DEPTH + "</g>" * MAX_DEPTH,
+        "<a/>" * MAX_ELEMENTS,
+        f"<filter>{'<feGaussianBlur/>' * (MAX_FILTER_STEPS + 1)}</filter>",
+        f"<style>{'a{{b:c}}'.format() * 3000}</style>{'<a/>' * 2000}",
+        "<filter id='f'><feBlend/></filter>" + "<rect filter='url(#f)'/>" * 500,
+    ],
+    ids=["deep", "many", "filter", "rules", "filtered"],
+)
+def test_too_much_is_refused(inside: str) -> None:
+    with pytest.raises(OriginalTooLarge):
+        read_drawing(drawing(inside))
+
+
+def test_many_small_filters_are_not_one_long_one() -> None:
+    read_drawing(drawing("<filter><feBlend/><feBlend/></filter>" * MAX_FILTER_STEPS))
+
+
+def test_the_memory_of_a_drawing_is_foreseen() -> None:
+    plain = read_drawing(drawing()).memory_bytes
+    assert read_drawing(drawing("<rect/>" * 1000)).memory_bytes > plain + 1_500_000
+    path = f"<path d='{'M0 0L9 9' * 10_000}'/>"
+    assert read_drawing(drawing(path)).memory_bytes > plain + 80_000 * 60
+    embedded = f"<image href='{data_url(png(width=1000, height=900))}'/>"
+    assert read_drawing(drawing(embedded)).memory_bytes > plain + 900_000 * 10
+
+
+def test_an_xml_of_something_else_is_no_svg() -> None:
+    with pytest.raises(UnsupportedFormat, match="gpx"):
+        read_drawing(b"<gpx><svg/></gpx>")

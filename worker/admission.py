@@ -1,0 +1,155 @@
+"""Which render comes next: as many at once as fit the memory, and nobody waits for ever.
+
+A pure queue of what wants memory; it knows no picture, process or clock. Ordinary renders, those
+that fit beside as many others of their size as there are slots, come in the order of arrival. A
+large one yields to them, because it would take the memory of several, but not without end: once
+`PASSES` of them have gone before it, it is due, and from then on only what leaves it its room is
+admitted. So a burst of panoramas delays small photos by one panorama each `PASSES` photos.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+from worker.errors import WorkerError
+
+PASSES: Final = 8
+"""Ordinary renders that may go before the oldest large one: a few seconds of a slot."""
+
+T = TypeVar("T")
+
+
+class NeverFits(WorkerError):
+    """More memory than all renders together may have."""
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class Ticket(Generic[T]):
+    """One that waits or runs; the queue's alone to change.
+
+    `needs_bytes` counts while it runs, `held_bytes` from its arrival. It is `due_since` that
+    admission, once `PASSES` others have `passed` it.
+    """
+
+    item: T
+    needs_bytes: int
+    held_bytes: int
+    arrival: int
+    measured: bool = False
+    passed: int = 0
+    due_since: int | None = None
+    admission: int = 0
+
+
+class Admission(Generic[T]):
+    """The memory of one pool of slots. Not thread-safe; its owner locks."""
+
+    def __init__(self, *, memory_bytes: int, slots: int) -> None:
+        """All renders together get `memory_bytes`; `slots` of them run at most."""
+        self._memory_bytes = memory_bytes
+        self._ordinary_bytes = memory_bytes // slots
+        self._waiting: list[Ticket[T]] = []
+        self._running: list[Ticket[T]] = []
+        self._arrivals = 0
+        self._admissions = 0
+
+    @property
+    def memory_bytes(self) -> int:
+        """What all renders may have together."""
+        return self._memory_bytes
+
+    @property
+    def used_bytes(self) -> int:
+        """What those that run need, and all hold."""
+        return sum(ticket.needs_bytes for ticket in self._running) + self._held_bytes
+
+    @property
+    def waiting(self) -> list[Ticket[T]]:
+        """Those not admitted, oldest first."""
+        return list(self._waiting)
+
+    @property
+    def running(self) -> list[Ticket[T]]:
+        """Those admitted and not gone, in the order of their admission."""
+        return list(self._running)
+
+    def arrive(self, item: T, *, needs_bytes: int, held_bytes: int = 0) -> Ticket[T]:
+        """Wait, to find out first what it needs: `needs_bytes` is what finding out takes.
+
+        Raises:
+            NeverFits: not even that fits.
+        """
+        self._check(needs_bytes)
+        self._arrivals += 1
+        ticket = Ticket(
+            item=item, needs_bytes=needs_bytes, held_bytes=held_bytes, arrival=self._arrivals
+        )
+        self._waiting.append(ticket)
+        return ticket
+
+    def measured(self, ticket: Ticket[T], needs_bytes: int) -> None:
+        """It is known what a running one needs: it waits again, in its old place.
+
+        Raises:
+            NeverFits: it can never run; it is still where it was.
+        """
+        self._check(needs_bytes)
+        self._running.remove(ticket)
+        ticket.needs_bytes, ticket.measured = needs_bytes, True
+        self._waiting.append(ticket)
+        self._waiting.sort(key=lambda ticket: ticket.arrival)
+
+    def next(self) -> Ticket[T] | None:
+        """Admit the one whose turn it is; nothing if none may run now."""
+        large = [ticket for ticket in self._waiting if ticket.needs_bytes > self._ordinary_bytes]
+        for due in large:
+            if due.due_since is not None:
+                return self._admit(due) if self._fits(due) else self._beside(due, due.due_since)
+        for ordinary in self._waiting:
+            if ordinary not in large and self._fits(ordinary):
+                if large:
+                    self._pass(ordinary, large[0])
+                return self._admit(ordinary)
+        return self._admit(large[0]) if large and self._fits(large[0]) else None
+
+    def leave(self, ticket: Ticket[T]) -> None:
+        """It has ended, or is turned away; idempotent."""
+        for tickets in (self._waiting, self._running):
+            if ticket in tickets:
+                tickets.remove(ticket)
+
+    def _check(self, needs_bytes: int) -> None:
+        if needs_bytes > self._memory_bytes:
+            raise NeverFits(f"{needs_bytes} of {self._memory_bytes} bytes")
+
+    @property
+    def _held_bytes(self) -> int:
+        return sum(ticket.held_bytes for ticket in (*self._waiting, *self._running))
+
+    def _fits(self, ticket: Ticket[T]) -> bool:
+        # Alone it always runs: what the others hold while they wait must not stop everything.
+        return not self._running or ticket.needs_bytes <= self._memory_bytes - self.used_bytes
+
+    def _pass(self, ordinary: Ticket[T], large: Ticket[T]) -> None:
+        """Count one that goes before an older large one; finding out needs no turn."""
+        if ordinary.measured and large.arrival < ordinary.arrival:
+            large.passed += 1
+            if large.passed >= PASSES:
+                large.due_since = self._admissions + 1
+
+    def _beside(self, due: Ticket[T], since: int) -> Ticket[T] | None:
+        """One that takes nothing of the due one's room, so that only older renders delay it."""
+        younger = sum(each.needs_bytes for each in self._running if each.admission > since)
+        room = self._memory_bytes - self._held_bytes - due.needs_bytes - younger
+        for ticket in self._waiting:
+            if ticket is not due and ticket.needs_bytes <= room and self._fits(ticket):
+                return self._admit(ticket)
+        return None
+
+    def _admit(self, ticket: Ticket[T]) -> Ticket[T]:
+        self._admissions += 1
+        ticket.admission = self._admissions
+        self._waiting.remove(ticket)
+        self._running.append(ticket)
+        return ticket

@@ -1,0 +1,205 @@
+"""The `dead-letters` verbs: list, show, replay, purge.
+
+What a letter is, which are meant, and how a replay goes, is decided in `dead_letters`, `replay`,
+`canary` and `forecast`; here they are put together and counted.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+import typer
+
+from worker.app import (
+    build_canary_watch,
+    build_forecaster,
+    open_probe,
+    open_store,
+    open_subscriber,
+)
+from worker.archive import Archive, ArchiveWriter
+from worker.config import Settings
+from worker.dead_letter_views import facts_of, groups_text, letter_text, to_json
+from worker.dead_letters import DeadLetter, Filter, Groups
+from worker.errors import ExitCode, Fatal, Permanent, Transient, UsageFault
+from worker.letterbox import Letterbox
+from worker.progress import progress
+from worker.pubsub import PubSubPublisher
+from worker.replay import Canary, Letters, Replayer, ReplayReport
+from worker.telemetry import Log, configure_logs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayOptions:
+    """What `dead-letters replay` was asked for."""
+
+    archive: Path | None
+    limit: int | None
+    rate: float | None
+    canary: int
+    canary_seconds: float
+    max_replays: int
+    dry_run: bool
+
+
+class Desk:
+    """One run of a verb; a context manager that gives back what it held."""
+
+    def __init__(self, settings: Settings, *, as_json: bool) -> None:
+        """Open nothing yet."""
+        self._settings = settings
+        self._as_json = as_json
+        self._log: Log = configure_logs(settings.log_format, settings.log_level)
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Nothing is opened before it is needed."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give back what is held and close what was opened."""
+        self._stack.close()
+
+    def list(self, meant: Filter) -> ExitCode:
+        """Count dead letters by what they have in common; all of them stay where they are."""
+        letterbox, groups = self._letterbox(), Groups()
+        with progress("dead-letters list", self._log) as show:
+            for letter in _meant(letterbox, meant):
+                groups.add(letter)
+                show({"letters": groups.total})
+        found = [group.as_dict() for group in groups.largest_first()]
+        self._print(
+            {"total": groups.total, "arrived": letterbox.arrived, "groups": found},
+            lambda: groups_text(groups, arrived=letterbox.arrived, retention=letterbox.retention),
+        )
+        return ExitCode.OK
+
+    def show(self, wanted: str) -> ExitCode:
+        """One dead letter, by its message id or its photo id, and what a replay would do.
+
+        Raises:
+            UsageFault: there is none.
+        """
+        found, seen = None, 0
+        with progress("dead-letters show", self._log) as show:
+            for letter in _meant(self._letterbox(), Filter()):
+                seen += 1
+                show({"letters": seen})
+                if wanted in (letter.message_id, letter.photo_id):
+                    found = letter
+                    break
+        if found is None:
+            raise UsageFault(
+                f"no dead letter among {seen} has the message id or photo id {wanted!r}"
+            )
+        letter, facts = found, self._facts(found)
+        self._print({**letter.as_dict(), **facts}, lambda: letter_text(letter, facts))
+        return ExitCode.OK
+
+    def replay(self, meant: Filter, options: ReplayOptions) -> ExitCode:
+        """Send dead letters back to the topic; 7 if the canaries failed."""
+        publisher = PubSubPublisher(self._settings.pubsub_emulator_host)
+        self._stack.callback(publisher.close)
+        topic = self._settings.topic or ""
+        publisher.check_topic(topic)
+        canary = None
+        if options.canary:
+            store = open_store(self._settings)
+            self._stack.callback(store.close)
+            watch = build_canary_watch(self._settings, store, options.canary_seconds)
+            canary = Canary(count=options.canary, watch=watch)
+        letters: Letters = Archive(options.archive) if options.archive else self._letterbox()
+        replayer = Replayer(
+            letters=letters,
+            publish=lambda messages: publisher.publish_all(topic, messages),
+            meant=meant,
+            clock=_now,
+            limit=options.limit,
+            rate=options.rate,
+            max_replays=options.max_replays,
+            canary=canary,
+        )
+        report = ReplayReport(dry_run=options.dry_run)
+        try:
+            with progress("dead-letters replay", self._log) as show:
+                replayer(report, show)
+        finally:
+            self._print(asdict(report), report.summary)
+        return ExitCode.SOME_FAILED if report.stopped_by_canary else ExitCode.OK
+
+    def purge(
+        self, meant: Filter, archive: Path, confirm: Callable[[int], bool] | None
+    ) -> ExitCode:
+        """Delete dead letters, each written to a file first; `confirm` of `None` does not ask.
+
+        Raises:
+            UsageFault: the file exists already, or nobody is there to be asked.
+        """
+        if confirm is not None and not sys.stdin.isatty():
+            raise UsageFault("purge asks before it deletes; where nobody can answer, give --yes")
+        letterbox = self._letterbox()
+        writer = self._stack.enter_context(ArchiveWriter(archive))
+        count = purged = 0
+        try:
+            with progress("dead-letters purge", self._log) as show:
+                for letter in _meant(letterbox, meant):
+                    writer.write(letter)
+                    count += 1
+                    show({"archived": count})
+            writer.sync()
+            if count and (confirm is None or confirm(count)):
+                purged = count
+        finally:
+            if not purged:
+                writer.discard()
+        if purged:
+            # What goes is what the file has, read back from it.
+            letterbox.ack(Archive(archive).letters())
+        kept = str(archive) if purged else None
+        self._print(
+            {"purged": purged, "archive": kept},
+            lambda: f"purged {purged:,}, archived in {kept}" if purged else "nothing was purged",
+        )
+        return ExitCode.OK
+
+    def _print(self, value: object, text: Callable[[], str]) -> None:
+        typer.echo(to_json(value) if self._as_json else text())
+
+    def _letterbox(self) -> Letterbox:
+        client = open_subscriber(self._settings)
+        self._stack.callback(client.close)
+        subscription = self._settings.dead_letter_subscription or ""
+        return self._stack.enter_context(Letterbox(client, subscription, self._log))
+
+    def _facts(self, letter: DeadLetter) -> dict[str, object]:
+        """What a replay would do, as far as it can be told; a hint where it cannot."""
+        if not (self._settings.renditions_bucket and self._settings.originals_buckets):
+            return {
+                "forecast": None,
+                "hint": "set WORKER_RENDITIONS_BUCKET and "
+                "WORKER_ORIGINALS_BUCKETS to see the photo, and what a replay would do",
+            }
+        try:
+            store = open_store(self._settings)
+            self._stack.callback(store.close)
+            with open_probe(self._settings, store) as probe:
+                return facts_of(build_forecaster(self._settings, store, probe)(letter))
+        except (Fatal, Permanent, Transient) as error:
+            # The letter itself has been found, and is worth showing.
+            return {"forecast": None, "hint": f"the photo cannot be looked at: {error}"}
+
+
+def _meant(letterbox: Letterbox, meant: Filter) -> Iterator[DeadLetter]:
+    now = _now()
+    for page in letterbox.pages():
+        yield from (letter for letter in page if meant.matches(letter, now))
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,44 @@
+"""What an original's first bytes promise, known before any pixel is decoded.
+
+Everything that predicts what a decode will cost stands here; nothing of it is believed afterwards:
+a header that opens proves nothing about the pixels behind it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """One original before its decode.
+
+    `width` and `height` are as displayed, in pixels; of a picture without pixels of its own (SVG)
+    the size that it is drawn at. `bands` and `bits` (of one band) are as the decoder delivers them,
+    alpha counted. `pages` counts pages or frames, of which only the first is decoded. `progressive`
+    means that the decoder holds the whole picture in a form of its own before it delivers a row:
+    progressive JPEG, interlaced PNG or GIF. `turned` means that width and height change places
+    after the decode. `document_bytes` is what a drawing takes besides its pixels: its elements, its
+    paths and its embedded pictures.
+    """
+
+    format: str
+    width: int
+    height: int
+    bands: int
+    bits: int
+    pages: int = 1
+    has_alpha: bool = False
+    progressive: bool = False
+    turned: bool = False
+    document_bytes: int = 0
+
+    @property
+    def pixels(self) -> int:
+        """Width times height."""
+        return self.width * self.height
+
+    @property
+    def decoded_bytes(self) -> int:
+        """The decoder's output, all of it in memory at once."""
+        return self.pixels * self.bands * (self.bits // 8)

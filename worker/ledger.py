@@ -1,0 +1,102 @@
+"""Ledger: which messages of a subscription this run has pulled, and by which ack ids it holds them.
+
+On disk, so that a hundred thousand of them take no more memory than a thousand.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+CHUNK = 1000
+"""Ack ids given out at once: at up to 200 bytes each well inside a request's limit of 512 KiB."""
+
+_LAYOUT = """
+CREATE TABLE messages (
+    number INTEGER PRIMARY KEY,
+    message_id TEXT NOT NULL UNIQUE,
+    ack_id TEXT NOT NULL,
+    taken INTEGER NOT NULL DEFAULT 0
+)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """Message ids of one page: never pulled before, and pulled though they were taken away."""
+
+    fresh: frozenset[str]
+    taken: frozenset[str]
+
+
+class Ledger:
+    """What one run has pulled; thread-safe. Gone when it is closed, or its process dies."""
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self._lock = threading.Lock()
+        # Without a name it is a file of SQLite's own, of which two megabytes are kept in memory.
+        self._database = sqlite3.connect("", check_same_thread=False, isolation_level=None)
+        self._database.execute("PRAGMA journal_mode = OFF")
+        self._database.execute(_LAYOUT)
+
+    def enter(self, page: Sequence[tuple[str, str]]) -> Entered:
+        """Note message ids and ack ids; of a message that comes again, the newest ack id counts."""
+        ids = frozenset(message_id for message_id, _ in page)
+        with self._lock:
+            known = dict(self._on("SELECT message_id, taken FROM messages", ids))
+            self._database.execute("BEGIN")
+            self._database.executemany(
+                "INSERT INTO messages (message_id, ack_id) VALUES (?, ?) "
+                "ON CONFLICT (message_id) DO UPDATE SET ack_id = excluded.ack_id",
+                page,
+            )
+            self._database.execute("COMMIT")
+        return Entered(
+            fresh=ids - known.keys(),
+            taken=frozenset(message_id for message_id, taken in known.items() if taken),
+        )
+
+    def ack_ids(self, message_ids: Collection[str]) -> list[str]:
+        """Their newest ack ids."""
+        with self._lock:
+            return [ack_id for (ack_id,) in self._on("SELECT ack_id FROM messages", message_ids)]
+
+    def take(self, message_ids: Collection[str]) -> None:
+        """They have been acked: held no longer, but remembered."""
+        with self._lock:
+            self._on("UPDATE messages SET taken = 1", message_ids)
+
+    def taken(self, message_ids: Collection[str]) -> frozenset[str]:
+        """Which of them have been acked in this run."""
+        with self._lock:
+            found = self._on("SELECT message_id, taken FROM messages", message_ids)
+        return frozenset(message_id for message_id, taken in found if taken)
+
+    def held(self) -> Iterator[list[str]]:
+        """The ack ids of all that is held, `CHUNK` at a time."""
+        last = 0
+        while True:
+            with self._lock:
+                rows = self._database.execute(
+                    "SELECT number, ack_id FROM messages WHERE number > ? AND NOT taken "
+                    "ORDER BY number LIMIT ?",
+                    (last, CHUNK),
+                ).fetchall()
+            if not rows:
+                return
+            yield [ack_id for _, ack_id in rows]
+            last = rows[-1][0]
+
+    def close(self) -> None:
+        """Forget everything."""
+        self._database.close()
+
+    def _on(self, statement: str, message_ids: Collection[str]) -> list[tuple[Any, ...]]:
+        marks = ",".join("?" * len(message_ids))
+        return self._database.execute(
+            f"{statement} WHERE message_id IN ({marks})", tuple(message_ids)
+        ).fetchall()

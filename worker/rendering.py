@@ -1,0 +1,132 @@
+"""One render as a handler sees it: what is asked of a child, and its answers as they come."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from worker.errors import PERMANENT_BY_REASON, Reason, RenderCrashed, WorkerError
+from worker.ladder import Ladder, RungSize
+from worker.ports import PictureFacts, RenderCost, Rendered
+from worker.recipe import Recipe
+
+_CPU_PER_WALL: Final = 2
+"""A decoder may run a second thread. The deadline is the parent's; this holds where it is stuck."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderSettings:
+    """What every render of a pool has in common.
+
+    `memory_bytes` is for all renders together, above what idle children hold. Originals and
+    folders of renditions lie below `scratch`: a child sees no other files.
+    """
+
+    ladder: Ladder
+    quality: int
+    effort: int
+    full_effort: int
+    max_pixels: int
+    timeout_seconds: float
+    memory_bytes: int
+    scratch: Path
+
+    def recipe(self, codec: str) -> Recipe:
+        """What decides the bytes, with these codecs."""
+        return Recipe(
+            ladder=self.ladder,
+            quality=self.quality,
+            effort=self.effort,
+            full_effort=self.full_effort,
+            codec=codec,
+        )
+
+
+class QueuedRendering:
+    """`ports.Rendering` for one original; taken by the one handler that asked for it."""
+
+    def __init__(self, settings: RenderSettings, original: Path, folder: Path) -> None:
+        """Wait in the queue; nothing runs yet."""
+        self._settings = settings
+        self._original = original
+        self._folder = folder
+        self._rungs = frozenset(rung.name for rung in settings.ladder.rungs)
+        self.limit_bytes = 0
+        self.answers: queue.SimpleQueue[dict[str, Any] | WorkerError] = queue.SimpleQueue()
+        self._facts: PictureFacts | None = None
+        self._cost: RenderCost | None = None
+
+    @property
+    def original_bytes(self) -> int:
+        """The size of the original's file; 0 if there is none, which the child will refuse."""
+        try:
+            return self._original.stat().st_size
+        except OSError:
+            return 0
+
+    def measure_request(self, memory_bytes: int) -> dict[str, Any]:
+        """Ask a child for the header."""
+        return {
+            "measure": str(self._original),
+            "max_pixels": self._settings.max_pixels,
+            "memory_bytes": memory_bytes,
+            "cpu_seconds": _CPU_PER_WALL * self._settings.timeout_seconds,
+        }
+
+    def render_request(self, memory_bytes: int) -> dict[str, Any]:
+        """Ask a child for every rendition, made within so much memory."""
+        return {
+            "original": str(self._original),
+            "folder": str(self._folder),
+            "ladder": str(self._settings.ladder),
+            "quality": self._settings.quality,
+            "effort": self._settings.effort,
+            "full_effort": self._settings.full_effort,
+            "max_pixels": self._settings.max_pixels,
+            "memory_bytes": memory_bytes,
+            "cpu_seconds": _CPU_PER_WALL * self._settings.timeout_seconds,
+        }
+
+    def __iter__(self) -> Iterator[Rendered]:
+        """See `ports.Rendering`."""
+        while True:
+            answer = self.answers.get()
+            if isinstance(answer, WorkerError):
+                raise answer
+            if "refused" in answer:
+                refusal = answer["refused"]
+                raise PERMANENT_BY_REASON[Reason(refusal["reason"])](refusal["message"])
+            if "facts" in answer:
+                self._facts = PictureFacts(**answer["facts"])
+                self._cost = RenderCost(**answer["cost"])
+                return
+            yield self._rendered(answer["rendered"])
+
+    def _rendered(self, fields: dict[str, Any]) -> Rendered:
+        """Believe a child about sizes and sums, never about names: it must not choose a file."""
+        size = RungSize(**fields["size"])
+        if size.rung not in self._rungs:
+            raise RenderCrashed(f"the child answers with a rung nobody asked for: {size.rung!r}")
+        return Rendered(
+            size=size,
+            path=Path(self._folder, f"{size.rung}.webp"),
+            size_bytes=fields["size_bytes"],
+            crc32c=fields["crc32c"],
+        )
+
+    @property
+    def facts(self) -> PictureFacts:
+        """See `ports.Rendering`."""
+        if self._facts is None:
+            raise RuntimeError("take every rendition first")
+        return self._facts
+
+    @property
+    def cost(self) -> RenderCost:
+        """See `ports.Rendering`."""
+        if self._cost is None:
+            raise RuntimeError("take every rendition first")
+        return self._cost

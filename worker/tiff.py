@@ -1,0 +1,169 @@
+"""TIFF directories: the skeleton of TIFF files, of most camera raws, and of every EXIF block.
+
+Pure, and safe on hostile bytes: every offset is checked, every loop is bounded.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from worker.errors import CorruptOriginal
+
+_MAX_ENTRIES = 4096
+_MAX_TEXT_BYTES = 256
+_CAMERA_MAX_CHARS = 80
+
+_SUBFILE_TYPE, _COMPRESSION, _PHOTOMETRIC, _MAKE, _MODEL = 0xFE, 0x103, 0x106, 0x10F, 0x110
+_SUB_IFDS, _EXIF_IFD, _DNG_VERSION = 0x14A, 0x8769, 0xC612
+_TAKEN_AT, _TAKEN_AT_OFFSET = 0x9003, 0x9011
+
+_SHORT, _LONG, _IFD = 3, 4, 13
+_ITEM_BYTES = {1: 1, 2: 1, _SHORT: 2, _LONG: 4, 7: 1, _IFD: 4}
+
+_SENSOR_PHOTOMETRICS = {32803, 34892}
+"""Colour filter array and LinearRaw (TIFF/EP, DNG 1.7): what a sensor saw, not a picture."""
+
+_RAW_COMPRESSIONS = {32767, 34713, 65535}
+"""Sony ARW, Nikon NEF and Pentax PEF."""
+
+_DATE = re.compile(r"(\d{4}):(\d\d):(\d\d)[ T](\d\d):(\d\d):(\d\d)")
+_OFFSET = re.compile(r"[+-]\d\d:\d\d")
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """One directory (IFD): its entries by tag, and where the next one starts (0: nowhere)."""
+
+    _data: bytes
+    _order: str
+    _entries: dict[int, tuple[int, int, int]]
+    next_offset: int
+
+    def __contains__(self, tag: int) -> bool:
+        """Whether it has that tag."""
+        return tag in self._entries
+
+    def number(self, tag: int) -> int | None:
+        """The first value of an integer tag."""
+        kind, count, at = self._entries.get(tag, (0, 0, 0))
+        code = {_SHORT: "H", _LONG: "I", _IFD: "I"}.get(kind)
+        if code is None or count == 0 or at + struct.calcsize(code) > len(self._data):
+            return None
+        return int(struct.unpack_from(self._order + code, self._data, at)[0])
+
+    def text(self, tag: int) -> str:
+        """A text tag up to its first NUL; empty where there is none."""
+        kind, count, at = self._entries.get(tag, (0, 0, 0))
+        if kind not in {2, 7}:
+            return ""
+        raw = self._data[at : at + min(count, _MAX_TEXT_BYTES)].partition(b"\0")[0]
+        return raw.decode("utf-8", "replace")
+
+
+@dataclass(frozen=True, slots=True)
+class Exif:
+    """What the manifest keeps of an EXIF block."""
+
+    taken_at: str | None = None
+    camera: str | None = None
+
+
+def directories(data: bytes, most: int) -> Iterator[Directory]:
+    """The chain of directories of a TIFF, or of an EXIF block after its `Exif` mark.
+
+    Raises:
+        CorruptOriginal: no TIFF, the chain leaves the data, or it has more than `most` links, as
+            one has that bites its own tail.
+    """
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
+    if order is None or len(data) < 8:  # noqa: PLR2004 (its header)
+        raise CorruptOriginal("no TIFF header")
+    (offset,) = struct.unpack_from(order + "I", data, 4)
+    seen: set[int] = set()
+    while offset:
+        if offset in seen or len(seen) >= most:
+            raise CorruptOriginal(f"the chain of TIFF directories has a loop, or more than {most}")
+        seen.add(offset)
+        directory = _directory(data, order, offset)
+        yield directory
+        offset = directory.next_offset
+
+
+def _directory(data: bytes, order: str, offset: int) -> Directory:
+    if offset + 2 > len(data):
+        raise CorruptOriginal(f"a TIFF directory is at byte {offset:,} of {len(data):,}")
+    (count,) = struct.unpack_from(order + "H", data, offset)
+    end = offset + 2 + 12 * count
+    if not 1 <= count <= _MAX_ENTRIES or end > len(data):
+        raise CorruptOriginal(f"a TIFF directory of {count} entries does not fit the file")
+    entries: dict[int, tuple[int, int, int]] = {}
+    for at in range(offset + 2, end, 12):
+        tag, kind, items, value = struct.unpack_from(order + "HHII", data, at)
+        inline = _ITEM_BYTES.get(kind, 8) * items <= 4  # noqa: PLR2004 (an entry holds four bytes)
+        entries.setdefault(tag, (kind, items, at + 8 if inline else value))
+    # EXIF writers leave the last link out now and then; in a file it is never the last four bytes.
+    following = int.from_bytes(data[end : end + 4], "little" if order == "<" else "big")
+    return Directory(data, order, entries, following)
+
+
+def is_raw(data: bytes) -> bool:
+    """Whether a TIFF is a camera's raw file: its first picture is only a preview, or no picture.
+
+    CR2, NEF, ARW, DNG, PEF, SRW and 3FR all begin like a TIFF; a decoder of TIFFs would turn their
+    preview, often of 160 x 120 pixels, into the photo.
+    """
+    if data[8:10] == b"CR" or data[8:12] == b"IIII":
+        return True
+    first = next(directories(data, 1), None)
+    if first is None:
+        return False
+    reduced = (first.number(_SUBFILE_TYPE) or 0) & 1
+    return bool(
+        _DNG_VERSION in first
+        or (reduced and _SUB_IFDS in first)
+        or first.number(_PHOTOMETRIC) in _SENSOR_PHOTOMETRICS
+        or first.number(_COMPRESSION) in _RAW_COMPRESSIONS
+    )
+
+
+def read_exif(block: bytes) -> Exif:
+    """Capture time and camera from an EXIF block, or from a TIFF; nothing of it is worth an error.
+
+    The time is ISO 8601, with its offset where the camera wrote one. The camera is maker and model
+    without control characters, the maker only where the model does not begin with it.
+    """
+    block = block.removeprefix(b"Exif\0\0")
+    try:
+        first = next(directories(block, 1), None)
+        if first is None:
+            return Exif()
+        camera = _camera(first.text(_MAKE), first.text(_MODEL))
+        at = first.number(_EXIF_IFD)
+        order = "<" if block[:1] == b"I" else ">"
+        details = _directory(block, order, at) if at else None
+    except CorruptOriginal:
+        return Exif()
+    return Exif(taken_at=_taken_at(details) if details else None, camera=camera)
+
+
+def _camera(maker: str, model: str) -> str | None:
+    maker, model = (_clean(text) for text in (maker, model))
+    if not model.casefold().startswith(maker.casefold()[:4]) or not model:
+        model = f"{maker} {model}"
+    return model.strip()[:_CAMERA_MAX_CHARS].strip() or None
+
+
+def _clean(text: str) -> str:
+    return " ".join("".join(c if c.isprintable() and c != "�" else " " for c in text).split())
+
+
+def _taken_at(details: Directory) -> str | None:
+    match = _DATE.match(details.text(_TAKEN_AT))
+    if match is None or match[1] == "0000":
+        return None
+    year, month, day, hour, minute, second = match.groups()
+    offset = _OFFSET.match(details.text(_TAKEN_AT_OFFSET))
+    return f"{year}-{month}-{day}T{hour}:{minute}:{second}" + (offset[0] if offset else "")
