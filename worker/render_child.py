@@ -29,6 +29,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
@@ -40,7 +41,7 @@ from worker.errors import CorruptOriginal, Permanent, RenderCrashed, RenderOutOf
 from worker.footprint import UNTOUCHED
 from worker.formats import sniff
 from worker.imaging import Encoding, Picture
-from worker.ladder import Ladder
+from worker.ladder import Ladder, RungSize
 from worker.limits import Limits
 
 _PARENT_GONE = 70
@@ -132,7 +133,7 @@ def _render(request: dict[str, Any], answers: IO[str]) -> dict[str, Any]:
         effort=request["effort"],
         full_effort=request["full_effort"],
     )
-    for size, data in picture.renditions(Ladder.parse(request["ladder"]), encoding):
+    for size, data in _renditions(picture, request["ladder"], encoding):
         path = Path(request["folder"], f"{size.rung}.webp")
         path.write_bytes(data)
         checksum = google_crc32c.value(data).to_bytes(4, "big")
@@ -145,6 +146,18 @@ def _render(request: dict[str, Any], answers: IO[str]) -> dict[str, Any]:
             },
         )
     return {"facts": asdict(picture.facts()), "cost": _cost(cpu_before)}
+
+
+def _renditions(
+    picture: Picture, ladder: str, encoding: Encoding
+) -> Iterator[tuple[RungSize, bytes]]:
+    """The renditions of a picture whose pixels were all read: it can no longer be to blame."""
+    try:
+        yield from picture.renditions(Ladder.parse(ladder), encoding)
+    except CorruptOriginal as error:
+        out_of_memory = sandbox.tells_of_no_memory(str(error))
+        kind = RenderOutOfMemory if out_of_memory else RenderCrashed
+        raise kind(f"after the decode: {error}") from error
 
 
 def _cost(cpu_before: float) -> dict[str, float]:

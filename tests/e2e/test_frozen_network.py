@@ -102,6 +102,8 @@ def test_a_frozen_network_is_told_and_outlived(scenes: list[Scene], *, forgets: 
         assert scene.failing() == {scene.condition}
         assert scene.get("/healthz")[0] == 200, "a restart would mend nothing"
         assert scene.stage.manifest("meanwhile") is None
+        # The log is written a moment later, and not at all if the service is back by then.
+        eventually(lambda at=scene: at.worker.lines("unreachable"), "it is told")  # type: ignore[misc]
 
     for scene in scenes:
         if forgets:
