@@ -205,6 +205,12 @@ def build(settings: Settings, capacity: Capacity, log: Log) -> App:
     )
 
 
+def build_verifier(settings: Settings, store: GcsStore) -> Verifier:
+    """A verifier of the renditions' bucket."""
+    bucket = settings.renditions_bucket or ""
+    return Verifier(store, bucket, Manifests(store, bucket, Layout(settings.output_prefix)))
+
+
 def build_sweeper(
     settings: Settings,
     store: GcsStore,
@@ -213,11 +219,11 @@ def build_sweeper(
     dry_run: bool,
     register_again: Callable[[Register], object] | None,
 ) -> Sweeper:
-    """A sweeper of the renditions' bucket; its verifier also serves alone."""
+    """A sweeper of the renditions' bucket."""
     layout, bucket = Layout(settings.output_prefix), settings.renditions_bucket or ""
     manifests = Manifests(store, bucket, layout)
     return Sweeper(
-        verifier=Verifier(store, bucket, manifests),
+        verifier=build_verifier(settings, store),
         manifests=manifests,
         renditions=Renditions(store, bucket, layout),
         layout=layout,

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -58,9 +59,14 @@ class Archive:
 
     def _letter(self, number: int, line: str) -> DeadLetter:
         try:
-            return DeadLetter.from_dict(json.loads(line))
+            letter = DeadLetter.from_dict(json.loads(line))
+            # Half a surrogate pair is fine in JSON, and ends every attempt to publish it.
+            attributes = itertools.chain.from_iterable(letter.attributes.items())
+            for text in (letter.message_id, letter.ordering_key, *attributes):
+                text.encode()
         except (ValueError, TypeError, RecursionError, InvalidArchive) as error:
             raise InvalidArchive(f"{self._file}, line {number}: {error}") from error
+        return letter
 
 
 class ArchiveWriter:
@@ -80,7 +86,7 @@ class ArchiveWriter:
         except FileExistsError as error:
             raise UsageFault(f"{file} exists already; name another with --archive") from error
         except OSError as error:
-            raise UsageFault(f"cannot write the archive {file}: {error.strerror}") from error
+            raise _unwritable(file, error) from error
         self._lines = os.fdopen(descriptor, "w", encoding="utf-8")
 
     def __enter__(self) -> Self:
@@ -93,18 +99,44 @@ class ArchiveWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close it."""
-        self._lines.close()
+        """Close it.
+
+        Raises:
+            UsageFault: it cannot be written.
+        """
+        with self._writing():
+            self._lines.close()
 
     def write(self, letter: DeadLetter) -> None:
-        """Append one. In ASCII: an event may hold half a surrogate pair, which is no UTF-8."""
-        self._lines.write(json.dumps(letter.as_dict()) + "\n")
+        """Append one. In ASCII: an event may hold half a surrogate pair, which is no UTF-8.
+
+        Raises:
+            UsageFault: it cannot be written.
+        """
+        with self._writing():
+            self._lines.write(json.dumps(letter.as_dict()) + "\n")
 
     def sync(self) -> None:
-        """See that all of it would survive a crash of the machine."""
-        self._lines.flush()
-        os.fsync(self._lines.fileno())
+        """See that all of it would survive a crash of the machine.
+
+        Raises:
+            UsageFault: it cannot be written.
+        """
+        with self._writing():
+            self._lines.flush()
+            os.fsync(self._lines.fileno())
 
     def discard(self) -> None:
         """It was not needed."""
         self._file.unlink(missing_ok=True)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise _unwritable(self._file, error) from error
+
+
+def _unwritable(file: Path, error: OSError) -> UsageFault:
+    return UsageFault(f"cannot write the archive {file}: {error.strerror}")

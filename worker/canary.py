@@ -1,7 +1,9 @@
 """Canary: what became of the first replayed dead letters, as their photos' manifests tell.
 
-Every end of a registration or deregistration is on record in the manifest: the photo stands at the
+An end of a registration or deregistration is on record in the manifest: the photo stands at the
 event's version or above, or a rejection of it does, which is another one than before the replay.
+Only where a newer version's rejection is on record does an older one's failure leave no trace; what
+that event comes to no longer matters, so it counts as superseded.
 """
 
 from __future__ import annotations
@@ -109,8 +111,10 @@ def _judge(
     event: Register | Deregister, before: Manifest | None, now: Manifest | None
 ) -> tuple[bool, str] | None:
     """Whether it ended well and why, or `None` while it has not ended."""
-    if now is None or (now.version < event.version and not _rejected(event, now)):
+    if now is None:
         return None
+    if now.version < event.version and not _rejected(event, now):
+        return _behind_a_rejection(event, now)
     if now.version > event.version:
         return True, f"superseded by version {now.version}"
     if _rejected(event, now) and now.rejection is not None:
@@ -127,6 +131,15 @@ def _rejected(event: Register | Deregister, now: Manifest) -> bool:
     return (
         isinstance(event, Register) and rejection is not None and rejection.version == event.version
     )
+
+
+def _behind_a_rejection(event: Register | Deregister, now: Manifest) -> tuple[bool, str] | None:
+    # A deregistration behind one still moves the manifest, see `tombstone_after`.
+    if isinstance(event, Deregister) or now.rejection is None:
+        return None
+    if now.rejection.version < event.version:
+        return None
+    return True, f"superseded by the rejection of version {now.rejection.version}"
 
 
 def _verdict(letter: DeadLetter, *, ok: bool, why: str) -> Verdict:

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from worker.config import Settings
-from worker.dead_letters import Filter
+from worker.dead_letters import Filter, counted
 from worker.flags import JsonFlag, age, labels_of, with_settings
 
 app = typer.Typer(
@@ -214,7 +214,7 @@ def purge(
     file = archive or Path(f"dead-letters-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.jsonl")
 
     def confirm(count: int) -> bool:
-        question = f"Delete {count:,} dead letters, which are kept in {file}? [y/N] "
+        question = f"Delete {counted(count)}, to be kept in {file}? [y/N] "
         typer.echo(question, err=True, nl=False)
         return sys.stdin.readline().strip().lower() in {"y", "yes"}
 

@@ -6,6 +6,7 @@ What a letter is, which are meant, and how a replay goes, is decided in `dead_le
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -27,7 +28,7 @@ from worker.archive import Archive, ArchiveWriter
 from worker.config import Settings
 from worker.dead_letter_views import facts_of, groups_text, letter_text, to_json
 from worker.dead_letters import DeadLetter, Filter, Groups
-from worker.errors import ExitCode, Fatal, Permanent, Transient, UsageFault
+from worker.errors import ExitCode, Fatal, InvalidArchive, Permanent, Transient, UsageFault
 from worker.letterbox import Letterbox
 from worker.progress import progress
 from worker.pubsub import PubSubPublisher
@@ -83,27 +84,49 @@ class Desk:
     def show(self, wanted: str) -> ExitCode:
         """One dead letter, by its message id or its photo id, and what a replay would do.
 
+        Of several with one photo id it is the newest. By a message id the others of its photo are
+        not looked for: reading goes no further than to the letter.
+
         Raises:
             UsageFault: there is none.
         """
-        found, seen = None, 0
+        found, seen, of_photo = None, 0, 0
         with progress("dead-letters show", self._log) as show:
             for letter in _meant(self._letterbox(), Filter()):
                 seen += 1
                 show({"letters": seen})
-                if wanted in (letter.message_id, letter.photo_id):
-                    found = letter
+                if wanted == letter.message_id:
+                    found, of_photo = letter, 0
                     break
+                if wanted == letter.photo_id:
+                    of_photo += 1
+                    if found is None or letter.published_at > found.published_at:
+                        found = letter
         if found is None:
             raise UsageFault(
                 f"no dead letter among {seen} has the message id or photo id {wanted!r}"
             )
         letter, facts = found, self._facts(found)
-        self._print({**letter.as_dict(), **facts}, lambda: letter_text(letter, facts))
+        others = of_photo - 1 if of_photo else None
+        self._print(
+            {**letter.as_dict(), "others": others, **facts},
+            lambda: letter_text(letter, facts, others=others),
+        )
         return ExitCode.OK
 
     def replay(self, meant: Filter, options: ReplayOptions) -> ExitCode:
-        """Send dead letters back to the topic; 7 if the canaries failed."""
+        """Send dead letters back to the topic; 7 if the canaries failed.
+
+        Raises:
+            UsageFault: a number is none, or the archive cannot be read.
+            InvalidArchive: the file is none.
+        """
+        for flag, number in (
+            ("--rate", options.rate),
+            ("--canary-seconds", options.canary_seconds),
+        ):
+            if number is not None and not math.isfinite(number):
+                raise UsageFault(f"{flag} {number}: must be a finite number")
         publisher = PubSubPublisher(self._settings.pubsub_emulator_host)
         self._stack.callback(publisher.close)
         topic = self._settings.topic or ""
@@ -125,12 +148,17 @@ class Desk:
             max_replays=options.max_replays,
             canary=canary,
         )
-        report = ReplayReport(dry_run=options.dry_run)
+        report, begun = ReplayReport(dry_run=options.dry_run), True
         try:
             with progress("dead-letters replay", self._log) as show:
                 replayer(report, show)
+        except (UsageFault, InvalidArchive):
+            # Of a file that cannot be read there is nothing to report.
+            begun = report.seen > 0
+            raise
         finally:
-            self._print(asdict(report), report.summary)
+            if begun:
+                self._print(asdict(report), report.summary)
         return ExitCode.SOME_FAILED if report.stopped_by_canary else ExitCode.OK
 
     def purge(
@@ -139,9 +167,10 @@ class Desk:
         """Delete dead letters, each written to a file first; `confirm` of `None` does not ask.
 
         Raises:
-            UsageFault: the file exists already, or nobody is there to be asked.
+            UsageFault: the file exists already or cannot be written, or nobody can be asked.
         """
-        if confirm is not None and not sys.stdin.isatty():
+        # Python has no standard input where it was closed before the start.
+        if confirm is not None and not (sys.stdin and sys.stdin.isatty()):
             raise UsageFault("purge asks before it deletes; where nobody can answer, give --yes")
         letterbox = self._letterbox()
         writer = self._stack.enter_context(ArchiveWriter(archive))

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
-from worker.dead_letters import DeadLetter, Group, Groups
+from worker.dead_letters import DeadLetter, Group, Groups, counted
 from worker.forecast import Forecast
 
 WIDTH = 98
@@ -34,7 +34,7 @@ def groups_text(groups: Groups, *, arrived: int, retention: timedelta | None) ->
     largest = groups.largest_first()
     width = len(f"{largest[0].count:,}")
     oldest = min(group.oldest for group in largest if group.oldest)
-    blocks = [f"{groups.total:,} dead letters{_arrived(arrived)}"]
+    blocks = [counted(groups.total) + _arrived(arrived)]
     if retention:
         blocks[0] += (
             f"\nthe subscription keeps each for {_period(retention)}: the oldest until "
@@ -46,10 +46,16 @@ def groups_text(groups: Groups, *, arrived: int, retention: timedelta | None) ->
     return "\n\n".join(blocks)
 
 
-def letter_text(letter: DeadLetter, facts: Mapping[str, object]) -> str:
-    """One dead letter, and what is known about its photo."""
+def letter_text(
+    letter: DeadLetter, facts: Mapping[str, object], *, others: int | None = None
+) -> str:
+    """One dead letter, what is known about its photo, and how many older ones it has."""
     shown: dict[str, object] = {
         "message": letter.message_id,
+        "others": f"{counted(others + 1)} of this photo; this is the newest; the others: "
+        "photo-worker dead-letters list --photo-id …"
+        if others
+        else None,
         "dead since": _moment(letter.published_at),
         "reason": letter.reason,
         "error": letter.message,

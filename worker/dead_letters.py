@@ -273,6 +273,11 @@ def pattern(message: str) -> str:
     return _VARIABLE.sub("…", message)
 
 
+def counted(count: int) -> str:
+    """So many dead letters, in words."""
+    return f"{count:,} dead letter{'' if count == 1 else 's'}"
+
+
 def _aware(moment: datetime) -> datetime:
     if moment.tzinfo is None:
         raise ValueError(f"{moment} has no time zone")

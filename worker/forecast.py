@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from worker.dead_letters import UNDELIVERABLE, DeadLetter
-from worker.errors import Permanent
+from worker.errors import OriginalMissing, Permanent
 from worker.events import Buckets, Deregister, Ignored, Register, parse
 from worker.manifest import Manifest, deregister_is_moot, register_is_moot
 from worker.manifests import Manifests
@@ -86,9 +86,10 @@ class Forecaster:
             self.originals.check_source(event)
             original = self.originals.find(event)
         except Permanent as error:
-            return Forecast(
-                replayed=Replayed.FAILS_AGAIN, why=f"{error.reason}: {error}", manifest=manifest
-            )
+            why = f"{error.reason}: {error}"
+            if event.generation is not None and isinstance(error, OriginalMissing):
+                why += " (another upload is another generation: publish anew, and purge this)"
+            return Forecast(replayed=Replayed.FAILS_AGAIN, why=why, manifest=manifest)
         probed = self.probe(original)
         found: Any = {"manifest": manifest, "original": original, "header": probed.header}
         if probed.refused is not None:

@@ -21,11 +21,11 @@ Show = Callable[[Mapping[str, object]], None]
 @contextmanager
 def progress(what: str, log: Log) -> Iterator[Show]:
     """Show counts while the block runs; standard output stays free for results."""
-    console = Console(stderr=True)
-    if not sys.stderr.isatty():
+    # Python has no standard error where it was closed before the start.
+    if not (sys.stderr and sys.stderr.isatty()):
         yield _paced(_LOG_SECONDS, lambda counts: log.info(what, **counts))
         return
-    with console.status(what) as status:
+    with Console(stderr=True).status(what) as status:
         yield _paced(_LINE_SECONDS, lambda counts: status.update(f"{what}  {_line(counts)}"))
 
 

@@ -5,6 +5,7 @@ Killed between the two, a message exists twice, which changes nothing; it is nev
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from datetime import datetime
 from typing import Protocol
 
 from worker.canary import Tick, Verdict
-from worker.dead_letters import DeadLetter, Filter, replay_attributes
+from worker.dead_letters import DeadLetter, Filter, counted, replay_attributes
 from worker.ports import OutgoingMessage
 
 BATCH = 500
@@ -63,7 +64,7 @@ class ReplayReport:
         for verdict in self.canary:
             ok = "ok" if verdict["ok"] else "FAILED"
             lines.append(f"canary {ok}: {verdict['photo_id']} ({verdict['why']})")
-        lines.append(f"{verb} {count:,} of {self.seen:,} dead letters that were looked at")
+        lines.append(f"{verb} {count:,} of {counted(self.seen)} looked at")
         if self.looping:
             lines.append(f"left {self.looping:,} that were replayed too often (--max-replays)")
         if self.arrived:
@@ -103,6 +104,8 @@ class Replayer:
     canary: Canary | None
     sleep: Callable[[float], object] = time.sleep
     monotonic: Callable[[], float] = time.monotonic
+    _due: float = field(default=-math.inf, init=False)
+    """The rate allows the next batch from then on."""
 
     def __call__(self, report: ReplayReport, show: Callable[[dict[str, object]], object]) -> None:
         """Replay them; the report holds also if this raises.
@@ -175,13 +178,15 @@ class Replayer:
         size = BATCH if self.rate is None else max(1, min(BATCH, int(self.rate)))
         for start in range(0, len(chosen), size):
             some = chosen[start : start + size]
-            began = self.monotonic()
+            # Before a batch instead of behind it: nobody waits for nothing after the last.
+            if (wait := self._due - self.monotonic()) > 0:
+                self.sleep(wait)
+            if self.rate is not None:
+                self._due = self.monotonic() + len(some) / self.rate
             self.publish([_outgoing(letter) for letter in some])
             self.letters.ack(some)
             report.replayed += len(some)
             show(report.counts())
-            if self.rate is not None:
-                self.sleep(max(0.0, len(some) / self.rate - (self.monotonic() - began)))
 
 
 def _outgoing(letter: DeadLetter) -> OutgoingMessage:

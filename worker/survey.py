@@ -39,7 +39,6 @@ class SurveyedPhoto:
 class Seen:
     """What has passed by so far."""
 
-    photos: int = 0
     objects: int = 0
     bytes: int = 0
     foreign: int = 0
@@ -79,7 +78,12 @@ class Survey:
         self._start = start
         self._open: dict[str, _OpenPhoto] = {}
         self._passed: dict[str, str] = {}
+        self._stopped = False
         self.seen = Seen()
+
+    def stop(self) -> None:
+        """Judge no photo that has not been begun; for signal handlers."""
+        self._stopped = True
 
     def judge(self, judge: Callable[[SurveyedPhoto], T]) -> Iterator[Judged[T]]:
         """What `judge` says of each photo, in the listing's order.
@@ -88,17 +92,21 @@ class Survey:
         Raises what it raises, and what the listing raises.
         """
         waiting: deque[tuple[SurveyedPhoto, Future[T]]] = deque()
+        behind: str | None = None
         with ThreadPoolExecutor(PARALLEL, thread_name_prefix="survey") as threads:
             try:
                 for photo in self.photos():
+                    if self._stopped:
+                        behind = photo.resume_at
+                        break
                     waiting.append((photo, threads.submit(judge, photo)))
                     if len(waiting) > PARALLEL:
                         oldest, result = waiting.popleft()
                         yield Judged(oldest, result.result(), waiting[0][0].resume_at)
                 while waiting:
                     oldest, result = waiting.popleft()
-                    behind = waiting[0][0].resume_at if waiting else None
-                    yield Judged(oldest, result.result(), behind)
+                    following = waiting[0][0].resume_at if waiting else behind
+                    yield Judged(oldest, result.result(), following)
             finally:
                 threads.shutdown(cancel_futures=True)
 
@@ -141,7 +149,6 @@ class Survey:
     def _photo(
         self, photo_id: str, renditions: tuple[StoredObject, ...], first: str
     ) -> SurveyedPhoto:
-        self.seen.photos += 1
         resume_at = min([first, *(each.first for each in self._open.values())])
         return SurveyedPhoto(photo_id=photo_id, renditions=renditions, resume_at=resume_at)
 

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from worker.errors import PublishFailed
 from worker.events import Register
 from worker.layout import Layout
 from worker.manifest import Manifest, State, Superseded, fenced_after, reopened_after
@@ -24,6 +25,8 @@ from worker.ports import StoredObject
 from worker.renditions import Renditions
 from worker.survey import SurveyedPhoto
 from worker.verify import Fault, FaultKind, Verified, Verifier
+
+_NO_MANIFEST = (FaultKind.UNREADABLE, FaultKind.ANOTHERS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +70,7 @@ class Sweeper:
         return replace(self._sweep(photo, verified), repaired=repaired)
 
     def _sweep(self, photo: SurveyedPhoto, verified: Verified) -> Swept:
-        if any(fault.kind is FaultKind.UNREADABLE for fault in verified.faults):
+        if any(fault.kind in _NO_MANIFEST for fault in verified.faults):
             # Whatever this manifest names, it cannot be asked.
             return Swept(faults=verified.faults)
         named = verified.manifest.object_names if verified.manifest else frozenset()
@@ -111,27 +114,43 @@ class Sweeper:
     def _repair(self, verified: Verified) -> bool:
         """Make the manifest true again, and have the photo rendered anew.
 
-        Killed in between, the manifest stays reopened, and the next sweep publishes.
+        Killed in between, or without a confirmation, the manifest stays reopened, and a later sweep
+        publishes. One that was refused since is left: another event would only be refused again.
         """
-        untrue = verified.manifest
-        if self.register_again is None or untrue is None or untrue.original is None:
+        untrue, publish = verified.manifest, self.register_again
+        if publish is None or untrue is None or untrue.original is None:
             return False
-        lost = frozenset(fault.object for fault in verified.faults)
+        kinds = {fault.kind for fault in verified.faults}
+        if FaultKind.LOST in kinds:
+            return False
+        if FaultKind.REOPENED in kinds:
+            if self.clock() - untrue.committed_at < self.older_than:
+                # Its event may still be on its way.
+                return False
+        elif not self._reopen(untrue, frozenset(fault.object for fault in verified.faults)):
+            return False
+        try:
+            publish(
+                # Not pinned to the generation that was rendered: the original may have been
+                # written again, and what lies there is all that can be rendered.
+                Register(
+                    photo_id=untrue.photo_id,
+                    version=untrue.version,
+                    original=f"gs://{untrue.original.bucket}/{untrue.original.object}",
+                    labels=untrue.labels,
+                )
+            )
+        except PublishFailed:
+            return False
+        return True
+
+    def _reopen(self, untrue: Manifest, lost: frozenset[str]) -> bool:
+        """Strike out what is lost; false if the manifest was replaced meanwhile."""
         blank = self._blank(untrue.photo_id)
         committed = self.manifests.commit(
             untrue.photo_id, lambda current: reopened_after(current, untrue, lost, blank)
         )
-        if isinstance(committed, Superseded):
-            return False
-        self.register_again(
-            Register(
-                photo_id=untrue.photo_id,
-                version=untrue.version,
-                original=f"gs://{untrue.original.bucket}/{untrue.original.object}",
-                labels=untrue.labels,
-            )
-        )
-        return True
+        return not isinstance(committed, Superseded)
 
     def _blank(self, photo_id: str) -> Manifest:
         """What a photo without a manifest gets: a tombstone older than every event."""

@@ -6,21 +6,24 @@ where to go on after an interruption.
 
 from __future__ import annotations
 
-import json
+import os
 import signal
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar
+from types import FrameType
 
 import typer
 
-from worker.app import build_sweeper, open_store
+from worker.app import build_sweeper, build_verifier, open_store
+from worker.checkpoint import Checkpoint
 from worker.config import Settings
-from worker.errors import ExitCode, Transient, UsageFault
+from worker.dead_letter_views import plain
+from worker.errors import ExitCode, Transient
 from worker.layout import Layout
 from worker.progress import Show, progress
 from worker.publish import EventPublisher
@@ -28,116 +31,12 @@ from worker.pubsub import PubSubPublisher
 from worker.storage import GcsStore
 from worker.survey import PARALLEL, Survey, SurveyedPhoto
 from worker.sweep import Swept
+from worker.sweep_report import Report
 from worker.telemetry import configure_logs
 
-T = TypeVar("T")
-
-LISTED = 1000
-"""As many orphans and faults are kept by name; all of them are counted."""
-
-INTERRUPTED = 128 + signal.SIGINT
+_SIGNAL_EXIT = 128
 
 _SAVE_SECONDS = 5.0
-
-
-@dataclass(slots=True, kw_only=True)
-class Report:
-    """What a run came to; `--json` prints all of it."""
-
-    bucket: str
-    prefix: str
-    complete: bool = False
-    photos: int = 0
-    objects: int = 0
-    bytes: int = 0
-    foreign: int = 0
-    orphans_total: int = 0
-    orphan_bytes: int = 0
-    spared_total: int = 0
-    faults_total: int = 0
-    repaired_total: int = 0
-    failures_total: int = 0
-    seconds: float = 0.0
-    orphans: list[str] = field(default_factory=list)
-    faults: list[dict[str, str]] = field(default_factory=list)
-    failures: list[dict[str, str]] = field(default_factory=list)
-
-    def to_json(self) -> str:
-        """One JSON object."""
-        return json.dumps(asdict(self), ensure_ascii=False, indent=2)
-
-    def counts(self) -> dict[str, object]:
-        """What is worth showing while it runs."""
-        return {
-            "photos": self.photos,
-            "objects": self.objects,
-            "orphans": self.orphans_total,
-            "faults": self.faults_total,
-        }
-
-    def summary(self) -> str:
-        """The same for a terminal, in one line."""
-        parts = [
-            f"{self.photos:,} photos, {self.objects:,} objects",
-            f"{self.orphans_total:,} orphans ({self.orphan_bytes:,} bytes)",
-            f"{self.spared_total:,} too young to tell",
-            f"{self.faults_total:,} faults"
-            + f" ({self.repaired_total:,} repaired)" * bool(self.repaired_total),
-            f"{self.failures_total:,} failures",
-            f"{self.foreign:,} foreign objects",
-        ]
-        whole = "done" if self.complete else "NOT COMPLETE"
-        return f"{whole} in {self.seconds:.1f} s: {'; '.join(parts)}"
-
-    @property
-    def exit_code(self) -> ExitCode:
-        """7 if a manifest is untrue, or a photo could not be looked at."""
-        wrong = self.faults_total > self.repaired_total or self.failures_total
-        return ExitCode.SOME_FAILED if wrong else ExitCode.OK
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checkpoint:
-    """A file that says where an interrupted run goes on; without one, nothing is kept."""
-
-    file: Path | None
-    bucket: str
-    prefix: str
-
-    def load(self) -> str | None:
-        """Where to begin, or `None` at the start.
-
-        Raises:
-            UsageFault: the file is no checkpoint, or one of another bucket or prefix.
-        """
-        if self.file is None or not self.file.exists():
-            return None
-        try:
-            kept = json.loads(self.file.read_text())
-            resume_at = str(kept["resume_at"])
-            where = (kept["bucket"], kept["prefix"])
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise UsageFault(f"{self.file} is no checkpoint; remove it to start anew") from error
-        if where != (self.bucket, self.prefix):
-            raise UsageFault(
-                f"{self.file} is a checkpoint of gs://{where[0]}/{where[1]}; "
-                "remove it to start anew"
-            )
-        return resume_at
-
-    def save(self, resume_at: str) -> None:
-        """Keep it; a reader finds the old one or this one, never half of it."""
-        if self.file is None:
-            return
-        kept = {"bucket": self.bucket, "prefix": self.prefix, "resume_at": resume_at}
-        half = self.file.with_name(f".{self.file.name}.part")
-        half.write_text(json.dumps(kept))
-        half.replace(self.file)
-
-    def clear(self) -> None:
-        """The run has come to its end."""
-        if self.file is not None:
-            self.file.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +68,8 @@ def run_sweep(settings: Settings, options: SweepOptions, *, as_json: bool) -> in
         if options.repair:
             publisher = PubSubPublisher(settings.pubsub_emulator_host)
             stack.callback(publisher.close)
+            # Before a manifest is touched for the sake of an event that cannot be published.
+            publisher.check_topic(settings.topic or "")
             register_again = EventPublisher(store, publisher, settings.topic or "").publish
         sweeper = build_sweeper(
             settings,
@@ -177,8 +78,14 @@ def run_sweep(settings: Settings, options: SweepOptions, *, as_json: bool) -> in
             dry_run=options.dry_run,
             register_again=register_again,
         )
-        run = Run(settings, store, options.checkpoint, as_json=as_json)
-        return run("sweep", sweeper, "would remove" if options.dry_run else "removed")
+        doing = {
+            "verb": "sweep",
+            "dry_run": options.dry_run,
+            "repair": options.repair,
+            "older_than_seconds": options.older_than.total_seconds(),
+        }
+        run = Run(settings, store, doing, options.checkpoint, as_json=as_json)
+        return run(sweeper, "would remove" if options.dry_run else "removed")
 
 
 def run_verify(settings: Settings, *, checkpoint: str | None, as_json: bool) -> int:
@@ -189,11 +96,9 @@ def run_verify(settings: Settings, *, checkpoint: str | None, as_json: bool) -> 
     """
     with ExitStack() as stack:
         store = _open(settings, stack)
-        sweeper = build_sweeper(
-            settings, store, older_than=timedelta(), dry_run=True, register_again=None
-        )
-        run = Run(settings, store, checkpoint, as_json=as_json)
-        return run("verify", lambda photo: Swept(faults=sweeper.verifier(photo).faults), "")
+        verifier = build_verifier(settings, store)
+        run = Run(settings, store, {"verb": "verify"}, checkpoint, as_json=as_json)
+        return run(lambda photo: Swept(faults=verifier(photo).faults), "")
 
 
 def _open(settings: Settings, stack: ExitStack) -> GcsStore:
@@ -206,35 +111,74 @@ class Run:
     """One run over a bucket, from its start or a checkpoint."""
 
     def __init__(
-        self, settings: Settings, store: GcsStore, checkpoint: str | None, *, as_json: bool
+        self,
+        settings: Settings,
+        store: GcsStore,
+        doing: Mapping[str, object],
+        checkpoint: str | None,
+        *,
+        as_json: bool,
     ) -> None:
-        """Read the checkpoint.
+        """Read the checkpoint; `doing` is the verb and what it was asked for.
 
         Raises:
-            UsageFault: it is none, or one of another bucket.
+            UsageFault: it is none, or one of another run.
         """
         bucket, prefix = settings.renditions_bucket or "", settings.output_prefix
         self._checkpoint = Checkpoint(
-            file=Path(checkpoint) if checkpoint else None, bucket=bucket, prefix=prefix
+            file=Path(checkpoint) if checkpoint else None,
+            run={**doing, "bucket": bucket, "prefix": prefix},
         )
-        self._survey = Survey(store, bucket, Layout(prefix), self._checkpoint.load())
-        self._report = Report(bucket=bucket, prefix=prefix)
+        start, self._report = self._checkpoint.load() or (
+            None,
+            Report(bucket=bucket, prefix=prefix),
+        )
+        self._survey = Survey(store, bucket, Layout(prefix), start)
+        seen = self._survey.seen
+        seen.objects, seen.bytes = self._report.objects, self._report.bytes
+        seen.foreign = self._report.foreign
         self._log = configure_logs(settings.log_format, settings.log_level)
+        self._verb = str(doing["verb"])
         self._as_json = as_json
+        self._readers_gone = False
+        self._signal: int | None = None
 
-    def __call__(self, verb: str, judge: Callable[[SurveyedPhoto], Swept], removed: str) -> int:
+    def __call__(self, judge: Callable[[SurveyedPhoto], Swept], removed: str) -> int:
         """Judge each photo and print what it came to, also where it is cut short."""
-        report, interrupted = self._report, False
-        started = time.monotonic()
+        report = self._report
+        before, started = report.seconds, time.monotonic()
+        if report.resumed_at is not None:
+            self._log.info("resumed", at=report.resumed_at, photos=report.photos)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._on_signal)
         try:
-            with progress(verb, self._log) as show:
+            with progress(self._verb, self._log) as show:
                 self._judge_all(judge, removed, show)
-        except KeyboardInterrupt:
-            interrupted = True
-        finally:
-            report.seconds = round(time.monotonic() - started, 3)
-            typer.echo(report.to_json() if self._as_json else report.summary())
-        return INTERRUPTED if interrupted else int(report.exit_code)
+        except Transient as error:
+            self._finish(before + time.monotonic() - started)
+            self._log.error("the bucket cannot be listed any more", error=str(error))
+            return int(ExitCode.SOME_FAILED if report.photos else ExitCode.STREAM_LOST)
+        self._finish(before + time.monotonic() - started)
+        if self._signal is not None:
+            return _SIGNAL_EXIT + self._signal
+        if not report.objects:
+            self._log.warning(
+                "nothing lies there: see WORKER_RENDITIONS_BUCKET and WORKER_OUTPUT_PREFIX",
+                bucket=report.bucket,
+                prefix=report.prefix,
+            )
+        return int(report.exit_code)
+
+    def _on_signal(self, number: int, _: FrameType | None) -> None:
+        """Finish the photos that were begun; a second signal does not wait for them."""
+        if self._signal is not None:
+            raise KeyboardInterrupt
+        self._signal = number
+        self._survey.stop()
+
+    def _finish(self, seconds: float) -> None:
+        self._report.seconds = round(seconds, 3)
+        self._print(self._report.to_json() if self._as_json else self._report.summary())
 
     def _judge_all(self, judge: Callable[[SurveyedPhoto], Swept], removed: str, show: Show) -> None:
         def guarded(photo: SurveyedPhoto) -> Swept | _Failed:
@@ -251,41 +195,45 @@ class Run:
                 resume_at = judged.resume_at
                 if resume_at is not None and time.monotonic() - saved >= _SAVE_SECONDS:
                     saved = time.monotonic()
-                    self._checkpoint.save(resume_at)
+                    self._checkpoint.save(resume_at, self._report)
                 show(self._report.counts())
-            self._report.complete = True
-            self._checkpoint.clear()
+            self._report.complete = self._signal is None or resume_at is None
+            if self._report.complete:
+                self._checkpoint.clear()
         finally:
             if not self._report.complete and resume_at is not None:
-                self._checkpoint.save(resume_at)
+                self._checkpoint.save(resume_at, self._report)
 
     def _count(self, photo_id: str, result: Swept | _Failed, removed: str) -> None:
         report, seen = self._report, self._survey.seen
         report.photos += 1
         report.objects, report.bytes, report.foreign = seen.objects, seen.bytes, seen.foreign
         if isinstance(result, _Failed):
-            report.failures_total += 1
-            _keep(report.failures, {"photo_id": photo_id, "message": result.message})
+            report.add_failure(photo_id, result.message)
             self._tell(f"failed {photo_id}: {result.message}")
             return
         for orphan in result.orphans:
-            report.orphans_total += 1
-            report.orphan_bytes += orphan.size_bytes
-            _keep(report.orphans, orphan.name)
+            report.add_orphan(orphan.name, orphan.size_bytes)
             self._tell(f"{removed} {orphan.name}")
         report.spared_total += len(result.spared)
+        report.fences_total += result.fenced
         for fault in result.faults:
-            report.faults_total += 1
-            report.repaired_total += result.repaired
-            _keep(report.faults, fault.as_dict())
+            report.add_fault(fault.as_dict(), repaired=result.repaired)
             registered = "; registered again" if result.repaired else ""
             self._tell(f"{fault.kind} {fault.object}: {fault.message}{registered}")
 
     def _tell(self, line: str) -> None:
         if not self._as_json:
-            typer.echo(line)
+            # Names come from a bucket: they must not move the cursor, or turn the line round.
+            self._print(plain(line))
 
-
-def _keep(items: list[T], item: T) -> None:
-    if len(items) < LISTED:
-        items.append(item)
+    def _print(self, text: str) -> None:
+        """Print, unless whoever read it has gone (`| head`): the work and its exit code go on."""
+        if self._readers_gone:
+            return
+        try:
+            typer.echo(text)
+        except BrokenPipeError:
+            self._readers_gone = True
+            # Python flushes once more at its end, and would complain there.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -33,7 +33,9 @@ def configure_logs(log_format: str, log_level: str) -> FilteringBoundLogger:
         log_format: `json`, `console`, or `auto`: console on a terminal, JSON elsewhere.
         log_level: a level's name, such as `info`.
     """
-    as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
+    # Python has no standard error where it was closed before the start.
+    terminal = bool(sys.stderr and sys.stderr.isatty())
+    as_json = log_format == "json" or (log_format == "auto" and not terminal)
     level = logging.getLevelNamesMapping()[log_level.upper()]
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -52,12 +54,15 @@ def configure_logs(log_format: str, log_level: str) -> FilteringBoundLogger:
             *shared,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+            structlog.dev.ConsoleRenderer(colors=terminal),
         ]
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        # Without a file the one that prints takes standard output, where a verb's result goes.
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr)
+        if sys.stderr
+        else structlog.ReturnLoggerFactory(),
         cache_logger_on_first_use=True,
     )
     # Google's clients log through the standard library; their warnings belong in the same stream.

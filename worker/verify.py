@@ -19,8 +19,14 @@ class FaultKind(StrEnum):
     OTHER_SIZE = "other_size"
     OTHER_CHECKSUM = "other_checksum"
     UNREADABLE = "unreadable"
+    ANOTHERS = "anothers"
+    """A manifest that speaks of another photo; what it names is not looked at."""
+
     REOPENED = "reopened"
     """Renditions were lost and struck out; its new registration has not been handled yet."""
+
+    LOST = "lost"
+    """The same, and that registration was refused: the original cannot be rendered any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +85,15 @@ class Verifier:
                 photo_id=photo.photo_id,
                 kind=FaultKind.UNREADABLE,
                 object=self._manifests.name(photo.photo_id),
-                message=f"no manifest of a schema known here: {str(error).splitlines()[0]}",
+                message=f"no manifest of a schema known here: {_first_complaint(error)}",
+            )
+            return Verified(manifest=None, faults=(fault,))
+        if manifest is not None and manifest.photo_id != photo.photo_id:
+            fault = Fault(
+                photo_id=photo.photo_id,
+                kind=FaultKind.ANOTHERS,
+                object=self._manifests.name(photo.photo_id),
+                message=f"it says that it is the manifest of {manifest.photo_id!r}",
             )
             return Verified(manifest=None, faults=(fault,))
         if manifest is None or manifest.state is not State.READY:
@@ -94,11 +108,16 @@ class Verifier:
         return Verified(manifest=manifest, faults=tuple(filter(None, faults)))
 
     def _reopened(self, manifest: Manifest) -> Fault:
+        kind, message = FaultKind.REOPENED, "it waits for its registration to be handled"
+        rejection = manifest.rejection
+        if rejection is not None and rejection.version == manifest.version:
+            kind = FaultKind.LOST
+            message = f"it could not be rendered again, {rejection.reason}: {rejection.message}"
         return Fault(
             photo_id=manifest.photo_id,
-            kind=FaultKind.REOPENED,
+            kind=kind,
             object=self._manifests.name(manifest.photo_id),
-            message="some of its renditions were lost; it waits to be registered again",
+            message=f"some of its renditions were lost; {message}",
         )
 
     def _fault(
@@ -125,6 +144,11 @@ def _difference(stated: Rendition, stored: StoredObject | None) -> tuple[FaultKi
             f"crc32c {stored.crc32c}, the manifest says {stated.crc32c}",
         )
     return None
+
+
+def _first_complaint(error: UnreadableManifest) -> str:
+    """Past the line that only counts them."""
+    return " ".join(" ".join(str(error).splitlines()[1:3]).split()) or str(error)
 
 
 def _commit_id(verified: Verified) -> str | None:

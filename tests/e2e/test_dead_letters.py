@@ -326,9 +326,7 @@ def test_a_replay_keeps_data_attributes_and_ordering_key(embedded: Desk) -> None
     published = stage.publisher.publish(topic=stage.dead_letter_topic, messages=[letter])
     dry = embedded.run("replay", "--dry-run", "--json").json
     assert (dry["matched"], dry["replayed"]) == (1, 0)
-    assert embedded.run("replay").out.splitlines() == [
-        "replayed 1 of 1 dead letters that were looked at"
-    ]
+    assert embedded.run("replay").out.splitlines() == ["replayed 1 of 1 dead letter looked at"]
     (message,) = stage.pull(stage.subscription, 1)
     assert (message.data, message.ordering_key) == (letter.data, "p")
     assert dict(message.attributes) == {
@@ -348,7 +346,7 @@ def test_a_purge_asks_archives_and_can_be_undone(embedded: Desk, tmp_path: Path)
     terminal, stdin = pty.openpty()
     os.write(terminal, b"n\n")
     declined = embedded.run(*arguments, stdin=stdin)
-    assert "Delete 3 dead letters, which are kept in " in declined.err
+    assert "Delete 3 dead letters, to be kept in " in declined.err
     assert (declined.out, archive.exists()) == ("nothing was purged\n", False)
     assert embedded.listed()["total"] == 3
     os.write(terminal, b"y\n")
@@ -420,6 +418,6 @@ def test_wrong_settings_say_what_to_do(embedded: Desk, tmp_path: Path) -> None:
     (tmp_path / "no.jsonl").write_text("{}\n")
     ran = embedded.run("replay", "--from", str(tmp_path / "no.jsonl"))
     assert (ran.code, "line 1" in ran.err) == (2, True)
-    assert "NOT COMPLETE" in ran.out
+    assert ran.out == ""
     empty = embedded.run("list")
     assert (empty.code, empty.out) == (0, "no dead letters\n")

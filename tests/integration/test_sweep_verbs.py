@@ -131,7 +131,7 @@ def test_a_dry_run_only_says_what_would_go(bucket: Bucket) -> None:
     code, out, _ = bucket.run("sweep", "--dry-run")
     assert code == 0
     assert f"would remove {orphan}" in out
-    assert "1 photos, 3 objects" in out
+    assert "photos 1, objects 3" in out
     assert bucket.names() == before
 
 
@@ -173,21 +173,66 @@ def test_an_interrupted_sweep_goes_on_from_its_checkpoint(bucket: Bucket, tmp_pa
     out, err = running.communicate(timeout=60)
     assert running.returncode == 130, err
     assert "NOT COMPLETE" in out
-    assert json.loads(checkpoint.read_text())["bucket"] == bucket.name
+    assert json.loads(checkpoint.read_text())["run"]["bucket"] == bucket.name
     code, report = bucket.report(*arguments)
     assert (code, report["complete"]) == (0, True)
-    assert 0 < report["photos"] < photos
+    assert report["resumed_at"].startswith("photos/p")
+    assert report["photos"] == report["orphans_total"] == photos
     assert not checkpoint.exists()
     assert bucket.names() == [LAYOUT.manifest(f"p{number:03}") for number in range(photos)]
 
 
+def test_sigterm_ends_a_run_like_ctrl_c(bucket: Bucket) -> None:
+    for number in range(200):
+        bucket.leave(f"p{number:03}", 5)
+    running = bucket.start("sweep", "--older-than", "0s")
+    assert running.stdout is not None
+    assert running.stdout.readline().startswith("removed ")
+    running.terminate()
+    out, err = running.communicate(timeout=60)
+    assert running.returncode == 143, err
+    assert "NOT COMPLETE" in out
+
+
+def test_a_reader_that_goes_away_does_not_change_the_verdict(bucket: Bucket) -> None:
+    for number in range(300):
+        bucket.store.delete(bucket.name, bucket.ready(f"p{number:03}"))
+    running = bucket.start("verify")
+    assert running.stdout is not None
+    running.stdout.close()
+    with running:
+        assert running.stderr is not None
+        assert "Traceback" not in running.stderr.read()
+        assert running.wait(60) == 7
+
+
+def test_a_repair_needs_its_topic_before_it_touches_anything(
+    bucket: Bucket, broker_address: str
+) -> None:
+    bucket.store.delete(bucket.name, bucket.ready("a"))
+    before = bucket.store.read(bucket.name, LAYOUT.manifest("a"))
+    bucket.environment["PUBSUB_EMULATOR_HOST"] = broker_address
+    code, _, err = bucket.run("sweep", "--repair", "--topic", "projects/none-here/topics/nowhere")
+    assert code == 4
+    assert "does not exist" in err
+    assert bucket.store.read(bucket.name, LAYOUT.manifest("a")) == before
+
+
+def test_a_bucket_without_anything_is_remarked_on(bucket: Bucket) -> None:
+    code, _, err = bucket.run("verify")
+    assert code == 0
+    assert "nothing lies there" in err
+
+
 def test_a_checkpoint_of_another_bucket_is_refused(bucket: Bucket, tmp_path: Path) -> None:
     checkpoint = tmp_path / "checkpoint.json"
-    kept = {"bucket": "another", "prefix": "photos/", "resume_at": "photos/b"}
+    run = {"verb": "verify", "bucket": "another", "prefix": "photos/"}
+    report = {"bucket": "another", "prefix": "photos/"}
+    kept = {"run": run, "resume_at": "photos/b", "report": report}
     checkpoint.write_text(json.dumps(kept))
     code, _, err = bucket.run("verify", "--checkpoint", str(checkpoint))
     assert code == 2
-    assert "a checkpoint of gs://another/photos/" in err
+    assert "a checkpoint of another run (verb verify, bucket another" in err
     checkpoint.write_text("[]")
     code, _, err = bucket.run("verify", "--checkpoint", str(checkpoint))
     assert code == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,35 @@ def test_a_line_that_is_none_is_named_before_anything_is_replayed(file: Path, li
     file.write_text(f"{good * 600}\n{line}\n")
     with pytest.raises(InvalidArchive, match="line 602"):
         next(Archive(file).pages())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"message_id": "\ud800"},
+        {"ordering_key": "\ud800"},
+        {"attributes": {"\ud800": ""}},
+        {"attributes": {"tenant": "\ud800"}},
+    ],
+    ids=["id", "ordering key", "attribute", "value"],
+)
+def test_half_a_surrogate_pair_is_no_text_either(file: Path, change: dict[str, object]) -> None:
+    file.write_text(json.dumps(letter().as_dict() | change))
+    with pytest.raises(InvalidArchive, match=r"line 1: .*surrogates not allowed"):
+        next(Archive(file).pages())
+
+
+def test_a_full_disk(file: Path) -> None:
+    writer = ArchiveWriter(file)
+    # All that is written goes to where there never is any room.
+    full = os.open("/dev/full", os.O_WRONLY)
+    os.dup2(full, writer._lines.fileno())
+    os.close(full)
+    writer.write(letter())
+    with pytest.raises(UsageFault, match=r"cannot write the archive .*: No space left"):
+        writer.sync()
+    with pytest.raises(UsageFault, match="No space left"), writer:
+        pass
 
 
 def test_what_is_no_text(file: Path) -> None:

@@ -116,6 +116,27 @@ def test_an_event_that_others_have_overtaken(trial: Trial) -> None:
     assert trial.one(letter()) == (True, "superseded by version 20")
 
 
+@pytest.mark.parametrize("shown", [5, None], ids=["an older version on show", "nothing on show"])
+def test_a_failure_behind_the_rejection_of_a_newer_version_leaves_no_trace(
+    trial: Trial, shown: int | None
+) -> None:
+    if shown:
+        trial.worker.do(register(shown))
+    fail(trial.worker, 20, "newer")
+    trial.then.append(lambda: fail(trial.worker, 17))
+    ok, why = trial.one(letter())
+    assert ok
+    assert why == f"superseded by {'the rejection of ' if shown else ''}version 20"
+
+
+def test_a_deregistration_behind_a_rejection_is_waited_for(trial: Trial) -> None:
+    trial.worker.do(register(5))
+    fail(trial.worker, 20, "newer")
+    trial.then.append(lambda: trial.worker.do(deregister(17)))
+    assert trial.one(letter(data=DEREGISTRATION)) == (True, "superseded by version 20")
+    assert trial.ticks == [1]
+
+
 def test_a_deregistration(trial: Trial) -> None:
     trial.worker.do(register(17))
     trial.then += [lambda: None, lambda: trial.worker.do(deregister(17))]

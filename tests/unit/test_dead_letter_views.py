@@ -57,6 +57,19 @@ def test_no_groups() -> None:
     )
 
 
+def test_one_is_no_plural() -> None:
+    text = groups_text(grouped(letter()), arrived=0, retention=None)
+    assert text.startswith("1 dead letter\n")
+
+
+def test_others_of_a_photo_are_counted() -> None:
+    assert "others: 3 dead letters of this photo; this is the newest" in letter_text(
+        letter(), {}, others=2
+    )
+    for none in (0, None):
+        assert "others" not in letter_text(letter(), {}, others=none)
+
+
 HOSTILE = letter(
     "1",
     b'{"type": "[red]", "photo_id": "\\ud800\\u001b[2J\\n[/b]", "labels": {"\\u202e": "x"}}',

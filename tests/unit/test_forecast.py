@@ -136,6 +136,12 @@ def test_what_was_not_mended_fails_again(teller: Teller, data: Any, why: str) ->
     assert teller.probed == []
 
 
+def test_another_upload_does_not_mend_a_pinned_generation(teller: Teller) -> None:
+    hint = "(another upload is another generation: publish anew, and purge this)"
+    assert teller.told(event(generation="7"))[1].endswith(hint)
+    assert hint not in teller.told(event(original="gs://originals/none.jpg"))[1]
+
+
 def test_an_ignored_notification(teller: Teller) -> None:
     ignored = {"eventType": "OBJECT_ARCHIVE", "objectId": "a", "bucketId": "originals"}
     assert teller.told(b"", ignored) == ("ignored", "notification OBJECT_ARCHIVE")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -22,7 +23,13 @@ from tests.unit.workers import (
     rival,
     seed_original,
 )
-from worker.errors import CorruptOriginal, Fenced, StorageUnavailable
+from worker.errors import (
+    CorruptOriginal,
+    Fenced,
+    OriginalMissing,
+    PublishFailed,
+    StorageUnavailable,
+)
 from worker.events import Register
 from worker.manifest import State
 from worker.manifests import Manifests
@@ -332,7 +339,51 @@ def test_a_repair_that_was_killed_before_its_event_is_taken_up(worker: FakeWorke
     events: list[Register] = []
     swept = sweep(make_sweeper(worker, registered=events), worker)["a"]
     assert faults(swept) == [(FaultKind.REOPENED, LAYOUT.manifest("a"))]
+    assert (swept.repaired, events) == (False, [])  # its event may still be on its way
+    worker.clock.advance(HOUR)
+    fence = current_manifest(worker.store).fence
+    assert sweep(make_sweeper(worker, registered=events), worker)["a"].repaired
     assert events == [register(17)]
+    assert current_manifest(worker.store).fence == fence  # an attempt under way goes on
+
+
+def test_a_repair_whose_event_is_not_confirmed_is_none(worker: FakeWorker) -> None:
+    def refuse(_: Register) -> None:
+        raise PublishFailed("no confirmation")
+
+    worker.do(register(17))
+    lost = lose(worker, "512")
+    sweeper = replace(make_sweeper(worker), register_again=refuse)
+    swept = sweep(sweeper, worker)["a"]
+    assert (swept.repaired, faults(swept)) == (False, [(FaultKind.MISSING, lost)])
+
+
+def test_what_cannot_be_rendered_again_is_not_asked_for_again(worker: FakeWorker) -> None:
+    worker.do(register(17))
+    lose(worker, "512")
+    events: list[Register] = []
+    sweep(make_sweeper(worker, registered=events), worker)
+    worker.reject(events.pop(), OriginalMissing("gone"))
+    worker.clock.advance(HOUR)
+    swept = sweep(make_sweeper(worker, registered=events), worker)["a"]
+    assert faults(swept) == [(FaultKind.LOST, LAYOUT.manifest("a"))]
+    assert "original_missing: gone" in swept.faults[0].message
+    assert (swept.repaired, events) == (False, [])
+
+
+def test_another_photos_manifest_condemns_nothing(worker: FakeWorker) -> None:
+    seed_original(worker.store, "b")
+    worker.do(register(17))
+    worker.do(register(17, "b"))
+    entry = worker.store.entry(RENDITIONS, LAYOUT.manifest("b"))
+    assert entry is not None
+    worker.store.seed(RENDITIONS, LAYOUT.manifest("a"), entry.data)
+    worker.clock.advance(HOUR)
+    before = rendition_names(worker.store)
+    swept = sweep(make_sweeper(worker, registered=[]), worker)["a"]
+    assert faults(swept) == [(FaultKind.ANOTHERS, LAYOUT.manifest("a"))]
+    assert (swept.orphans, swept.repaired) == ((), False)
+    assert rendition_names(worker.store) == before
 
 
 def test_a_repair_leaves_a_manifest_alone_that_was_replaced_meanwhile(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 import structlog
 
+from worker.progress import progress
 from worker.telemetry import configure_logs
 
 
@@ -73,6 +75,19 @@ def test_an_exception_stays_on_its_line(capsys: pytest.CaptureFixture[str]) -> N
 def test_auto_is_json_where_nobody_looks(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logs("auto", "info").info("x")
     assert lines(capsys)[0]["message"] == "x"
+
+
+@pytest.mark.parametrize("log_format", ["auto", "console"])
+def test_without_standard_error_nothing_is_said(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, log_format: str
+) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    log = configure_logs(log_format, "info")
+    log.warning("x")
+    logging.getLogger("google").warning("y")
+    with progress("z", log) as show:
+        show({"letters": 1})
+    assert capsys.readouterr() == ("", "")
 
 
 def test_the_console_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:

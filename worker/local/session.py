@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import secrets
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -172,7 +173,10 @@ def _open(
     console.print(f"worker   photo-worker run, logging to {log}")
     console.print(f"gallery  {gallery.url}", style="bold")
     exports = folder / "env"
-    exports.write_text("".join(f"export {name}='{value}'\n" for name, value in settings.items()))
+    # `make run` installs into a folder of its own, which is on nobody's PATH.
+    path = f"export PATH='{Path(sys.executable).parent}':\"$PATH\"\n"
+    variables = (f"export {name}='{value}'\n" for name, value in settings.items())
+    exports.write_text(path + "".join(variables))
     console.print(f"other verbs in another terminal: source {exports}", style="dim")
     return _Session(
         folder=folder,

@@ -1,0 +1,92 @@
+"""What a sweep or a verification came to: counts, names, and the exit code."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+
+from worker.errors import ExitCode
+
+LISTED = 1000
+"""As many orphans, faults and failures are kept by name; all of them are counted."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Report:
+    """One run's, its earlier parts included; `--json` prints all of it."""
+
+    bucket: str
+    prefix: str
+    complete: bool = False
+    resumed_at: str | None = None
+    """The name at which this part of an interrupted run began."""
+
+    photos: int = 0
+    objects: int = 0
+    bytes: int = 0
+    foreign: int = 0
+    orphans_total: int = 0
+    orphan_bytes: int = 0
+    spared_total: int = 0
+    fences_total: int = 0
+    faults_total: int = 0
+    repaired_total: int = 0
+    failures_total: int = 0
+    seconds: float = 0.0
+    orphans: list[str] = field(default_factory=list)
+    faults: list[dict[str, str]] = field(default_factory=list)
+    failures: list[dict[str, str]] = field(default_factory=list)
+
+    def add_orphan(self, name: str, size_bytes: int) -> None:
+        """Count in a rendition that was removed, or would have been."""
+        self.orphans_total += 1
+        self.orphan_bytes += size_bytes
+        if len(self.orphans) < LISTED:
+            self.orphans.append(name)
+
+    def add_fault(self, fault: dict[str, str], *, repaired: bool) -> None:
+        """Count in an untrue statement."""
+        self.faults_total += 1
+        self.repaired_total += repaired
+        if len(self.faults) < LISTED:
+            self.faults.append(fault)
+
+    def add_failure(self, photo_id: str, message: str) -> None:
+        """Count in a photo that could not be looked at."""
+        self.failures_total += 1
+        if len(self.failures) < LISTED:
+            self.failures.append({"photo_id": photo_id, "message": message})
+
+    def to_json(self) -> str:
+        """One JSON object."""
+        return json.dumps(asdict(self), ensure_ascii=False, indent=2)
+
+    def counts(self) -> dict[str, object]:
+        """What is worth showing while it runs."""
+        return {
+            "photos": self.photos,
+            "objects": self.objects,
+            "orphans": self.orphans_total,
+            "faults": self.faults_total,
+        }
+
+    def summary(self) -> str:
+        """The same for a terminal, in one line."""
+        parts = [
+            f"photos {self.photos:,}",
+            f"objects {self.objects:,}",
+            f"orphans {self.orphans_total:,} ({self.orphan_bytes:,} bytes)",
+            f"spared {self.spared_total:,}",
+            f"fences raised {self.fences_total:,}",
+            f"faults {self.faults_total:,} (repaired {self.repaired_total:,})",
+            f"failures {self.failures_total:,}",
+            f"foreign {self.foreign:,}",
+        ]
+        whole = "done" if self.complete else "NOT COMPLETE"
+        return f"{whole} in {self.seconds:.1f} s: {', '.join(parts)}"
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """7 if a manifest is untrue, or a photo could not be looked at."""
+        wrong = self.faults_total > self.repaired_total or self.failures_total
+        return ExitCode.SOME_FAILED if wrong else ExitCode.OK
