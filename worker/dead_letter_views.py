@@ -13,6 +13,7 @@ from worker.forecast import Forecast
 
 WIDTH = 98
 _DATA_SHOWN_BYTES = 300
+_HELD = "what another run holds or held, interrupted or killed, is back within a minute of its end"
 _OF_MANIFEST = ("state", "version", "committed_at", "renditions", "rejection")
 
 
@@ -30,7 +31,7 @@ def plain(text: str) -> str:
 def groups_text(groups: Groups, *, arrived: int, retention: timedelta | None) -> str:
     """The groups, largest first, and what to do next."""
     if not groups.total:
-        return "no dead letters" + _arrived(arrived)
+        return f"no dead letters{_arrived(arrived)}\n{_HELD}"
     largest = groups.largest_first()
     width = len(f"{largest[0].count:,}")
     oldest = min(group.oldest for group in largest if group.oldest)

@@ -12,14 +12,13 @@ from typing import Any
 
 import grpc
 from google.api_core import exceptions as api
-from google.api_core import gapic_v1
 from google.api_core.retry import Retry, if_exception_type
 from google.auth.exceptions import GoogleAuthError
 from google.cloud import pubsub_v1
 from google.pubsub_v1 import PublisherClient
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
-from google.pubsub_v1.types import PubsubMessage, PullRequest, PullResponse
+from google.pubsub_v1.types import PubsubMessage
 
 from worker.errors import NoCredentials, PublishFailed, StreamLost, SubscriptionUnavailable
 from worker.ports import OutgoingMessage
@@ -116,31 +115,6 @@ class Subscriber(pubsub_v1.SubscriberClient):  # type: ignore[misc] # (the clien
             super().__init__(transport=_SubscriberTransport)
         except GoogleAuthError as error:
             raise NoCredentials.of(error) from error
-
-    def pull(
-        self, *, subscription: str, max_messages: int, timeout: float, retry: Retry
-    ) -> PullResponse:
-        """See Google's client; interrupted by a signal, it ends at the server too.
-
-        Google's would stay open there, and take what is given back right after it.
-        """
-        request = PullRequest(subscription=subscription, max_messages=max_messages)
-        route = gapic_v1.routing_header.to_grpc_metadata(  # type: ignore[no-untyped-call]
-            (("subscription", subscription),)
-        )
-
-        def attempt() -> PullResponse:
-            call = self.transport.pull.future(request, timeout=timeout, metadata=(route,))
-            try:
-                answer: PullResponse = call.result()
-            except grpc.RpcError as error:
-                raise api.from_grpc_error(error) from error  # type: ignore[no-untyped-call]
-            finally:
-                # Changes nothing about one that has ended.
-                call.cancel()
-            return answer
-
-        return retry(attempt)()
 
     def acknowledge(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         """See Google's client; a failure is never a RetryError, which ends the stream."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
-import threading
 import uuid
 import warnings
 from collections.abc import Iterator
@@ -63,17 +61,15 @@ class Dead:
         messages = [PubsubMessage(data=b"x" * 200) for _ in range(count)]
         return set(self.publisher.publish(topic=self.topic, messages=messages).message_ids)
 
-    def letterbox(
-        self, *, quiet_seconds: float = QUIET_SECONDS, lease_seconds: int = LEASE_SECONDS
-    ) -> Letterbox:
+    def letterbox(self) -> Letterbox:
         client = Subscriber(self.address)
         self.clients.append(client)
         return Letterbox(
             client,
             self.subscription,
             recording_log()[0],
-            lease_seconds=lease_seconds,
-            quiet_seconds=quiet_seconds,
+            lease_seconds=LEASE_SECONDS,
+            quiet_seconds=QUIET_SECONDS,
         )
 
     def others_get(self) -> list[Any]:
@@ -192,31 +188,6 @@ def test_two_readers_share_the_letters_and_lose_none(dead: Dead) -> None:
         assert first | rest | second == published
         assert not (first | rest) & second
     dead.wait_for(published)
-
-
-def test_an_interrupted_pull_takes_nothing_more(dead: Dead) -> None:
-    """Left open at the server, it would be given what is given back, and nobody would have it."""
-    published = dead.publish(3)
-    main_thread = threading.get_ident()
-    interrupt = threading.Timer(0.5, lambda: signal.pthread_kill(main_thread, signal.SIGINT))
-
-    def read_until_interrupted() -> None:
-        with dead.letterbox(quiet_seconds=30.0, lease_seconds=30) as letterbox:
-            held: set[str] = set()
-            for page in letterbox.pages():
-                held |= {each.message_id for each in page}
-                if held == published:
-                    interrupt.start()
-
-    with pytest.raises(KeyboardInterrupt):
-        read_until_interrupted()
-    there: set[str] = set()
-
-    def back() -> bool:
-        there.update(each.message.message_id for each in dead.others_get())
-        return there == published
-
-    eventually(back, "what was given back is there for others", seconds=3)
 
 
 def test_an_empty_subscription(dead: Dead) -> None:

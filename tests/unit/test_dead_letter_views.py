@@ -51,9 +51,12 @@ next: photo-worker dead-letters show 0"""
 
 
 def test_no_groups() -> None:
-    assert groups_text(Groups(), arrived=0, retention=None) == "no dead letters"
+    held = (
+        "what another run holds or held, interrupted or killed, is back within a minute of its end"
+    )
+    assert groups_text(Groups(), arrived=0, retention=None) == f"no dead letters\n{held}"
     assert groups_text(Groups(), arrived=1, retention=None) == (
-        "no dead letters; 1 more arrived while these were read"
+        f"no dead letters; 1 more arrived while these were read\n{held}"
     )
 
 
