@@ -62,6 +62,7 @@ def test_killed_workers_lose_no_message_and_break_no_promise(
             break
 
 
+@pytest.mark.skipif(not SOAK_SECONDS, reason="a minute of waiting for leases: make soak")
 @pytest.mark.timeout(300)
 def test_killed_workers_lose_no_message_on_googles_emulator(stage: Stage) -> None:
     """With few kills: each leaves a stream behind, to which the emulator goes on giving messages.
