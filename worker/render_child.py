@@ -83,11 +83,6 @@ def _serve(request: dict[str, Any], answers: IO[str]) -> dict[str, Any]:
     kind = _measure if "measure" in request else _probe if "probe" in request else _render
     try:
         return kind(request, answers)
-    except CorruptOriginal as error:
-        # Not every library's words for it are known where its errors are translated, and an
-        # original that is called corrupt is not tried again.
-        out_of_memory = sandbox.tells_of_no_memory(str(error))
-        return _refusal(RenderOutOfMemory(str(error)) if out_of_memory else error)
     except Permanent as error:
         return _refusal(error)
     except MemoryError:
@@ -155,9 +150,7 @@ def _renditions(
     try:
         yield from picture.renditions(Ladder.parse(ladder), encoding)
     except CorruptOriginal as error:
-        out_of_memory = sandbox.tells_of_no_memory(str(error))
-        kind = RenderOutOfMemory if out_of_memory else RenderCrashed
-        raise kind(f"after the decode: {error}") from error
+        raise RenderCrashed(f"after the decode: {error}") from error
 
 
 def _cost(cpu_before: float) -> dict[str, float]:

@@ -8,7 +8,6 @@ SVG read its neighbours.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,6 +18,7 @@ os.environ["VIPS_BLOCK_UNTRUSTED"] = "1"
 import pyvips
 
 from worker.errors import CorruptOriginal, OriginalTooLarge, RenderOutOfMemory
+from worker.sandbox import tells_of_no_memory
 
 __all__ = ["pyvips", "translated", "version"]
 
@@ -28,7 +28,6 @@ for _loader in ("Jpeg", "Png", "Webp", "Nsgif", "Tiff", "Heif", "Svg"):
     pyvips.operation_block_set(f"VipsForeignLoad{_loader}Buffer", False)  # noqa: FBT003
 
 _LIBRARY_LIMIT = "Security limit exceeded"
-_NO_MEMORY = re.compile(r"out of memory|memory allocation|unable to malloc", re.IGNORECASE)
 
 
 def version() -> str:
@@ -48,6 +47,6 @@ def translated() -> Iterator[None]:
         if _LIBRARY_LIMIT in text:
             # libheif files it under "memory allocation"; it is the file that asks for too much.
             raise OriginalTooLarge(text) from error
-        if _NO_MEMORY.search(text):
+        if tells_of_no_memory(text):
             raise RenderOutOfMemory(text) from error
         raise CorruptOriginal(text) from error

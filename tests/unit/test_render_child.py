@@ -7,36 +7,34 @@ from typing import cast
 
 import pytest
 
-from worker.errors import CorruptOriginal, RenderCrashed, RenderFailed, RenderOutOfMemory
+from worker.errors import CorruptOriginal, RenderCrashed, RenderOutOfMemory
 from worker.imaging import Encoding, Picture
 from worker.ladder import Ladder, RungSize
 from worker.render_child import _renditions
+from worker.vips import pyvips, translated
 
 ENCODING = Encoding(quality=80, effort=4, full_effort=2)
 
 
 class DecodedPicture:
-    """Encodes nothing, for this reason."""
-
-    def __init__(self, complaint: str) -> None:
-        self._complaint = complaint
+    """One rendition, and then an encoder that fails."""
 
     def renditions(self, _ladder: Ladder, _encoding: Encoding) -> Iterator[tuple[RungSize, bytes]]:
         yield RungSize(rung="320", width=1, height=1), b"webp"
-        raise CorruptOriginal(self._complaint)
+        raise CorruptOriginal("webpsave: unable to encode")
+
+
+def test_what_fails_after_the_decode_is_tried_again() -> None:
+    renditions = _renditions(cast("Picture", DecodedPicture()), "320,full", ENCODING)
+    assert next(renditions)[1] == b"webp"
+    with pytest.raises(RenderCrashed, match="after the decode: webpsave"):
+        next(renditions)
 
 
 @pytest.mark.parametrize(
-    ("complaint", "kind"),
-    [
-        ("webpsave: unable to encode wbuffer_write: write failed", RenderOutOfMemory),
-        ("webpsave: unable to encode", RenderCrashed),
-    ],
+    "complaint",
+    ["webpsave: unable to encode wbuffer_write: write failed", "heif: Insufficient memory"],
 )
-def test_what_fails_after_the_decode_is_tried_again(
-    complaint: str, kind: type[RenderFailed]
-) -> None:
-    renditions = _renditions(cast("Picture", DecodedPicture(complaint)), "320,full", ENCODING)
-    assert next(renditions)[1] == b"webp"
-    with pytest.raises(kind, match="after the decode: webpsave"):
-        next(renditions)
+def test_an_encoder_without_memory_is_not_a_corrupt_original(complaint: str) -> None:
+    with pytest.raises(RenderOutOfMemory), translated():
+        raise pyvips.Error("unable to call webpsave_buffer", complaint)
