@@ -1,4 +1,7 @@
-"""The composition root: settings become the objects that run. Nothing else constructs them."""
+"""The composition root: settings become the objects that run. Nothing else constructs them.
+
+What the operators' verbs use beside a worker is put together in `instruments`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +21,6 @@ from google.cloud import pubsub_v1
 
 from worker import __version__
 from worker.brake import Brake
-from worker.canary import CanaryWatch
 from worker.capacity import Capacity
 from worker.config import Settings
 from worker.consumer import EMULATOR_LEASE_SECONDS, LEASE_SECONDS, Consumer
@@ -26,27 +28,22 @@ from worker.delivery import Delivery
 from worker.deregister import DeregisterHandler
 from worker.dispatch import Dispatcher, Topics
 from worker.errors import Fatal, StorageForbidden, StorageUnavailable, StreamLost
-from worker.events import Buckets, Register
-from worker.forecast import Forecaster
+from worker.events import Buckets
 from worker.layout import Layout
 from worker.limits import Limits
-from worker.machine import read_machine
 from worker.manifests import Manifests
 from worker.originals import Originals
-from worker.probe import Probe
+from worker.patience import Patience
 from worker.pubsub import PubSubPublisher, Subscriber, check_subscription, look_at
 from worker.reachability import Reachability
-from worker.recipe import Recipe
 from worker.register import RegisterHandler
 from worker.reject import Rejector
 from worker.renderer import RenderPool
 from worker.rendering import RenderSettings
 from worker.renditions import Renditions
 from worker.scratch import Scratch
-from worker.storage import GcsStore, Patience
-from worker.sweep import Sweeper
+from worker.storage import GcsStore
 from worker.telemetry import Log
-from worker.verify import Verifier
 
 ORIGINAL_GRACE_SECONDS = 3.0
 """How long a missing original is asked for again: events overtake uploads by moments."""
@@ -205,80 +202,8 @@ def build(settings: Settings, capacity: Capacity, log: Log) -> App:
     )
 
 
-def build_verifier(settings: Settings, store: GcsStore) -> Verifier:
-    """A verifier of the renditions' bucket."""
-    bucket = settings.renditions_bucket or ""
-    return Verifier(store, bucket, Manifests(store, bucket, Layout(settings.output_prefix)))
-
-
-def build_sweeper(
-    settings: Settings,
-    store: GcsStore,
-    *,
-    older_than: timedelta,
-    dry_run: bool,
-    register_again: Callable[[Register], object] | None,
-) -> Sweeper:
-    """A sweeper of the renditions' bucket."""
-    layout, bucket = Layout(settings.output_prefix), settings.renditions_bucket or ""
-    manifests = Manifests(store, bucket, layout)
-    return Sweeper(
-        verifier=build_verifier(settings, store),
-        manifests=manifests,
-        renditions=Renditions(store, bucket, layout),
-        layout=layout,
-        clock=_now,
-        fresh_id=_fresh_id,
-        older_than=older_than,
-        dry_run=dry_run,
-        register_again=register_again,
-    )
-
-
-def open_probe(settings: Settings, store: GcsStore) -> Probe:
-    """A child process that decodes originals as this machine's worker would.
-
-    Raises:
-        RenderFailed: it does not come up.
-    """
-    return Probe(
-        store,
-        memory_bytes=settings.capacity(read_machine()).render_memory_bytes,
-        max_pixels=settings.max_original_pixels,
-        timeout_seconds=settings.render_timeout_seconds,
-    )
-
-
-def build_forecaster(settings: Settings, store: GcsStore, probe: Probe) -> Forecaster:
-    """Tells what a worker with these settings would make of a dead letter."""
-    buckets = _buckets(settings)
-    recipe = Recipe(
-        ladder=settings.ladder,
-        quality=settings.quality,
-        effort=settings.effort,
-        full_effort=settings.full_effort,
-        codec=probe.codec,
-    )
-    return Forecaster(
-        buckets=buckets,
-        manifests=Manifests(store, buckets.renditions, buckets.layout),
-        originals=_originals(settings, store, buckets, grace_seconds=0.0),
-        recipe=recipe.fingerprint,
-        probe=probe,
-    )
-
-
-def build_canary_watch(settings: Settings, store: GcsStore, seconds: float) -> CanaryWatch:
-    """Watches what becomes of replayed dead letters, for so many seconds."""
-    buckets = _buckets(settings)
-    return CanaryWatch(
-        buckets=buckets,
-        manifests=Manifests(store, buckets.renditions, buckets.layout),
-        seconds=seconds,
-    )
-
-
-def _buckets(settings: Settings) -> Buckets:
+def buckets_of(settings: Settings) -> Buckets:
+    """Where originals may lie, and where output goes."""
     return Buckets(
         originals=frozenset(settings.originals_buckets),
         renditions=settings.renditions_bucket or "",
@@ -286,9 +211,10 @@ def _buckets(settings: Settings) -> Buckets:
     )
 
 
-def _originals(
+def originals_of(
     settings: Settings, store: GcsStore, buckets: Buckets, *, grace_seconds: float
 ) -> Originals:
+    """Originals as these settings allow them; a missing one is waited for so long."""
     return Originals(
         store,
         buckets=buckets,
@@ -321,24 +247,24 @@ def _dispatcher(  # noqa: PLR0913, PLR0917 (the composition root passes everythi
     brake: Brake,
     log: Log,
 ) -> Dispatcher:
-    buckets = _buckets(settings)
+    buckets = buckets_of(settings)
     manifests = Manifests(store, buckets.renditions, buckets.layout)
     renditions = Renditions(store, buckets.renditions, buckets.layout)
     return Dispatcher(
         buckets=buckets,
         register=RegisterHandler(
             manifests=manifests,
-            originals=_originals(settings, store, buckets, grace_seconds=ORIGINAL_GRACE_SECONDS),
+            originals=originals_of(settings, store, buckets, grace_seconds=ORIGINAL_GRACE_SECONDS),
             renditions=renditions,
             renderer=pool,
-            clock=_now,
-            fresh_id=_fresh_id,
+            clock=now,
+            fresh_id=fresh_id,
             scratch=scratch,
         ),
         deregister=DeregisterHandler(
-            manifests=manifests, renditions=renditions, clock=_now, fresh_id=_fresh_id
+            manifests=manifests, renditions=renditions, clock=now, fresh_id=fresh_id
         ),
-        reject=Rejector(manifests=manifests, renderer=pool, clock=_now, fresh_id=_fresh_id),
+        reject=Rejector(manifests=manifests, renderer=pool, clock=now, fresh_id=fresh_id),
         publisher=publisher,
         topics=Topics(outcome=settings.outcome_topic, dead_letter=settings.dead_letter_topic),
         troubles=troubles,
@@ -358,9 +284,11 @@ def _longest_handling_seconds(settings: Settings) -> float:
     return renders * settings.render_timeout_seconds + STORAGE_AND_PUBSUB_SECONDS
 
 
-def _now() -> datetime:
+def now() -> datetime:
+    """The moment, in UTC."""
     return datetime.now(UTC)
 
 
-def _fresh_id() -> str:
+def fresh_id() -> str:
+    """One that nobody else has."""
     return uuid.uuid4().hex

@@ -17,18 +17,13 @@ from typing import Self
 
 import typer
 
-from worker.app import (
-    build_canary_watch,
-    build_forecaster,
-    open_probe,
-    open_store,
-    open_subscriber,
-)
+from worker.app import open_store, open_subscriber
 from worker.archive import Archive, ArchiveWriter
 from worker.config import Settings
 from worker.dead_letter_views import facts_of, groups_text, letter_text, to_json
 from worker.dead_letters import DeadLetter, Filter, Groups
 from worker.errors import ExitCode, Fatal, InvalidArchive, Permanent, Transient, UsageFault
+from worker.instruments import build_canary_watch, build_forecaster, open_probe
 from worker.letterbox import Letterbox
 from worker.progress import progress
 from worker.pubsub import PubSubPublisher

@@ -19,11 +19,12 @@ from types import FrameType
 
 import typer
 
-from worker.app import build_sweeper, build_verifier, open_store
+from worker.app import open_store
 from worker.checkpoint import Checkpoint
 from worker.config import Settings
 from worker.dead_letter_views import plain
 from worker.errors import ExitCode, Transient
+from worker.instruments import build_sweeper, build_verifier
 from worker.layout import Layout
 from worker.progress import Show, progress
 from worker.publish import EventPublisher

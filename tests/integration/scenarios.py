@@ -21,8 +21,9 @@ from worker.errors import CorruptOriginal, RenderCrashed
 from worker.events import Buckets, Deregister, Register
 from worker.manifest import Manifest, State
 from worker.outcome import Effect
+from worker.patience import Patience
 from worker.ports import StoredObject
-from worker.storage import GcsStore, Patience
+from worker.storage import GcsStore
 
 PICTURE_PX = (400, 300)
 RUNGS = ("320", "full")

@@ -33,8 +33,9 @@ from tests.integration.scenarios import (
 )
 from tests.unit.workers import JPEG
 from worker.errors import PreconditionFailed, StorageUnavailable
+from worker.patience import Patience
 from worker.ports import StoredObject
-from worker.storage import GcsStore, Patience
+from worker.storage import GcsStore
 
 NEW_PHOTO = SCENARIOS[0]
 NEW_PHOTO_REQUESTS = 7

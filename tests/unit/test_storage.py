@@ -22,8 +22,9 @@ from worker.errors import (
     StorageForbidden,
     StorageUnavailable,
 )
+from worker.patience import Patience
 from worker.ports import StoredObject
-from worker.storage import GcsStore, Patience
+from worker.storage import GcsStore
 
 DATA = b"the original's bytes" * 500
 CHECKSUM = base64.b64encode(google_crc32c.value(DATA).to_bytes(4, "big")).decode()
