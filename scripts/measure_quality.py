@@ -21,7 +21,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from worker.decode import open_original
-from worker.imaging import Encoding, Picture
+from worker.encoding import Encoding
+from worker.imaging import Picture
 from worker.ladder import DEFAULT_LADDER
 from worker.limits import Limits
 from worker.vips import pyvips
@@ -67,7 +68,7 @@ Metric = Callable[[pyvips.Image, pyvips.Image], float | None]
 
 def measure(data: bytes, metrics: dict[str, Metric]) -> list[tuple[str, str, float, float]]:
     """For one original: rung, metric, the worker's score, one vipsthumbnail's score."""
-    original = open_original(data, LIMITS).decode()
+    original = open_original(data, LIMITS).decode().image
     picture = Picture(data, LIMITS)
     picture.decode()
     found = []

@@ -12,6 +12,7 @@ from tests.fakes import recording_log
 from worker.errors import Permanent
 from worker.ladder import Ladder
 from worker.ports import PictureFacts
+from worker.recipe import Recipe
 from worker.renderer import RenderPool
 from worker.rendering import RenderSettings
 
@@ -29,10 +30,7 @@ def render_pool(
 ) -> Iterator[RenderPool]:
     """A pool that has started; stopped at the end."""
     settings = RenderSettings(
-        ladder=Ladder.parse(LADDER),
-        quality=80,
-        effort=0,
-        full_effort=0,
+        recipe=Recipe(ladder=Ladder.parse(LADDER), quality=80, effort=0, full_effort=0, codec=""),
         max_pixels=max_pixels,
         timeout_seconds=timeout_seconds,
         memory_bytes=memory_bytes,

@@ -134,10 +134,7 @@ def build(settings: Settings, capacity: Capacity, log: Log) -> App:
     scratch = Scratch()
     pool = RenderPool(
         RenderSettings(
-            ladder=settings.ladder,
-            quality=settings.quality,
-            effort=settings.effort,
-            full_effort=settings.full_effort,
+            recipe=settings.recipe(""),
             max_pixels=settings.max_original_pixels,
             timeout_seconds=settings.render_timeout_seconds,
             memory_bytes=capacity.render_memory_bytes,

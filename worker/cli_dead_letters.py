@@ -24,7 +24,7 @@ app = typer.Typer(
 _READ = ("project", "dead_letter_subscription", "pubsub_emulator_host", "log_format", "log_level")
 _PHOTO = ("originals_buckets", "renditions_bucket", "output_prefix", "storage_emulator_host")
 _RECIPE = (
-    *("ladder", "quality", "effort", "full_effort"),
+    *("ladder", "quality", "encoding", "effort", "full_effort"),
     *("max_original_bytes", "max_original_pixels", "render_timeout_seconds"),
 )
 _BY = "Which dead letters (all conditions must hold)"

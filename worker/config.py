@@ -22,9 +22,11 @@ from pydantic import (
 )
 
 from worker.capacity import MIB, Capacity, plan_capacity
+from worker.encoding import EFFORTS
 from worker.errors import ConfigurationError
 from worker.ladder import DEFAULT_LADDER, Ladder
 from worker.machine import Machine
+from worker.recipe import Recipe
 
 PREFIX = "WORKER_"
 
@@ -100,10 +102,17 @@ class Settings(BaseModel):
         DEFAULT_LADDER, description="Comma list of rungs: longest edges in pixels, and `full`."
     )
     quality: int = Field(80, ge=1, le=100, description="WebP quality of every rung, 1-100.")
-    effort: int = Field(
-        4, ge=0, le=6, description="WebP effort of the resized rungs, 0 (fast) - 6 (small)."
+    encoding: Literal["fast", "balanced", "compact", "small"] = Field(
+        "balanced",
+        description="How long WebP may take for fewer bytes: `fast`, `balanced`, `compact` or "
+        "`small`; sets both efforts.",
     )
-    full_effort: int = Field(2, ge=0, le=6, description="WebP effort of `full`, 0-6.")
+    effort: Annotated[int | None, BeforeValidator(_auto)] = Field(
+        None, ge=0, le=6, description="WebP effort of the resized rungs, 0-6, over `ENCODING`'s."
+    )
+    full_effort: Annotated[int | None, BeforeValidator(_auto)] = Field(
+        None, ge=0, le=6, description="WebP effort of `full`, 0-6, over `ENCODING`'s."
+    )
     vcpus: Annotated[int | None, BeforeValidator(_auto)] = Field(
         None, ge=1, le=1024, description="Render slots; `auto` is what the cgroup grants."
     )
@@ -234,6 +243,17 @@ class Settings(BaseModel):
                     "there would come back to it for ever"
                 )
         return problems
+
+    def recipe(self, codec: str) -> Recipe:
+        """What these settings make of an original, with these codecs."""
+        effort, full_effort = EFFORTS[self.encoding]
+        return Recipe(
+            ladder=self.ladder,
+            quality=self.quality,
+            effort=effort if self.effort is None else self.effort,
+            full_effort=full_effort if self.full_effort is None else self.full_effort,
+            codec=codec,
+        )
 
     def capacity(self, machine: Machine) -> Capacity:
         """What this machine runs at once under these settings.

@@ -15,6 +15,7 @@ from worker.formats import sniff
 from worker.header import Header
 from worker.heif import HeifPicture
 from worker.limits import Limits
+from worker.pixels import Pixels
 from worker.svg import read_drawing
 from worker.tiff import Exif, read_exif
 from worker.vips import pyvips, translated
@@ -73,8 +74,8 @@ class Opened:
     header: Header
     exif: Exif = Exif()
 
-    def decode(self) -> pyvips.Image:
-        """Every pixel, in memory: upright, sRGB, 8 bit, alpha kept.
+    def decode(self) -> Pixels:
+        """Every pixel: upright, sRGB, 8 bit, alpha kept. The encoded picture is let go of.
 
         Raises:
             CorruptOriginal: the pixels end early or cannot be decoded.
@@ -114,7 +115,7 @@ class _Raster(Opened):
             turned=turned,
         )
 
-    def decode(self) -> pyvips.Image:
+    def decode(self) -> Pixels:
         with translated():
             if self._name != "jpeg":
                 return self._pixels(_STRICT)
@@ -130,12 +131,10 @@ class _Raster(Opened):
         load = getattr(pyvips.Image, _LOADERS[self._name])
         return load(self._data, access="sequential", fail_on=fail_on)
 
-    def _pixels(self, fail_on: str) -> pyvips.Image:
+    def _pixels(self, fail_on: str) -> Pixels:
         image = self._open(fail_on)
-        orientation = _orientation(image)
         # In memory before it is turned: a turned picture reads its rows out of order.
-        upright = to_srgb(image, self._nclx).copy_memory().autorot()
-        return upright.copy_memory() if orientation in range(2, 9) else upright
+        return Pixels(to_srgb(image, self._nclx)).upright(_orientation(image))
 
 
 class _Heic(Opened):
@@ -155,7 +154,7 @@ class _Heic(Opened):
             has_alpha=picture.has_alpha,
         )
 
-    def decode(self) -> pyvips.Image:
+    def decode(self) -> Pixels:
         picture = self._picture
         pixels = picture.decode()
         wide = picture.bits > 8  # noqa: PLR2004
@@ -169,7 +168,7 @@ class _Heic(Opened):
                 image = image.unpremultiply().cast("ushort" if wide else "uchar")
             if picture.profile:
                 image.set_type(pyvips.GValue.blob_type, "icc-profile-data", picture.profile)
-            return to_srgb(image, self._nclx).copy_memory()
+            return Pixels(to_srgb(image, self._nclx))
 
 
 class _Svg(Opened):
@@ -192,7 +191,7 @@ class _Svg(Opened):
             document_bytes=drawing.memory_bytes,
         )
 
-    def decode(self) -> pyvips.Image:
+    def decode(self) -> Pixels:
         wanted = self.header
         with translated():
             image = pyvips.Image.svgload_buffer(self._text, scale=self._scale)
@@ -202,7 +201,7 @@ class _Svg(Opened):
                     f"{image.width} x {image.height}"
                 )
             # libvips may round the other way.
-            return image.embed(0, 0, wanted.width, wanted.height).copy_memory()
+            return Pixels(image.embed(0, 0, wanted.width, wanted.height))
 
 
 def _orientation(image: pyvips.Image) -> int:

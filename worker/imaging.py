@@ -1,44 +1,43 @@
 """Pictures: one original, decoded once, and every rung of its ladder.
 
-Runs in child processes, one libvips thread each. Every rung is resized from the nearest larger
-picture that keeps the quality; what is decoded, and from what, is `decode`'s business.
+Runs in child processes, one libvips thread each. What is decoded, and from what, is `decode`'s
+business; from which picture a rung is made `resize`'s, and writing WebP `webp`'s.
 """
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Final, TypeAlias
 
-from worker import heif, vips
+from worker import heif, vips, webp
 from worker.decode import open_original
+from worker.encoding import Encoding
 from worker.header import Header
 from worker.ladder import Ladder, RungSize
 from worker.limits import Limits
+from worker.pixels import Pixels
 from worker.placeholder import average_color, thumbhash
 from worker.ports import PictureFacts
-from worker.vips import pyvips, translated
+from worker.resize import resize, resize_ladder
+from worker.vips import translated
+from worker.webp import Frame
 
-_PLACEHOLDER_EDGE_PX = 32
+_PLACEHOLDER_EDGE_PX: Final = 32
 """ThumbHash keeps 7x7 frequencies at most; a larger picture only costs time."""
 
-_COMFORTABLE_SHRINK = 2.0
-"""A rung is resized from one at least twice as large where there is one: the step between shows
-least there. The others come from the largest rung, 51 dB or better against a direct resize."""
+Stage: TypeAlias = Callable[[str], AbstractContextManager[None]]
+"""Wraps a part of the work (`open`, `decode`, `resize`, `encode` or `facts`), to measure it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Encoding:
-    """How each rung is encoded: WebP quality 0-100 and effort 0-6."""
-
-    quality: int
-    effort: int
-    full_effort: int
+def _unmeasured(_stage: str) -> AbstractContextManager[None]:
+    return nullcontext()
 
 
 def codec() -> str:
     """The libraries that decide the bytes, for the recipe."""
-    return f"{vips.version()} {heif.version()}"
+    return f"{vips.version()} {webp.version()} {heif.version()}"
 
 
 class Picture:
@@ -48,16 +47,15 @@ class Picture:
         UnsupportedFormat, OriginalTooLarge, CorruptOriginal: nothing has been decoded yet.
     """
 
-    def __init__(self, data: bytes, limits: Limits) -> None:
+    def __init__(self, data: bytes, limits: Limits, *, stage: Stage = _unmeasured) -> None:
         """Read what an encoded picture claims, and check it against the limits."""
-        self._opened = open_original(data, limits)
-        self._upright: pyvips.Image | None = None
-        self._smallest: pyvips.Image | None = None
-
-    @property
-    def header(self) -> Header:
-        """Everything that predicts what the decode will cost."""
-        return self._opened.header
+        self._stage = stage
+        with stage("open"):
+            self._opened = open_original(data, limits)
+        self.header: Header = self._opened.header
+        self._exif = self._opened.exif
+        self._pixels: Pixels | None = None
+        self._placeholder: Pixels | None = None
 
     @property
     def format(self) -> str:
@@ -75,87 +73,87 @@ class Picture:
         return self.header.height
 
     def decode(self) -> None:
-        """Decode every pixel: upright, sRGB, 8 bit, alpha kept.
+        """Decode every pixel: upright, sRGB, 8 bit, alpha kept. Once: the encoded bytes are let go.
 
         Raises:
             CorruptOriginal: the pixels end early or cannot be decoded.
             RenderOutOfMemory: they do not fit the slot.
         """
-        self._upright = self._opened.decode()
+        with self._stage("decode"):
+            self._pixels = self._opened.decode()
+        del self._opened
 
     def renditions(self, ladder: Ladder, encoding: Encoding) -> Iterator[tuple[RungSize, bytes]]:
-        """Encode each rung as WebP without metadata, largest resized rung first, `full` last.
+        """Encode each rung as WebP without metadata: the smallest first, `full` last.
+
+        Once: a picture is let go of when nothing more is made of it. The smallest rung is there
+        long before `full`, which takes half of the time.
 
         Raises:
             RenderOutOfMemory: a rung does not fit the slot.
         """
-        *sized, full = ladder.sizes(self.width, self.height)
-        made: list[pyvips.Image] = []
-        for size in reversed(sized):
-            with translated():
-                image = _resize(self._source(made, size), size)
-                encoded = _encode(image, encoding.quality, encoding.effort)
-            made.append(image)
+        *sizes, full_size = ladder.sizes(self.width, self.height)
+        rungs, full = self._prepared(sizes, full_size)
+        for size in sizes:
+            with self._stage("encode"):
+                encoded = _frame(rungs.pop(0)).encode(encoding.tuning(size))
             yield size, encoded
-        self._smallest = made[-1] if made else self._pixels
-        made.clear()
-        with translated():
-            image = self._pixels
-            if (full.width, full.height) != (image.width, image.height):
-                image = _resize(image, full)
-            encoded = _encode(image, encoding.quality, encoding.full_effort)
-        yield full, encoded
+        with self._stage("encode"):
+            encoded = full.encode(encoding.tuning(full_size))
+        yield full_size, encoded
 
     def facts(self) -> PictureFacts:
         """What the manifest says about the original, placeholder included; after `renditions`."""
-        if self._smallest is None:
+        if self._placeholder is None:
             raise RuntimeError("renditions() comes first")
-        with translated():
-            scale = min(
-                1.0, _PLACEHOLDER_EDGE_PX / max(self._smallest.width, self._smallest.height)
-            )
-            width = max(1, round(self._smallest.width * scale))
-            height = max(1, round(self._smallest.height * scale))
-            small = _resize(self._smallest, RungSize(rung="", width=width, height=height))
-            rgba = small if small.hasalpha() else small.addalpha()
-            pixels = bytes(rgba.write_to_memory())
+        small = self._placeholder
+        with self._stage("facts"), translated():
+            image = small.image if small.image.hasalpha() else small.image.addalpha()
+            rgba = bytes(image.write_to_memory())
+            hashed = thumbhash(small.width, small.height, rgba)
         return PictureFacts(
             format=self.format,
             width=self.width,
             height=self.height,
             pages=self.header.pages,
-            taken_at=self._opened.exif.taken_at,
-            camera=self._opened.exif.camera,
-            thumbhash=base64.b64encode(thumbhash(width, height, pixels)).decode(),
-            color=average_color(pixels),
+            taken_at=self._exif.taken_at,
+            camera=self._exif.camera,
+            thumbhash=base64.b64encode(hashed).decode(),
+            color=average_color(rgba),
         )
 
-    @property
-    def _pixels(self) -> pyvips.Image:
-        if self._upright is None:
-            raise RuntimeError("decode() comes first")
-        return self._upright
+    def _prepared(self, sizes: list[RungSize], full_size: RungSize) -> tuple[list[Pixels], Frame]:
+        """Every rung in ascending order, and `full`; and the placeholder's picture.
 
-    def _source(self, made: list[pyvips.Image], size: RungSize) -> pyvips.Image:
-        """The smallest rung that is large enough to resize from, else the largest."""
-        needed = _COMFORTABLE_SHRINK * max(size.width, size.height)
-        for image in reversed(made):
-            if max(image.width, image.height) >= needed:
-                return image
-        return made[0] if made else self._pixels
+        The decoded pixels are let go as soon as the largest rung is made of them: `full` takes
+        half of their memory as a frame.
+        """
+        with self._stage("resize"), translated():
+            pixels = self._take_decoded()
+            largest = resize(pixels, sizes[-1]) if sizes else pixels
+            if (full_size.width, full_size.height) != (pixels.width, pixels.height):
+                pixels = resize(pixels, full_size)
+        with self._stage("encode"):
+            full = _frame(pixels)
+        del pixels
+        with self._stage("resize"), translated():
+            rungs = [*resize_ladder(largest, sizes[:-1]), largest] if sizes else []
+            smallest = rungs[0] if rungs else largest
+            self._placeholder = resize(smallest, _placeholder_size(smallest))
+        return rungs, full
+
+    def _take_decoded(self) -> Pixels:
+        pixels, self._pixels = self._pixels, None
+        if pixels is None:
+            raise RuntimeError("decode() comes first, and renditions are made once")
+        return pixels
 
 
-def _resize(image: pyvips.Image, size: RungSize) -> pyvips.Image:
-    premultiplied = image.hasalpha()
-    if premultiplied:
-        # Without this the colour of invisible pixels bleeds into the visible edge.
-        image = image.premultiply()
-    image = image.resize(size.width / image.width, vscale=size.height / image.height)
-    if premultiplied:
-        # Rounded: a cast truncates, and each rung would be darker than the one it came from.
-        image = image.unpremultiply().rint().cast("uchar")
-    return image.copy_memory()
+def _frame(pixels: Pixels) -> Frame:
+    return Frame(pixels.buffer, pixels.width, pixels.height, pixels.bands)
 
 
-def _encode(image: pyvips.Image, quality: int, effort: int) -> bytes:
-    return bytes(image.webpsave_buffer(Q=quality, effort=effort, keep="none"))
+def _placeholder_size(pixels: Pixels) -> RungSize:
+    scale = min(1.0, _PLACEHOLDER_EDGE_PX / max(pixels.width, pixels.height))
+    width, height = (max(1, round(side * scale)) for side in (pixels.width, pixels.height))
+    return RungSize(rung="placeholder", width=width, height=height)

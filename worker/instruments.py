@@ -14,7 +14,6 @@ from worker.layout import Layout
 from worker.machine import read_machine
 from worker.manifests import Manifests
 from worker.probe import Probe
-from worker.recipe import Recipe
 from worker.renditions import Renditions
 from worker.storage import GcsStore
 from worker.sweep import Sweeper
@@ -68,18 +67,11 @@ def open_probe(settings: Settings, store: GcsStore) -> Probe:
 def build_forecaster(settings: Settings, store: GcsStore, probe: Probe) -> Forecaster:
     """Tells what a worker with these settings would make of a dead letter."""
     buckets = buckets_of(settings)
-    recipe = Recipe(
-        ladder=settings.ladder,
-        quality=settings.quality,
-        effort=settings.effort,
-        full_effort=settings.full_effort,
-        codec=probe.codec,
-    )
     return Forecaster(
         buckets=buckets,
         manifests=Manifests(store, buckets.renditions, buckets.layout),
         originals=originals_of(settings, store, buckets, grace_seconds=0.0),
-        recipe=recipe.fingerprint,
+        recipe=settings.recipe(probe.codec).fingerprint,
         probe=probe,
     )
 

@@ -7,7 +7,6 @@ from worker.config import Settings
 from worker.footprint import largest_pixels
 from worker.ladder import DEFAULT_LADDER
 from worker.machine import Machine
-from worker.recipe import Recipe
 
 TYPICAL_PIXELS = 16_000_000
 CPU_SECONDS_PER_MEGAPIXEL = 0.11
@@ -24,6 +23,7 @@ def plan(settings: Settings, machine: Machine, capacity: Capacity) -> dict[str, 
     measures instead.
     """
     per_photo = TYPICAL_PIXELS / 1e6 * CPU_SECONDS_PER_MEGAPIXEL + OVERHEAD_CPU_SECONDS
+    recipe = settings.recipe("")
     default = settings.ladder == DEFAULT_LADDER
     return {
         "vcpus": settings.vcpus or machine.vcpus,
@@ -36,21 +36,15 @@ def plan(settings: Settings, machine: Machine, capacity: Capacity) -> dict[str, 
         "drain_seconds": settings.drain_seconds,
         "ladder": str(settings.ladder),
         "quality": settings.quality,
-        "effort": settings.effort,
-        "full_effort": settings.full_effort,
+        "effort": recipe.effort,
+        "full_effort": recipe.full_effort,
         "expected_photos_an_hour": int(3600 * capacity.slots / per_photo) if default else None,
     }
 
 
 def _largest(settings: Settings, capacity: Capacity, *, progressive: bool) -> int:
     """What is rendered here at most: by memory, or by the limit of pixels."""
-    recipe = Recipe(
-        ladder=settings.ladder,
-        quality=settings.quality,
-        effort=settings.effort,
-        full_effort=settings.full_effort,
-        codec="",
-    )
+    recipe = settings.recipe("")
     by_memory = largest_pixels(capacity.render_memory_bytes, recipe, progressive=progressive)
     return min(settings.max_original_pixels, by_memory)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from worker.ladder import Ladder
 
-PIPELINE = 1
+PIPELINE = 2
 """Raised whenever the rendering code itself changes what comes out."""
 
 

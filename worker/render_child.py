@@ -37,10 +37,11 @@ from typing import IO, Any
 import google_crc32c
 
 from worker import imaging, sandbox
+from worker.encoding import Encoding
 from worker.errors import CorruptOriginal, Permanent, RenderCrashed, RenderOutOfMemory
 from worker.footprint import UNTOUCHED
 from worker.formats import sniff
-from worker.imaging import Encoding, Picture
+from worker.imaging import Picture
 from worker.ladder import Ladder, RungSize
 from worker.limits import Limits
 

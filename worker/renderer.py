@@ -10,6 +10,7 @@ never hold a slot. See docs/decisions/0003.
 
 from __future__ import annotations
 
+import dataclasses
 import queue
 import threading
 import time
@@ -75,7 +76,7 @@ class RenderPool:
         if isinstance(codec, RendererBroken):
             self.stop()
             raise codec
-        self._recipe = self._settings.recipe(codec)
+        self._recipe = dataclasses.replace(self._settings.recipe, codec=codec)
 
     def _first_codec(self) -> str | RendererBroken:
         """What the first child that gets ready says of its codecs, or why none did."""
@@ -232,7 +233,7 @@ class RenderPool:
         if "refused" in answer:
             return answer
         header = Header(**answer["header"])
-        needs_bytes = peak_bytes(header, ticket.item.original_bytes, self._settings.recipe(""))
+        needs_bytes = peak_bytes(header, ticket.item.original_bytes, self._settings.recipe)
         ticket.item.limit_bytes = limit_bytes(header, needs_bytes)
         try:
             with self._changed:

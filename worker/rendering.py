@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from worker.errors import PERMANENT_BY_REASON, Reason, RenderCrashed, WorkerError
-from worker.ladder import Ladder, RungSize
+from worker.ladder import RungSize
 from worker.ports import PictureFacts, RenderCost, Rendered
 from worker.recipe import Recipe
 
@@ -21,28 +21,16 @@ _CPU_PER_WALL: Final = 2
 class RenderSettings:
     """What every render of a pool has in common.
 
-    `memory_bytes` is for all renders together, above what idle children hold. Originals and
-    folders of renditions lie below `scratch`: a child sees no other files.
+    The recipe's codec is the children's to name. `memory_bytes` is for all renders together, above
+    what idle children hold. Originals and folders of renditions lie below `scratch`: a child sees
+    no other files.
     """
 
-    ladder: Ladder
-    quality: int
-    effort: int
-    full_effort: int
+    recipe: Recipe
     max_pixels: int
     timeout_seconds: float
     memory_bytes: int
     scratch: Path
-
-    def recipe(self, codec: str) -> Recipe:
-        """What decides the bytes, with these codecs."""
-        return Recipe(
-            ladder=self.ladder,
-            quality=self.quality,
-            effort=self.effort,
-            full_effort=self.full_effort,
-            codec=codec,
-        )
 
 
 class QueuedRendering:
@@ -53,7 +41,7 @@ class QueuedRendering:
         self._settings = settings
         self._original = original
         self._folder = folder
-        self._rungs = frozenset(rung.name for rung in settings.ladder.rungs)
+        self._rungs = frozenset(rung.name for rung in settings.recipe.ladder.rungs)
         self.limit_bytes = 0
         self.answers: queue.SimpleQueue[dict[str, Any] | WorkerError] = queue.SimpleQueue()
         self._facts: PictureFacts | None = None
@@ -78,13 +66,14 @@ class QueuedRendering:
 
     def render_request(self, memory_bytes: int) -> dict[str, Any]:
         """Ask a child for every rendition, made within so much memory."""
+        recipe = self._settings.recipe
         return {
             "original": str(self._original),
             "folder": str(self._folder),
-            "ladder": str(self._settings.ladder),
-            "quality": self._settings.quality,
-            "effort": self._settings.effort,
-            "full_effort": self._settings.full_effort,
+            "ladder": str(recipe.ladder),
+            "quality": recipe.quality,
+            "effort": recipe.effort,
+            "full_effort": recipe.full_effort,
             "max_pixels": self._settings.max_pixels,
             "memory_bytes": memory_bytes,
             "cpu_seconds": _CPU_PER_WALL * self._settings.timeout_seconds,

@@ -91,7 +91,7 @@ def test_all_faults_are_told_at_once() -> None:
         ("WORKER_QUALITY", "0", "1-100"),
         ("WORKER_QUALITY", "101", "1-100"),
         ("WORKER_QUALITY", "good", "1-100"),
-        ("WORKER_EFFORT", "7", "0 (fast) - 6"),
+        ("WORKER_EFFORT", "7", "0-6, over `ENCODING`"),
         ("WORKER_FULL_EFFORT", "-1", "0-6"),
         ("WORKER_VCPUS", "0", "auto"),
         ("WORKER_VCPUS", "1.5", "auto"),

@@ -11,9 +11,10 @@ import pytest
 from tests.skeletons import LONG, SHORT, segment, tiff
 from tests.unit.small_pictures import CORNERS, corners, decoded, jpeg, noise, png
 from worker.decode import SVG_EDGE_PX, open_original
+from worker.encoding import Encoding
 from worker.errors import CorruptOriginal, OriginalTooLarge, UnsupportedFormat
 from worker.header import Header
-from worker.imaging import Encoding, Picture
+from worker.imaging import Picture
 from worker.ladder import Ladder
 from worker.limits import Limits
 from worker.vips import pyvips
@@ -24,7 +25,7 @@ HEIC = Path(__file__).parents[3] / "shared" / "odd" / "immich-IMG_2682.heic"
 
 
 def pixels(data: bytes) -> Any:
-    return open_original(data, LIMITS).decode()
+    return open_original(data, LIMITS).decode().image
 
 
 def header(data: bytes) -> Header:
@@ -205,7 +206,7 @@ def test_a_heic_is_upright_in_srgb() -> None:
     opened = open_original(HEIC.read_bytes(), LIMITS)
     assert opened.header == Header(format="heic", width=4032, height=3024, bands=3, bits=8)
     assert (opened.exif.camera, opened.exif.taken_at) == ("Apple iPhone 7", "2019-03-21T11:04:22")
-    image = opened.decode()
+    image = opened.decode().image
     assert (image.width, image.height, image.bands) == (4032, 3024, 3)
     assert (image.format, image.interpretation) == ("uchar", "srgb")
 
@@ -217,7 +218,7 @@ def test_a_turned_heic_is_turned_once() -> None:
     data[at] = 1  # a quarter to the left
     opened = open_original(bytes(data), LIMITS)
     assert (opened.header.width, opened.header.height) == (3024, 4032)
-    image = opened.decode()
+    image = opened.decode().image
     assert (image.width, image.height) == (3024, 4032)
-    plain = open_original(HEIC.read_bytes(), LIMITS).decode()
+    plain = open_original(HEIC.read_bytes(), LIMITS).decode().image
     assert abs(image.rot90() - plain).avg() < 2

@@ -20,9 +20,11 @@ from tests.unit.small_pictures import (
     noise,
     png,
 )
+from worker import webp
+from worker.encoding import Encoding
 from worker.errors import CorruptOriginal, OriginalTooLarge, UnsupportedFormat
 from worker.formats import sniff
-from worker.imaging import Encoding, Picture, codec
+from worker.imaging import Picture, codec
 from worker.ladder import Ladder
 from worker.limits import Limits
 from worker.ports import PictureFacts
@@ -307,4 +309,4 @@ def test_steps_come_in_order() -> None:
 
 def test_the_codec_is_named_by_its_version() -> None:
     libvips = f"libvips-{pyvips.version(0)}.{pyvips.version(1)}.{pyvips.version(2)}"
-    assert codec() == f"{libvips} libheif-{pi_heif.libheif_version()}"
+    assert codec() == f"{libvips} {webp.version()} libheif-{pi_heif.libheif_version()}"

@@ -25,7 +25,7 @@ def digest(recipe: Recipe, *chunks: bytes) -> str:
 
 
 def test_the_fingerprint_is_one_readable_line() -> None:
-    assert RECIPE.fingerprint == "webp/1 q=80 effort=4/2 ladder=320,full codec=libvips-8.18.7"
+    assert RECIPE.fingerprint == "webp/2 q=80 effort=4/2 ladder=320,full codec=libvips-8.18.7"
 
 
 @pytest.mark.parametrize(

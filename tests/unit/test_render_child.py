@@ -7,8 +7,9 @@ from typing import cast
 
 import pytest
 
+from worker.encoding import Encoding
 from worker.errors import CorruptOriginal, RenderCrashed, RenderOutOfMemory
-from worker.imaging import Encoding, Picture
+from worker.imaging import Picture
 from worker.ladder import Ladder, RungSize
 from worker.render_child import _renditions
 from worker.vips import pyvips, translated

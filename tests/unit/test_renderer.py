@@ -17,6 +17,7 @@ from worker.errors import (
     UnsupportedFormat,
 )
 from worker.ladder import Ladder
+from worker.recipe import Recipe
 from worker.renderer import RenderPool
 from worker.rendering import RenderSettings
 
@@ -28,10 +29,7 @@ def settings(
     scratch: Path, *, ladder: Ladder = LADDER, memory_bytes: int = 1024 * MIB
 ) -> RenderSettings:
     return RenderSettings(
-        ladder=ladder,
-        quality=80,
-        effort=0,
-        full_effort=0,
+        recipe=Recipe(ladder=ladder, quality=80, effort=0, full_effort=0, codec=""),
         max_pixels=40_000_000,
         timeout_seconds=60,
         memory_bytes=memory_bytes,
@@ -96,7 +94,7 @@ def test_a_refused_original_costs_no_child(
     for data, error in _bad():
         with pytest.raises(error):
             render(data)
-    assert render(png(corners())) == ["48", "32", "full"]
+    assert render(png(corners())) == ["32", "48", "full"]
     assert pool.pids == before
     assert pool.alive
 
@@ -122,7 +120,7 @@ def test_facts_and_cost_wait_for_the_last_rendition(pool: RenderPool, tmp_path: 
         _ = rendering.facts
     with pytest.raises(RuntimeError, match="every rendition"):
         _ = rendering.cost
-    assert [rendered.size.rung for rendered in rendering] == ["32", "full"]
+    assert [rendered.size.rung for rendered in rendering] == ["48", "full"]
 
 
 def test_an_abandoned_rendering_does_not_hold_its_slot(
@@ -131,7 +129,7 @@ def test_an_abandoned_rendering_does_not_hold_its_slot(
     original = tmp_path / "abandoned"
     original.write_bytes(jpeg(corners()))
     next(iter(pool.render(original, tmp_path)))
-    assert render(png(corners())) == ["48", "32", "full"]
+    assert render(png(corners())) == ["32", "48", "full"]
 
 
 def test_a_missing_folder_is_no_fault_of_the_pool(
@@ -141,7 +139,7 @@ def test_a_missing_folder_is_no_fault_of_the_pool(
     original.write_bytes(jpeg(corners()))
     with pytest.raises(Permanent, match="FileNotFoundError"):
         list(pool.render(original, tmp_path / "gone"))
-    assert render(png(corners())) == ["48", "32", "full"]
+    assert render(png(corners())) == ["32", "48", "full"]
 
 
 def test_a_pool_that_has_not_started_knows_no_recipe(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from worker.admission import PASSES
 from worker.capacity import CHILD_BYTES, MIB, plan_capacity
 from worker.errors import OriginalTooLarge, WorkerError
 from worker.ladder import Ladder
+from worker.recipe import Recipe
 from worker.renderer import RenderPool
 from worker.rendering import RenderSettings
 
@@ -36,10 +37,9 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RenderPool]:
     settings = RenderSettings(
-        ladder=Ladder.parse("320,2560,full"),
-        quality=80,
-        effort=0,
-        full_effort=0,
+        recipe=Recipe(
+            ladder=Ladder.parse("320,2560,full"), quality=80, effort=0, full_effort=0, codec=""
+        ),
         max_pixels=150_000_000,
         timeout_seconds=120,
         memory_bytes=CAPACITY.render_memory_bytes,

@@ -26,6 +26,7 @@ from worker.errors import (
     RenderTimeout,
 )
 from worker.ladder import Ladder
+from worker.recipe import Recipe
 from worker.renderer import RenderPool
 from worker.rendering import QueuedRendering, RenderSettings
 
@@ -42,10 +43,9 @@ def start_pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartPool]:
         slots: int = 1, *, timeout_seconds: float = 60, memory_bytes: int = 2048 * MIB
     ) -> RenderPool:
         settings = RenderSettings(
-            ladder=Ladder.parse("32,full"),
-            quality=90,
-            effort=0,
-            full_effort=6,
+            recipe=Recipe(
+                ladder=Ladder.parse("32,full"), quality=90, effort=0, full_effort=6, codec=""
+            ),
             max_pixels=60_000_000,
             timeout_seconds=timeout_seconds,
             memory_bytes=memory_bytes,
@@ -339,10 +339,7 @@ def test_children_that_cannot_start_leave_no_pipes_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = RenderSettings(
-        ladder=Ladder.parse("full"),
-        quality=80,
-        effort=0,
-        full_effort=0,
+        recipe=Recipe(ladder=Ladder.parse("full"), quality=80, effort=0, full_effort=0, codec=""),
         max_pixels=1,
         timeout_seconds=60,
         memory_bytes=MIB,
@@ -360,12 +357,14 @@ _PARENT = """
 import sys
 from pathlib import Path
 from worker.ladder import Ladder
+from worker.recipe import Recipe
 from worker.renderer import RenderPool
 from worker.rendering import RenderSettings
 from worker.telemetry import configure_logs
 
 pool = RenderPool(
-    RenderSettings(ladder=Ladder.parse("32,full"), quality=90, effort=0, full_effort=6,
+    RenderSettings(recipe=Recipe(ladder=Ladder.parse("32,full"), quality=90, effort=0,
+                                 full_effort=6, codec=""),
                    max_pixels=60_000_000, timeout_seconds=60, memory_bytes=1 << 30,
                    scratch=Path(sys.argv[3])),
     2, configure_logs("json", "info"))
