@@ -24,7 +24,7 @@ def test_a_careful_method_is_left_as_it_is(longest: int) -> None:
 
 def test_a_fast_method_is_tuned_unless_the_picture_is_small() -> None:
     tuned = DEFAULTS.tuning(size("full", 480, 640))
-    assert tuned == Tuning(quality=80, method=2, sns_strength=70, filter_strength=80)
+    assert tuned == Tuning(quality=80, method=2, sns_strength=70, filter_strength=90)
     assert DEFAULTS.tuning(size("full", 639, 480)) == Tuning(quality=80, method=2)
 
 
