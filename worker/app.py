@@ -12,6 +12,7 @@ import socket
 import threading
 import uuid
 from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -47,6 +48,10 @@ from worker.telemetry import Log
 
 ORIGINAL_GRACE_SECONDS = 3.0
 """How long a missing original is asked for again: events overtake uploads by moments."""
+
+TRANSFERS_PER_MESSAGE = 4
+"""Uploads or deletes at once, on the average: the small rungs of a ladder come one after another in
+less time than a distant bucket takes to answer once."""
 
 STORAGE_AND_PUBSUB_SECONDS = 300.0
 """Far more than downloads, uploads and publishes of one event usually take. A lease that ends too
@@ -128,7 +133,8 @@ def build(settings: Settings, capacity: Capacity, log: Log) -> App:
     if settings.subscription is None or settings.renditions_bucket is None:
         raise Fatal("WORKER_SUBSCRIPTION and WORKER_RENDITIONS_BUCKET are needed")
     emulated = settings.pubsub_emulator_host is not None
-    store = open_store(settings, connections=capacity.in_flight + 2)
+    transfers = TRANSFERS_PER_MESSAGE * capacity.in_flight
+    store = open_store(settings, connections=capacity.in_flight + transfers + 2)
     publisher = PubSubPublisher(settings.pubsub_emulator_host)
     subscriber = open_subscriber(settings)
     scratch = Scratch()
@@ -160,7 +166,16 @@ def build(settings: Settings, capacity: Capacity, log: Log) -> App:
     pubsub = Reachability("Pub/Sub", partial(look_at, subscriber, settings.subscription), log)
     storage = Reachability("Cloud Storage", partial(_look_at_storage, settings, store), log)
     dispatcher = _dispatcher(
-        settings, store, publisher, pool, scratch.path, troubles, draining.wait, brake, log
+        settings,
+        store,
+        publisher,
+        pool,
+        scratch.path,
+        ThreadPoolExecutor(transfers, thread_name_prefix="transfer"),
+        troubles,
+        draining.wait,
+        brake,
+        log,
     )
 
     def handle(delivery: Delivery) -> None:
@@ -239,6 +254,7 @@ def _dispatcher(  # noqa: PLR0913, PLR0917 (the composition root passes everythi
     publisher: PubSubPublisher,
     pool: RenderPool,
     scratch: Path,
+    threads: Executor,
     troubles: queue.SimpleQueue[Fatal],
     pause: Callable[[float], object],
     brake: Brake,
@@ -246,7 +262,7 @@ def _dispatcher(  # noqa: PLR0913, PLR0917 (the composition root passes everythi
 ) -> Dispatcher:
     buckets = buckets_of(settings)
     manifests = Manifests(store, buckets.renditions, buckets.layout)
-    renditions = Renditions(store, buckets.renditions, buckets.layout)
+    renditions = Renditions(store, buckets.renditions, buckets.layout, threads)
     return Dispatcher(
         buckets=buckets,
         register=RegisterHandler(

@@ -134,7 +134,7 @@ class Dispatcher:
             if delivery.attempt is not None and delivery.attempt < RENDER_ATTEMPTS:
                 raise Transient(f"{error.reason}: {error}") from error
             self.log.warning(
-                "render failed on its last attempt, trying once more on a fresh child",
+                "render failed on its last attempt, trying once more",
                 message_id=delivery.message_id,
                 reason=error.reason.value,
             )

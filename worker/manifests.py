@@ -31,6 +31,14 @@ class Committed:
     replaced: Manifest | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What stood at a moment: a manifest, or none, and the generation that a swap is to replace."""
+
+    manifest: Manifest | None
+    generation: int
+
+
 class Manifests:
     """The manifests under one prefix of one bucket; thread-safe."""
 
@@ -51,23 +59,39 @@ class Manifests:
             UnreadableManifest: something else lies at its name.
             StorageUnavailable: the bucket does not answer.
         """
-        return self._load(photo_id)[0]
+        return self.look(photo_id).manifest
+
+    def look(self, photo_id: str) -> Standing:
+        """The same, and what a swap of it needs.
+
+        Raises:
+            UnreadableManifest, StorageUnavailable: see `read`.
+        """
+        found = self._store.read(self._bucket, self.name(photo_id))
+        if found is None:
+            return Standing(manifest=None, generation=0)
+        data, generation = found
+        return Standing(manifest=Manifest.from_json(data), generation=generation)
 
     def commit(
-        self, photo_id: str, transition: Callable[[Manifest | None], Manifest | Superseded]
+        self,
+        photo_id: str,
+        transition: Callable[[Manifest | None], Manifest | Superseded],
+        standing: Standing | None = None,
     ) -> Committed | Superseded:
         """Swap in what `transition` makes of the current manifest, or learn why it is moot.
 
         `transition` is asked again after each lost race, and must give its manifest the same
-        `commit_id` each time.
+        `commit_id` each time. `standing` is what the caller has seen, however long ago: the swap is
+        conditioned on its generation, so that it succeeds only if that is the current one still.
 
         Raises:
             ManifestContended: too many races lost.
             UnreadableManifest, StorageUnavailable: see `read`.
         """
-        current, generation = self._load(photo_id)
+        standing = standing or self.look(photo_id)
         for _ in range(_ROUNDS):
-            following = transition(current)
+            following = transition(standing.manifest)
             if isinstance(following, Superseded):
                 return following
             try:
@@ -77,25 +101,18 @@ class Manifests:
                     following.to_json(),
                     content_type="application/json",
                     cache_control=CACHE_CONTROL,
-                    if_generation=generation,
+                    if_generation=standing.generation,
                     custom_time=_expires_from(following),
                 )
             except PreconditionFailed:
-                replaced = current
-                current, generation = self._load(photo_id)
+                replaced, standing = standing.manifest, self.look(photo_id)
+                current = standing.manifest
                 if current is not None and current.commit_id == following.commit_id:
                     # The write took place and only its response was lost.
                     return Committed(manifest=following, replaced=replaced)
             else:
-                return Committed(manifest=following, replaced=current)
+                return Committed(manifest=following, replaced=standing.manifest)
         raise ManifestContended(f"{photo_id!r}: lost {_ROUNDS} races for its manifest")
-
-    def _load(self, photo_id: str) -> tuple[Manifest | None, int]:
-        found = self._store.read(self._bucket, self.name(photo_id))
-        if found is None:
-            return None, 0
-        data, generation = found
-        return Manifest.from_json(data), generation
 
 
 def _expires_from(manifest: Manifest) -> datetime | None:

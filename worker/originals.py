@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,12 +68,16 @@ class Originals:
             OriginalMissing: not there after the grace.
             OriginalTooLarge, CorruptOriginal: by its stored size, before any byte is downloaded.
             BucketUnavailable: its whole bucket is gone.
-            ObjectMissing: it vanished between the look and the download.
             StorageUnavailable: the bucket does not answer.
         """
-        stored = self.find(event)
         path = folder / "original"
-        self._store.download(stored, path)
+
+        def take() -> StoredObject | None:
+            return self._store.fetch(
+                event.bucket, event.object, event.generation, path, self._limits.check_bytes
+            )
+
+        stored = self._once_there(event, take)
         digest = DigestingHash()
         with path.open("rb") as file:
             while chunk := file.read(_CHUNK_BYTES):
@@ -90,6 +95,16 @@ class Originals:
         def look() -> StoredObject | None:
             return self._store.stat(event.bucket, event.object, event.generation)
 
+        stored = self._once_there(event, look)
+        self._limits.check_bytes(stored.size_bytes)
+        return stored
+
+    def _once_there(self, event: Register, look: Callable[[], StoredObject | None]) -> StoredObject:
+        """What `look` finds, asked again during the grace.
+
+        Raises:
+            OriginalMissing, BucketUnavailable: it never finds anything.
+        """
         patient = Retrying(
             retry=retry_if_result(lambda stored: stored is None),
             wait=wait_exponential(multiplier=0.25, max=1.0),
@@ -102,5 +117,4 @@ class Originals:
             self._store.check_bucket(event.bucket)
             pinned = f" at generation {event.generation}" if event.generation else ""
             raise OriginalMissing(f"{event.original} does not exist{pinned}")
-        self._limits.check_bytes(stored.size_bytes)
         return stored

@@ -6,7 +6,7 @@ in-memory ones. No SDK type appears here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -40,6 +40,20 @@ class ObjectStore(Protocol):
     def stat(self, bucket: str, name: str, generation: str | None = None) -> StoredObject | None:
         """What is stored there, or `None`; `generation` pins one."""
 
+    def fetch(
+        self,
+        bucket: str,
+        name: str,
+        generation: str | None,
+        into: Path,
+        check_bytes: Callable[[int], None],
+    ) -> StoredObject | None:
+        """Write an object to a file, verified by size and crc32c; `None` if it is not there.
+
+        `generation` pins one; otherwise it is the newest, and the answer says which. `check_bytes`
+        is asked about its size before any byte of it is taken; what it raises ends the download.
+        """
+
     def download(self, stored: StoredObject, into: Path) -> None:
         """Write exactly that generation to a file, verified by size and crc32c.
 
@@ -54,14 +68,17 @@ class ObjectStore(Protocol):
         self,
         bucket: str,
         name: str,
-        data: bytes,
+        data: bytes | Path,
         *,
         content_type: str,
         cache_control: str,
         if_generation: int,
+        crc32c: str | None = None,
         custom_time: datetime | None = None,
     ) -> StoredObject:
         """Write in a single request if the object is at `if_generation` (0: does not exist).
+
+        `crc32c` is what the bytes must come to, where that is known; a `Path` is read in pieces.
 
         Raises:
             PreconditionFailed: it is not. After a lost response that may be the write's own doing.
@@ -129,7 +146,7 @@ class Rendering(Protocol):
         Raises:
             CorruptOriginal, UnsupportedFormat, OriginalTooLarge: what the child refused.
             RenderCrashed, RenderTimeout, RenderOutOfMemory: the child did not survive it.
-            SlotUnavailable: no child could be started.
+            SlotUnavailable: no child could be started, or it cannot use the files it is given.
             Draining: the worker stops before this one had its turn, or before it finished.
         """
 

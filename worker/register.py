@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -50,7 +51,8 @@ class RegisterHandler:
     def __call__(self, event: Register, steps: Steps) -> Outcome:
         """Bring the photo to this event's version."""
         with steps.time("read_manifest"):
-            current = self.manifests.read(event.photo_id)
+            standing = self.manifests.look(event.photo_id)
+        current = standing.manifest
         if moot := self._is_moot(event, current):
             with steps.time("clean_up"):
                 self._clean_up_if_superseded(event, moot)
@@ -67,6 +69,7 @@ class RegisterHandler:
             committed = self.manifests.commit(
                 event.photo_id,
                 lambda current: self._is_moot(event, current) or ready_after(current, manifest),
+                standing,
             )
         with steps.time("clean_up"):
             self._clean_up_if_superseded(event, committed)
@@ -81,7 +84,11 @@ class RegisterHandler:
     def _render_and_upload(
         self, event: Register, fence: int, folder: Path, steps: Steps
     ) -> Manifest:
-        """Fetch, render, and upload each rendition while the child encodes the next."""
+        """Fetch, render, and upload each rendition while the child encodes the next.
+
+        However this ends, none of its uploads is under way any more: none can come behind the
+        clean-up, nor meet a folder that is gone.
+        """
         with steps.time("download"):
             original = self.originals.fetch(event, folder)
         ladder = LadderFolder(
@@ -90,11 +97,14 @@ class RegisterHandler:
             digest=original.hash.digest(self.renderer.recipe, fence),
         )
         rendering = self.renderer.render(original.path, folder)
-        uploaded: list[Rendition] = []
+        uploads: list[Future[Rendition]] = []
         with steps.time("render_and_upload"):
-            for rendered in rendering:
-                with steps.time("upload"):
-                    uploaded.append(self.renditions.put(ladder, rendered))
+            try:
+                uploads.extend(self.renditions.begin_put(ladder, each) for each in rendering)
+            finally:
+                with steps.time("last_uploads"):
+                    wait(uploads)
+        uploaded = [upload.result() for upload in uploads]
         steps.note_render(
             bytes_in=original.stored.size_bytes,
             bytes_out=sum(rendition.bytes for rendition in uploaded),

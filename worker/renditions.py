@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
-from worker.errors import ObjectMissing, PreconditionFailed, StorageUnavailable
+from worker.checksum import crc32c_of_file
+from worker.errors import (
+    ObjectMissing,
+    PreconditionFailed,
+    RenderCrashed,
+    StorageUnavailable,
+)
 from worker.layout import Layout
 from worker.manifest import Rendition
 from worker.ports import ObjectStore, Rendered, StoredObject
@@ -14,6 +23,8 @@ CONTENT_TYPE = "image/webp"
 CACHE_CONTROL = "public, max-age=31536000, immutable"
 
 _ROUNDS = 4
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,13 +37,31 @@ class LadderFolder:
 
 
 class Renditions:
-    """The renditions under one prefix of one bucket; thread-safe."""
+    """The renditions under one prefix of one bucket; thread-safe.
 
-    def __init__(self, store: ObjectStore, bucket: str, layout: Layout) -> None:
+    Requests about different renditions run side by side in `threads`, one by one without any: the
+    order in which they take effect never matters, and a distant bucket takes its time for each.
+    """
+
+    def __init__(
+        self, store: ObjectStore, bucket: str, layout: Layout, threads: Executor | None = None
+    ) -> None:
         """Touch nothing yet."""
         self._store = store
         self._bucket = bucket
         self._layout = layout
+        self._threads = threads
+
+    def begin_put(self, ladder: LadderFolder, rendered: Rendered) -> Future[Rendition]:
+        """`put`, without waiting for it where there are threads."""
+        return self._begin(lambda: self.put(ladder, rendered))
+
+    def _begin(self, request: Callable[[], T]) -> Future[T]:
+        if self._threads is not None:
+            return self._threads.submit(request)
+        future: Future[T] = Future()
+        future.set_result(request())
+        return future
 
     def put(self, ladder: LadderFolder, rendered: Rendered) -> Rendition:
         """Store a rendition unless its name is taken, and say what lies there.
@@ -44,20 +73,24 @@ class Renditions:
         Raises:
             StorageUnavailable: the bucket does not answer, or stored other bytes than were sent.
             ObjectMissing: the name is taken and free in turns.
+            RenderCrashed: the file is not what was rendered.
         """
+        if crc32c_of_file(rendered.path) != rendered.crc32c:
+            # Before anything is stored: a name that is taken is believed by the next attempt.
+            raise RenderCrashed(f"{rendered.path.name} is not what the child says it wrote")
         name = self._layout.rendition(
             ladder.photo_id, ladder.version, ladder.digest, rendered.size.rung
         )
-        data = rendered.path.read_bytes()
         for _ in range(_ROUNDS):
             try:
                 stored = self._store.write(
                     self._bucket,
                     name,
-                    data,
+                    rendered.path,
                     content_type=CONTENT_TYPE,
                     cache_control=CACHE_CONTROL,
                     if_generation=0,
+                    crc32c=rendered.crc32c,
                 )
             except PreconditionFailed:
                 earlier = self._store.stat(self._bucket, name)
@@ -71,7 +104,8 @@ class Renditions:
 
     def remove(self, names: Iterable[str]) -> int:
         """Delete objects by name; how many were there."""
-        return sum(self._store.delete(self._bucket, name) for name in names)
+        deletes = [self._begin(partial(self._store.delete, self._bucket, name)) for name in names]
+        return sum(delete.result() for delete in deletes)
 
     def remove_own(self, photo_id: str, up_to_version: int) -> int:
         """Delete every rendition of this photo of a version up to this; how many were there.

@@ -7,25 +7,21 @@ own retries are off, two stacked loops would outlast a drain). Google's exceptio
 from __future__ import annotations
 
 import contextlib
-import io
 import os
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
 import google.auth.exceptions
-import google.cloud.storage.blob
 import requests
-import requests.adapters
 import urllib3.exceptions
 from google.api_core import exceptions as api
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
-from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
+from google.cloud.storage.exceptions import InvalidResponse
 from tenacity import (
     Retrying,
     retry_if_exception,
@@ -34,6 +30,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
+from worker.checksum import crc32c_of, crc32c_of_file
 from worker.errors import (
     BucketUnavailable,
     NoCredentials,
@@ -44,14 +41,7 @@ from worker.errors import (
 )
 from worker.patience import Patience
 from worker.ports import StoredObject
-
-SINGLE_REQUEST_BYTES = 256 << 20
-"""Everything is uploaded in one request: preconditions of resumable uploads bind nobody
-(they are checked when the upload starts), and a 9 MB `full` rendition needs its precondition."""
-
-# The client's threshold is a module constant of 8 MiB without an argument to change it;
-# tests/contract/test_store.py fails if a release of the client stops honouring this.
-google.cloud.storage.blob._MAX_MULTIPART_SIZE = SINGLE_REQUEST_BYTES  # noqa: SLF001
+from worker.transfers import Damaged, Incoming, Transfers, settle
 
 # Otherwise the client asks for each bucket's metadata in the background, for traces that nobody has
 # turned on, with a permission that the worker need not have.
@@ -68,11 +58,9 @@ _TRANSIENT = (
     google.auth.exceptions.TransportError,
     # A raw download reads urllib3's stream itself, so requests translates nothing of it.
     urllib3.exceptions.HTTPError,
-    DataCorruption,
+    Damaged,
     ConnectionError,
 )
-_HTTP_1_1 = 11
-"""As http.client writes it. Before 1.1, an answer may end with its connection."""
 
 
 def _is_transient(error: BaseException) -> bool:
@@ -109,10 +97,9 @@ class GcsStore:
                 self._client = storage.Client(project=project)
             except google.auth.exceptions.GoogleAuthError as error:
                 raise NoCredentials.of(error) from error
-        # The default pool of ten drops and reopens connections beneath more threads than that.
-        adapter = _Adapter(pool_connections=4, pool_maxsize=connections)
-        for scheme in ("https://", "http://"):
-            self._client._http.mount(scheme, adapter)  # noqa: SLF001 (no public way to a session)
+        session: requests.Session = self._client._http  # noqa: SLF001 (no public way to it)
+        settle(session, self._client.api_endpoint, connections)
+        self._transfers = Transfers(session, self._client.api_endpoint)
 
     def stat(self, bucket: str, name: str, generation: str | None = None) -> StoredObject | None:
         """See `ports.ObjectStore`."""
@@ -123,42 +110,65 @@ class GcsStore:
             return None
         return _stored(blob)
 
-    def download(self, stored: StoredObject, into: Path) -> None:
+    def fetch(
+        self,
+        bucket: str,
+        name: str,
+        generation: str | None,
+        into: Path,
+        check_bytes: Callable[[int], None],
+    ) -> StoredObject | None:
         """See `ports.ObjectStore`."""
-        blob = self._blob(stored.bucket, stored.name, stored.generation)
 
-        def attempt() -> None:
-            with into.open("wb") as file:
-                sink = _TimedFile(file, self._patience.download_seconds)
-                # Raw: the stored bytes are what size and crc32c speak of, whatever the encoding.
-                blob.download_to_file(
-                    sink,
-                    raw_download=True,
-                    checksum="crc32c",
-                    timeout=self._patience.timeout,
-                    retry=None,
-                )
-                if file.tell() != stored.size_bytes:
-                    raise ConnectionError(f"got {file.tell()} of {stored.size_bytes} bytes")
+        def attempt() -> StoredObject:
+            with self._transfers.incoming(
+                bucket, name, generation, self._patience.timeout
+            ) as incoming:
+                check_bytes(self._size_bytes(bucket, name, incoming))
+                size_bytes = 0
+                with into.open("wb", buffering=0) as file:
+                    for piece in incoming.pieces(self._patience.download_seconds):
+                        size_bytes += file.write(piece)
+            return StoredObject(
+                bucket=bucket,
+                name=name,
+                generation=incoming.generation,
+                size_bytes=size_bytes,
+                crc32c=incoming.crc32c,
+                created=incoming.created,
+            )
 
         try:
-            self._call(attempt)
-        except api.NotFound as error:
-            raise ObjectMissing(f"gs://{stored.bucket}/{stored.name} is gone") from error
+            return self._call(attempt)
+        except api.NotFound:
+            return None
+
+    def _size_bytes(self, bucket: str, name: str, incoming: Incoming) -> int:
+        """Its size as stored, before its first byte."""
+        if incoming.size_bytes is not None:
+            return incoming.size_bytes
+        blob = self._blob(bucket, name, incoming.generation)
+        blob.reload(timeout=self._patience.timeout, retry=None)
+        return int(blob.size)
+
+    def download(self, stored: StoredObject, into: Path) -> None:
+        """See `ports.ObjectStore`."""
+
+        def is_whole(size_bytes: int) -> None:
+            if size_bytes != stored.size_bytes:
+                raise Damaged(f"{size_bytes} bytes instead of {stored.size_bytes}")
+
+        generation = str(stored.generation)
+        if self.fetch(stored.bucket, stored.name, generation, into, is_whole) is None:
+            raise ObjectMissing(f"gs://{stored.bucket}/{stored.name} is gone")
 
     def read(self, bucket: str, name: str) -> tuple[bytes, int] | None:
         """See `ports.ObjectStore`."""
 
         def attempt() -> tuple[bytes, int]:
-            # A fresh one each time: a blob keeps the generation that it saw, and would ask for
-            # that one again after another worker has replaced it.
-            blob = self._blob(bucket, name)
-            data = io.BytesIO()
-            sink = _TimedFile(data, self._patience.read_seconds)
-            blob.download_to_file(
-                sink, checksum="crc32c", timeout=self._patience.timeout, retry=None
-            )
-            return data.getvalue(), int(blob.generation)
+            with self._transfers.incoming(bucket, name, None, self._patience.timeout) as incoming:
+                pieces = incoming.pieces(self._patience.read_seconds)
+                return b"".join(pieces), incoming.generation
 
         try:
             return self._call(attempt)
@@ -169,34 +179,50 @@ class GcsStore:
         self,
         bucket: str,
         name: str,
-        data: bytes,
+        data: bytes | Path,
         *,
         content_type: str,
         cache_control: str,
         if_generation: int,
+        crc32c: str | None = None,
         custom_time: datetime | None = None,
     ) -> StoredObject:
         """See `ports.ObjectStore`."""
-        blob = self._blob(bucket, name)
-        blob.cache_control = cache_control
+        if isinstance(data, bytes):
+            size_bytes, checksum = len(data), crc32c or crc32c_of(data)
+        else:
+            size_bytes, checksum = data.stat().st_size, crc32c or crc32c_of_file(data)
+        metadata = {
+            "name": name,
+            "contentType": content_type,
+            "cacheControl": cache_control,
+            # The server refuses what arrives as something else.
+            "crc32c": checksum,
+        }
         if custom_time is not None:
-            blob.custom_time = custom_time
+            metadata["customTime"] = custom_time.isoformat()
         try:
-            self._call(
-                lambda: blob.upload_from_string(
+            resource = self._call(
+                lambda: self._transfers.upload(
+                    bucket,
+                    metadata,
                     data,
-                    content_type=content_type,
-                    if_generation_match=if_generation,
-                    checksum="crc32c",
-                    timeout=self._patience.upload_timeout(len(data)),
-                    retry=None,
+                    if_generation=if_generation,
+                    timeout=self._patience.upload_timeout(size_bytes),
                 )
             )
         except api.PreconditionFailed as error:
             raise PreconditionFailed(name) from error
         except api.NotFound as error:
             raise _no_bucket(bucket) from error
-        return _stored(blob)
+        return StoredObject(
+            bucket=bucket,
+            name=name,
+            generation=int(resource["generation"]),
+            size_bytes=int(resource["size"]),
+            crc32c=resource.get("crc32c", ""),
+            created=_moment(resource.get("timeCreated")),
+        )
 
     def delete(self, bucket: str, name: str) -> bool:
         """See `ports.ObjectStore`."""
@@ -300,43 +326,6 @@ class GcsStore:
         return self._client.bucket(bucket).blob(name, generation=generation)
 
 
-class _Adapter(requests.adapters.HTTPAdapter):
-    """Refuses an answer whose head was cut, which http.client takes for one without a body.
-
-    A listing cut so is not an empty one, nor a manifest an empty file.
-    """
-
-    def send(self, *args: Any, **kwargs: Any) -> requests.Response:  # noqa: ANN401
-        """See `requests.adapters.HTTPAdapter`."""
-        response = super().send(*args, **kwargs)
-        headers = response.headers
-        has_end = (
-            headers.get("Content-Length", "").isdigit()
-            or "Transfer-Encoding" in headers
-            or "close" in headers.get("Connection", "").lower()
-            or response.raw.version < _HTTP_1_1
-            or response.status_code in {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}
-        )
-        if not has_end:
-            response.close()
-            raise requests.exceptions.ConnectionError("the head of the answer was cut")
-        return response
-
-
-class _TimedFile:
-    """A file to download into that refuses to be written to after so many seconds."""
-
-    def __init__(self, file: IO[bytes], seconds: float) -> None:
-        self._file = file
-        self._seconds = seconds
-        self._deadline = time.monotonic() + seconds
-
-    def write(self, data: bytes) -> int:
-        if time.monotonic() > self._deadline:
-            raise TimeoutError(f"the download took longer than {self._seconds:.0f} s")
-        return self._file.write(data)
-
-
 def _no_bucket(bucket: str) -> BucketUnavailable:
     return BucketUnavailable(
         f"bucket {bucket!r} does not exist; create it or correct the setting that names it"
@@ -350,6 +339,10 @@ def _stored(blob: Any) -> StoredObject:  # noqa: ANN401 (the client has no types
         generation=int(blob.generation),
         size_bytes=int(blob.size),
         crc32c=blob.crc32c or "",
-        # Without one, as good as new: what decides by age must not take it for old.
-        created=blob.time_created or datetime.now(UTC),
+        created=blob.time_created or _moment(None),
     )
+
+
+def _moment(stated: str | None) -> datetime:
+    # Without one, as good as new: what decides by age must not take it for old.
+    return datetime.fromisoformat(stated) if stated else datetime.now(UTC)

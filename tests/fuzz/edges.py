@@ -9,8 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from tests.fakes import FakePublisher, FakeRenderer, FakeRendering, MemoryStore, Request
-from tests.fuzz.attempts import Attempt, Fate, Message, running
-from tests.unit.workers import ORIGINALS
+from tests.fuzz.attempts import Attempt, Fate, running
 from worker.errors import (
     CorruptOriginal,
     PreconditionFailed,
@@ -49,32 +48,45 @@ class SharedStore(MemoryStore):
         self.deletes: list[tuple[Attempt, str, str]] = []
         self._effect: Callable[[], object] = lambda: None
 
-    def stat(self, bucket: str, name: str, generation: str | None = None) -> StoredObject | None:
-        found = super().stat(bucket, name, generation)
+    def fetch(
+        self,
+        bucket: str,
+        name: str,
+        generation: str | None,
+        into: Path,
+        check_bytes: Callable[[int], None],
+    ) -> StoredObject | None:
+        found = super().fetch(bucket, name, generation, into, check_bytes)
         attempt = running()
-        if bucket == ORIGINALS and found is None and attempt and attempt.message:
-            attempt.message.failing = True
+        if attempt and attempt.message:
+            if found is not None and into.read_bytes() in SOUND:
+                attempt.message.sound = True
+            else:
+                attempt.message.failing = True
         return found
 
     def write(
         self,
         bucket: str,
         name: str,
-        data: bytes,
+        data: bytes | Path,
         *,
         content_type: str,
         cache_control: str,
         if_generation: int,
+        crc32c: str | None = None,
         custom_time: datetime | None = None,
     ) -> StoredObject:
         write = partial(
             super().write,
             bucket,
             name,
-            data,
+            # Now: what is written late is what was sent, not what lies in the folder by then.
+            data.read_bytes() if isinstance(data, Path) else data,
             content_type=content_type,
             cache_control=cache_control,
             if_generation=if_generation,
+            crc32c=crc32c,
             custom_time=custom_time,
         )
         self._effect = write
@@ -108,16 +120,6 @@ class SharedStore(MemoryStore):
             raise PreconditionFailed(request.name)
         if attempt.fate is Fate.LOST:
             raise StorageUnavailable(f"no answer to {request.verb} {request.name}")
-        if request.verb == "download" and attempt.message:
-            self._note_original(attempt.message, request)
-
-    def _note_original(self, message: Message, request: Request) -> None:
-        entry = self.entry(request.bucket, request.name)
-        assert entry is not None
-        if entry.data in SOUND:
-            message.sound = True
-        else:
-            message.failing = True
 
 
 class SharedPublisher(FakePublisher):

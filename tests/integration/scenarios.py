@@ -67,7 +67,7 @@ class MeddledStore(GcsStore):
 
     before_commit: Callable[[], None] = staticmethod(lambda: None)
 
-    def write(self, bucket: str, name: str, data: bytes, **how: Any) -> StoredObject:
+    def write(self, bucket: str, name: str, data: bytes | Path, **how: Any) -> StoredObject:
         """See `ports.ObjectStore`."""
         if name.endswith("/manifest.json"):
             self.before_commit()

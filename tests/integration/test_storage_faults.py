@@ -38,7 +38,7 @@ from worker.ports import StoredObject
 from worker.storage import GcsStore
 
 NEW_PHOTO = SCENARIOS[0]
-NEW_PHOTO_REQUESTS = 7
+NEW_PHOTO_REQUESTS = 5
 
 CALM = Patience(
     connect_seconds=2.0, answer_seconds=2.0, retry_seconds=30.0, attempts=8, backoff_seconds=0.0005
@@ -250,7 +250,7 @@ def test_a_damaged_download_is_transient(
     proxy.position = position
 
     run = Run(bench, scenario, "once")
-    proxy.arm(2, fault)
+    proxy.arm(1, fault)
     assert run.deliver() == Answered("ack", READY, "registered")
     assert proxy.met == [fault]
     manifest = run.photo.manifest()
@@ -259,7 +259,7 @@ def test_a_damaged_download_is_transient(
     assert manifest.original.sha256 == sha256(ORIGINAL).hexdigest()
 
     run = Run(bench, scenario, "for-ever")
-    proxy.arm(2, fault, lasting=True)
+    proxy.arm(1, fault, lasting=True)
     assert run.deliver() == Answered("nack", (), "nacked")
     assert proxy.met == [fault] * OUTAGE_ATTEMPTS
     assert run.photo.look() == Seen(None, {})
@@ -271,7 +271,7 @@ def test_a_download_may_take_longer_than_any_byte_of_it(
     scenario = replace(NEW_PHOTO, prepare=lambda photo: photo.put_original(ORIGINAL))
     run = Run(open_bench(replace(CALM, answer_seconds=1.0)), scenario, "trickles")
     proxy.pieces, proxy.pause_seconds = 12, 0.1
-    proxy.arm(2, Fault.SLOW)
+    proxy.arm(1, Fault.SLOW)
     assert run.deliver() == Answered("ack", READY, "registered")
     assert len(proxy.requests) == NEW_PHOTO_REQUESTS
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
-from tests.fakes import MemoryStore, Once, raising
+from tests.fakes import MemoryStore, Once, Request, raising
 from tests.unit.workers import (
     JPEG,
+    LAYOUT,
     RENDITIONS,
     FakeWorker,
     assert_whole,
@@ -34,6 +38,7 @@ from worker.errors import (
 from worker.events import Register
 from worker.manifest import State
 from worker.outcome import Effect
+from worker.renditions import Renditions
 from worker.steps import Steps
 
 
@@ -205,14 +210,14 @@ def test_a_failed_render_changes_nothing_that_a_reader_sees(
         ("gs://originals/empty.jpg", CorruptOriginal),
     ],
 )
-def test_what_may_not_be_rendered_is_refused_before_any_download(
+def test_what_may_not_be_rendered_is_refused_before_a_byte_is_downloaded(
     worker: FakeWorker, store: MemoryStore, original: str, error: type[Exception]
 ) -> None:
     store.seed("originals", "large.jpg", bytes(1001))
     store.seed("originals", "empty.jpg", b"")
     with pytest.raises(error):
         worker.do(Register(photo_id="a", version=17, original=original))
-    assert store.asked("download") == []
+    assert worker.renderer.rendered == []
     assert stored_manifest(store) is None
 
 
@@ -230,7 +235,7 @@ def test_scratch_is_empty_afterwards(worker: FakeWorker, *, fails: bool) -> None
 def test_steps_are_timed_and_the_render_is_noted(worker: FakeWorker, store: MemoryStore) -> None:
     steps = Steps()
     worker.register(register(17), steps)
-    assert {"read_manifest", "download", "render", "upload", "commit"} <= set(steps.seconds)
+    assert {"read_manifest", "download", "render", "last_uploads", "commit"} <= set(steps.seconds)
     assert steps.facts["bytes_in"] == len(JPEG)
     assert steps.facts["bytes_out"] == sum(one.bytes for one in current_manifest(store).renditions)
 
@@ -241,3 +246,35 @@ def test_nothing_is_written_outside_the_renditions_bucket(
     worker.do(register(17))
     changes = {one.bucket for one in store.requests if one.verb in ("write", "delete")}
     assert changes == {RENDITIONS}
+
+
+def test_a_registration_that_fails_leaves_no_upload_behind(
+    worker: FakeWorker, store: MemoryStore
+) -> None:
+    """One that came behind the clean-up of an overtaken event would stay for ever."""
+    released, ended = threading.Event(), threading.Event()
+
+    def slowly() -> None:
+        assert released.wait(30)
+
+    def fail() -> None:
+        # The other upload ends only after this one has failed; a handler that does not wait for
+        # it would be done by then.
+        threading.Timer(0.1, released.set).start()
+        raise StorageUnavailable("503")
+
+    hooks = Once("write", "320.webp", slowly), Once("write", "512.webp", fail)
+
+    def before(request: Request) -> None:
+        for hook in hooks:
+            hook(request)
+
+    store.before = before
+    store.after = Once("write", "320.webp", ended.set)
+    with ThreadPoolExecutor(3) as threads:
+        renditions = Renditions(store, RENDITIONS, LAYOUT, threads)
+        handler = replace(worker.register, renditions=renditions)
+        with pytest.raises(StorageUnavailable):
+            handler(register(17), Steps())
+        assert ended.is_set()
+    assert stored_manifest(store) is None

@@ -114,7 +114,7 @@ def test_bytes_of_another_machine_are_adopted_with_their_checksum(
 ) -> None:
     other = rival(worker)
     other.renderer.salt = b"rounded otherwise: "
-    other.store.after = Once("write", "512.webp", raising(StorageUnavailable("died")))
+    other.store.before = Once("write", "full.webp", raising(StorageUnavailable("died")))
     with pytest.raises(StorageUnavailable):
         other.do(register(17))
     worker.do(register(17))

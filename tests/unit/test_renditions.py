@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.fakes import MemoryStore, Once, crc32c, raising
 from tests.unit.workers import LAYOUT, RENDITIONS
-from worker.errors import ObjectMissing, PreconditionFailed, StorageUnavailable
+from worker.errors import ObjectMissing, PreconditionFailed, RenderCrashed, StorageUnavailable
 from worker.ladder import RungSize
 from worker.ports import Rendered, StoredObject
 from worker.renditions import LadderFolder, Renditions
@@ -30,14 +33,7 @@ def renditions(store: MemoryStore) -> Renditions:
 
 @pytest.fixture
 def rendered(tmp_path: Path) -> Rendered:
-    path = tmp_path / "320.webp"
-    path.write_bytes(b"pixels")
-    return Rendered(
-        size=RungSize(rung="320", width=320, height=213),
-        path=path,
-        size_bytes=6,
-        crc32c=crc32c(b"pixels"),
-    )
+    return written(tmp_path, "320")
 
 
 def test_a_rendition_is_stored_with_its_headers_and_stated(
@@ -106,10 +102,26 @@ def test_a_name_that_is_never_to_be_had_is_given_back(
         renditions.put(FOLDER, rendered)
 
 
-def test_other_bytes_than_were_sent_are_no_success(
+def test_other_bytes_than_were_rendered_are_never_sent(
     store: MemoryStore, renditions: Renditions, rendered: Rendered
 ) -> None:
     rendered.path.write_bytes(b"pixe")
+    for _ in range(2):
+        with pytest.raises(RenderCrashed, match=r"320\.webp"):
+            renditions.put(FOLDER, rendered)
+    assert not store.asked("write")
+
+
+def test_other_bytes_than_were_sent_are_no_success(
+    store: MemoryStore, renditions: Renditions, rendered: Rendered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = store.write
+
+    def damaged(bucket: str, name: str, data: bytes | Path, **how: Any) -> StoredObject:
+        assert isinstance(data, Path)
+        return write(bucket, name, data.read_bytes()[:-1], **how)
+
+    monkeypatch.setattr(store, "write", damaged)
     with pytest.raises(StorageUnavailable, match=NAME):
         renditions.put(FOLDER, rendered)
     assert len(store.asked("write")) == 1
@@ -150,3 +162,35 @@ def test_remove_own_takes_every_own_version_up_to_one_and_nothing_else(
 
 def test_remove_own_of_nothing_is_nothing(renditions: Renditions) -> None:
     assert renditions.remove_own("a", 17) == 0
+
+
+def test_requests_about_different_renditions_run_side_by_side(
+    store: MemoryStore, tmp_path: Path
+) -> None:
+    """Each waits for the others before it takes effect, which one by one they never could."""
+    together = threading.Barrier(3, timeout=30)
+
+    def meet(_: object) -> None:
+        together.wait()
+
+    store.before = meet
+    with ThreadPoolExecutor(3) as threads:
+        renditions = Renditions(store, RENDITIONS, LAYOUT, threads)
+        puts = [
+            renditions.begin_put(FOLDER, written(tmp_path, rung)) for rung in ("320", "512", "full")
+        ]
+        names = [put.result().object for put in puts]
+        assert store.names(RENDITIONS) == sorted(names)
+        assert renditions.remove(names) == 3
+    assert store.names(RENDITIONS) == []
+
+
+def written(folder: Path, rung: str) -> Rendered:
+    path = folder / f"{rung}.webp"
+    path.write_bytes(b"pixels")
+    return Rendered(
+        size=RungSize(rung=rung, width=320, height=213),
+        path=path,
+        size_bytes=6,
+        crc32c=crc32c(b"pixels"),
+    )

@@ -248,7 +248,7 @@ def test_a_download_with_a_wrong_checksum_is_transient_and_not_corrupt(
 ) -> None:
     store = open_store(replace(QUICK, attempts=2))
     server.answers = [media(bytes(len(DATA)))]
-    with pytest.raises(StorageUnavailable, match="DataCorruption"):
+    with pytest.raises(StorageUnavailable, match="Damaged"):
         store.download(STORED, tmp_path / "o")
     assert server.asked == 2
 
