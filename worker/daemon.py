@@ -83,12 +83,13 @@ class Daemon:
 
         Raises:
             Fatal: the stream ended for good, a handler met something that only an operator can
-                mend, or the brake was on for too long.
+                mend, the scratch folder is gone, or the brake was on for too long.
         """
         while not self._stop.wait(_LOOK_SECONDS):
             app.consumer.raise_if_lost()
             app.pubsub.tell()
             app.storage.tell()
+            app.scratch.check()
             with contextlib.suppress(queue.Empty):
                 raise app.troubles.get_nowait()
             self._obey_brake(app)

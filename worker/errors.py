@@ -252,6 +252,10 @@ class BrakeHeld(Fatal):
     exit_code = ExitCode.BRAKE
 
 
+class ScratchLost(Fatal):
+    """The folder for originals and renditions has vanished under the running worker."""
+
+
 class RendererBroken(Fatal):
     """Child processes cannot be started at all (bad installation, no memory)."""
 

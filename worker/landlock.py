@@ -2,7 +2,8 @@
 
 Allows reading below some paths and writing new files below one; everything else is denied, also
 what the user owns. A process in such a domain cannot reach into processes outside of it either
-(`/proc/PID/mem`, ptrace). See https://docs.kernel.org/userspace-api/landlock.html.
+(`/proc/PID/mem`, ptrace); where the kernel knows how, it can neither signal them nor connect to
+them. See https://docs.kernel.org/userspace-api/landlock.html.
 """
 
 from __future__ import annotations
@@ -27,8 +28,14 @@ _READ_DIR: Final = 1 << 3
 _MAKE_FILE: Final = 1 << 8
 _TRUNCATE: Final = 1 << 14
 
+_BIND_AND_CONNECT_TCP: Final = 0b11
+_ABSTRACT_SOCKETS_AND_SIGNALS: Final = 0b11
+
 _RIGHTS_BY_VERSION: Final = (13, 14, 15, 15, 16)
 """How many rights of files each version of the interface knows; later ones know no more."""
+
+_NETWORK_SINCE: Final = 4
+_SCOPES_SINCE: Final = 6
 
 
 def restrict(readable: Iterable[Path], writable: Path) -> None:
@@ -45,6 +52,10 @@ def restrict(readable: Iterable[Path], writable: Path) -> None:
     known = _RIGHTS_BY_VERSION[min(version, len(_RIGHTS_BY_VERSION)) - 1]
     handled = (1 << known) - 1
     attributes = struct.pack("=Q", handled)
+    if version >= _NETWORK_SINCE:
+        attributes += struct.pack("=Q", _BIND_AND_CONNECT_TCP)
+    if version >= _SCOPES_SINCE:
+        attributes += struct.pack("=Q", _ABSTRACT_SOCKETS_AND_SIGNALS)
     ruleset = _call(_CREATE_RULESET, attributes, len(attributes), 0)
     try:
         for path in readable:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from worker.errors import PERMANENT_BY_REASON, Permanent, Reason, RenderCrashed
+from worker.answers import read_decoded, read_header, read_ready
+from worker.errors import Permanent, RenderFailed, SlotUnavailable
+from worker.header import Header as _FullHeader
 from worker.ports import ObjectStore, StoredObject
+from worker.scratch import Scratch
 from worker.slot import Child
 
 
@@ -48,13 +50,25 @@ class Probe:
         self._store = store
         self._max_pixels = max_pixels
         self._timeout_seconds = timeout_seconds
-        self._folder = tempfile.TemporaryDirectory(prefix="photo-worker-probe-")
-        self._child = Child(memory_bytes, Path(self._folder.name))
+        self._memory_bytes = memory_bytes
+        self._scratch = Scratch()
+        self._child: Child | None = None
         try:
-            self.codec = str(self._receive()["ready"]["codec"])
+            self.codec = self._start()
         except BaseException:
             self.__exit__(None, None, None)
             raise
+
+    def _start(self) -> str:
+        """Another child; its codec."""
+        self._end_child()
+        self._child = Child(self._memory_bytes, self._scratch.path)
+        return read_ready(self._receive(self._child)).codec
+
+    def _end_child(self) -> None:
+        if self._child is not None:
+            self._child.close()
+            self._child = None
 
     def __enter__(self) -> Self:
         """It runs already."""
@@ -67,43 +81,48 @@ class Probe:
         trace: TracebackType | None,
     ) -> None:
         """End the child."""
-        self._child.close()
-        self._folder.cleanup()
+        self._end_child()
+        self._scratch.cleanup()
 
     def __call__(self, original: StoredObject) -> Probed:
-        """Download an original and decode it. A child that it kills is not replaced.
+        """Download an original and decode it, in another child if it killed the last one.
 
         Raises:
-            Transient: it cannot be downloaded now.
+            Transient: it cannot be downloaded now, or no child can be started.
         """
-        path = Path(self._folder.name, "original")
+        path = self._scratch.path / "original"
         self._store.download(original, path)
         try:
-            return self._probe(path)
+            return self._probe(self._living_child(), path)
         finally:
             path.unlink(missing_ok=True)
 
-    def _probe(self, path: Path) -> Probed:
-        header = None
+    def _living_child(self) -> Child:
         try:
-            self._child.send({"probe": str(path), "max_pixels": self._max_pixels})
-            while True:
-                answer = self._receive()
-                if "header" not in answer:
-                    break
-                header = Header(**answer["header"])
-        except Permanent as error:
-            return Probed(header=header, refused=error)
-        return Probed(header=header, refused=_refusal(answer))
+            if self._child is None or not self._child.alive:
+                self._start()
+        except (OSError, RenderFailed) as error:
+            raise SlotUnavailable(f"no child process could be started: {error}") from error
+        assert self._child is not None  # noqa: S101 (started above)
+        return self._child
 
-    def _receive(self) -> dict[str, Any]:
-        return self._child.receive(time.monotonic() + self._timeout_seconds)
+    def _probe(self, child: Child, path: Path) -> Probed:
+        header: Header | None = None
+        try:
+            child.send({"probe": str(path), "max_pixels": self._max_pixels})
+            read = read_header(self._receive(child), self._max_pixels)
+            if isinstance(read, _FullHeader):
+                header = Header(format=read.format, width=read.width, height=read.height)
+                refusal = read_decoded(self._receive(child))
+            else:
+                refusal = read
+        except RenderFailed as error:
+            # It is dead, or may still answer: the next original must not get this one's answer.
+            self._end_child()
+            refusal = error
+        if isinstance(refusal, SlotUnavailable):
+            raise refusal
+        return Probed(header=header, refused=refusal)
 
-
-def _refusal(answer: dict[str, Any]) -> Permanent | None:
-    if "decoded" in answer:
-        return None
-    if "refused" not in answer:
-        return RenderCrashed("the child answered something else")
-    refused = answer["refused"]
-    return PERMANENT_BY_REASON[Reason(refused["reason"])](refused["message"])
+    def _receive(self, child: Child) -> dict[str, Any]:
+        return child.receive(time.monotonic() + self._timeout_seconds)

@@ -13,13 +13,14 @@ Answers:   {"ready": {"codec": "libvips-8.18.7", "unconfined": []}} once; then f
            {"rendered": {...}} for each rung, and last {"facts": {...}, "cost": {...}} or
            {"refused": {"reason": ..., "message": ...}}; to be measured, {"header": {...}} or
            "refused"; for a probe {"header": {...}} as soon as it is read, and last
-           {"decoded": true} or "refused".
+           {"decoded": true} or "refused". Instead of the last one {"unavailable": why} if a file
+           cannot be read or written here and now, whatever the picture. `answers` reads them.
 """
 
 from __future__ import annotations
 
-import base64
 import ctypes
+import errno
 import gc
 import json
 import os
@@ -34,9 +35,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-import google_crc32c
-
 from worker import imaging, sandbox
+from worker.checksum import crc32c_of
 from worker.encoding import Encoding
 from worker.errors import CorruptOriginal, Permanent, RenderCrashed, RenderOutOfMemory
 from worker.footprint import UNTOUCHED
@@ -46,6 +46,11 @@ from worker.ladder import Ladder, RungSize
 from worker.limits import Limits
 
 _PARENT_GONE = 70
+_MESSAGE_MAX_CHARS = 2000
+
+
+class _NoFile(Exception):
+    """The scratch folder fails: it is full, broken or gone."""
 
 
 def main(memory_bytes: int, scratch: Path) -> None:
@@ -59,6 +64,8 @@ def main(memory_bytes: int, scratch: Path) -> None:
     os.dup2(2, 1)
     requests: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(requests,), daemon=True).start()
+    # What the imports made is no garbage: to look through it takes two milliseconds a picture.
+    gc.freeze()
     try:
         _answer(answers, ready={"codec": imaging.codec(), "unconfined": unconfined})
         while True:
@@ -86,14 +93,32 @@ def _serve(request: dict[str, Any], answers: IO[str]) -> dict[str, Any]:
         return kind(request, answers)
     except Permanent as error:
         return _refusal(error)
+    except _NoFile as error:
+        return {"unavailable": str(error)}
     except MemoryError:
         return _refusal(RenderOutOfMemory("the render's memory limit was reached"))
     except BrokenPipeError:
         raise
     except Exception as error:  # noqa: BLE001
-        # A full disk or a bug: not the picture's fault, so a reason that is tried again first.
+        # Perhaps a bug, and not the picture's fault: a reason that is tried again first.
         traceback.print_exc()
         return _refusal(RenderCrashed(f"{type(error).__name__}: {error}"))
+
+
+def _read(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise _NoFile(f"the original cannot be read: {error}") from error
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise  # its own limit, which no other folder would raise
+        raise _NoFile(f"a rendition cannot be written: {error}") from error
 
 
 def _open(data: bytes, max_pixels: int) -> Picture:
@@ -104,7 +129,7 @@ def _open(data: bytes, max_pixels: int) -> Picture:
 def _measure(request: dict[str, Any], _answers: IO[str]) -> dict[str, Any]:
     memory_bytes, cpu_seconds = request["memory_bytes"], request["cpu_seconds"]
     sandbox.limit_render(memory_bytes, cpu_seconds)
-    data = Path(request["measure"]).read_bytes()
+    data = _read(request["measure"])
     if untouched := UNTOUCHED.get(sniff(data)):
         # Already to open it sets that aside.
         sandbox.limit_render(memory_bytes + int(untouched * request["max_pixels"]), cpu_seconds)
@@ -112,9 +137,8 @@ def _measure(request: dict[str, Any], _answers: IO[str]) -> dict[str, Any]:
 
 
 def _probe(request: dict[str, Any], answers: IO[str]) -> dict[str, Any]:
-    picture = _open(Path(request["probe"]).read_bytes(), request["max_pixels"])
-    header = {"format": picture.format, "width": picture.width, "height": picture.height}
-    _answer(answers, header=header)
+    picture = _open(_read(request["probe"]), request["max_pixels"])
+    _answer(answers, header=asdict(picture.header))
     picture.decode()
     return {"decoded": True}
 
@@ -122,7 +146,7 @@ def _probe(request: dict[str, Any], answers: IO[str]) -> dict[str, Any]:
 def _render(request: dict[str, Any], answers: IO[str]) -> dict[str, Any]:
     cpu_before = time.process_time()
     sandbox.limit_render(request["memory_bytes"], request["cpu_seconds"])
-    picture = _open(Path(request["original"]).read_bytes(), request["max_pixels"])
+    picture = _open(_read(request["original"]), request["max_pixels"])
     picture.decode()
     encoding = Encoding(
         quality=request["quality"],
@@ -130,15 +154,13 @@ def _render(request: dict[str, Any], answers: IO[str]) -> dict[str, Any]:
         full_effort=request["full_effort"],
     )
     for size, data in _renditions(picture, request["ladder"], encoding):
-        path = Path(request["folder"], f"{size.rung}.webp")
-        path.write_bytes(data)
-        checksum = google_crc32c.value(data).to_bytes(4, "big")
+        _write(Path(request["folder"], f"{size.rung}.webp"), data)
         _answer(
             answers,
             rendered={
                 "size": asdict(size),
                 "size_bytes": len(data),
-                "crc32c": base64.b64encode(checksum).decode(),
+                "crc32c": crc32c_of(data),
             },
         )
     return {"facts": asdict(picture.facts()), "cost": _cost(cpu_before)}
@@ -162,7 +184,8 @@ def _cost(cpu_before: float) -> dict[str, float]:
 
 
 def _refusal(error: Permanent) -> dict[str, Any]:
-    return {"refused": {"reason": error.reason.value, "message": str(error)}}
+    message = str(error)[:_MESSAGE_MAX_CHARS]
+    return {"refused": {"reason": error.reason.value, "message": message}}
 
 
 def _answer(answers: IO[str], **message: object) -> None:

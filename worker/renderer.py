@@ -15,20 +15,20 @@ import queue
 import threading
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from worker.admission import Admission, NeverFits, Ticket
-from worker.capacity import HELD_ORIGINAL_BYTES, MIB
+from worker.answers import Finished, Refusal, read_header, read_ready
+from worker.capacity import HELD_ORIGINAL_BYTES
 from worker.errors import (
     Draining,
-    OriginalTooLarge,
     RenderCrashed,
     RendererBroken,
     SlotUnavailable,
     WorkerError,
 )
 from worker.footprint import header_bytes, limit_bytes, peak_bytes
-from worker.header import Header
+from worker.ports import Rendered
 from worker.recipe import Recipe
 from worker.rendering import QueuedRendering, RenderSettings
 from worker.slot import Child
@@ -135,7 +135,7 @@ class RenderPool:
                     held_bytes=max(0, size_bytes - HELD_ORIGINAL_BYTES),
                 )
             except NeverFits:
-                rendering.answers.put(self._too_large("the original", needs_bytes))
+                rendering.answers.put(self._settings.too_large("the original", needs_bytes))
             self._changed.notify()
         return rendering
 
@@ -148,7 +148,7 @@ class RenderPool:
 
     def _turn_away(self, ticket: Ticket[QueuedRendering]) -> None:
         self._admission.leave(ticket)
-        ticket.item.answers.put(Draining("this worker is draining before the render began"))
+        ticket.item.answers.put(_turned_away())
 
     def open_admission(self) -> None:
         """Take renders again, unless the pool has stopped."""
@@ -173,96 +173,89 @@ class RenderPool:
             if child is None or not child.alive or child.requests >= 2 * RECYCLE_AFTER:
                 child = self._spawn(number, child)
                 if child is None:
-                    self._refuse_one()
+                    self._leave_to_others()
+                    self._stopped.wait(_RESPAWN_PAUSE_SECONDS)
                     continue
-            ticket = self._take()
-            if ticket is None:
-                break
-            if not child.alive:
-                # It died idle (the OOM killer, an operator); that is not this picture's fault.
-                child = self._spawn(number, child)
-            self._handle(child, ticket)
+            if ticket := self._take(child):
+                self._handle(child, ticket)
         if child is not None:
             child.close()
 
-    def _take(self, timeout_seconds: float | None = None) -> Ticket[QueuedRendering] | None:
-        """The next render whose memory is free; nothing when the pool stops, or in time."""
+    def _take(self, child: Child) -> Ticket[QueuedRendering] | None:
+        """The next render whose memory is free; nothing when the pool stops.
+
+        Nor if the child died idle (the OOM killer, an operator), which is no picture's fault.
+        """
         admitted: list[Ticket[QueuedRendering]] = []
 
         def is_there() -> bool:
-            if not self._stopped.is_set() and (ticket := self._admission.next()):
+            if self._stopped.is_set() or not child.alive:
+                return True
+            if ticket := self._admission.next():
                 admitted.append(ticket)
-            return bool(admitted) or self._stopped.is_set()
+            return bool(admitted)
 
         with self._changed:
-            self._changed.wait_for(is_there, timeout_seconds)
+            self._changed.wait_for(is_there)
             return admitted[0] if admitted else None
 
-    def _handle(self, child: Child | None, ticket: Ticket[QueuedRendering]) -> None:
+    def _handle(self, child: Child, ticket: Ticket[QueuedRendering]) -> None:
         """Measure it, after which it waits again, or render it, after which it is done."""
-        answer: dict[str, Any] | WorkerError | None = SlotUnavailable("no child could be started")
-        if child is not None:
-            try:
-                answer = (
-                    self._render(child, ticket) if ticket.measured else self._measure(child, ticket)
-                )
-                if said := child.last_words():
-                    self._log.debug("a child process said", said=said)
-            except WorkerError as error:
-                # Reaped as well: until then it counts as alive, and the next render would be its.
-                child.close()
-                stopped = Draining("this worker stopped before the render had finished")
-                answer = stopped if self._stopped.is_set() else error
-            except Exception as error:  # noqa: BLE001 (an answer that is not the protocol's: a taken-over child)
-                child.close()
-                answer = RenderCrashed(f"the child answered nonsense: {error!r}")
+        answer: Finished | WorkerError | None
+        try:
+            answer = (
+                self._render(child, ticket) if ticket.measured else self._measure(child, ticket)
+            )
+            if said := child.last_words():
+                self._log.debug("a child process said", said=said)
+        except WorkerError as error:
+            # Reaped as well: until then it counts as alive, and the next render would be its.
+            child.close()
+            stopped = Draining("this worker stopped before the render had finished")
+            answer = stopped if self._stopped.is_set() else error
+        except Exception as error:  # noqa: BLE001 (a slot that dies would leave its renders waiting)
+            child.close()
+            answer = RenderCrashed(f"the child answered nonsense: {error!r}")
         with self._changed:
             if answer is not None:
                 self._admission.leave(ticket)
                 ticket.item.answers.put(answer)
-            elif not self._admitting:
-                self._turn_away(ticket)
             self._changed.notify_all()
 
-    def _measure(
-        self, child: Child, ticket: Ticket[QueuedRendering]
-    ) -> dict[str, Any] | WorkerError | None:
+    def _measure(self, child: Child, ticket: Ticket[QueuedRendering]) -> WorkerError | None:
         """Have the header read and queue for the memory it tells of; what ends it, if anything."""
         child.send(ticket.item.measure_request(ticket.needs_bytes))
         answer = child.receive(time.monotonic() + self._settings.timeout_seconds)
-        if "refused" in answer:
-            return answer
-        header = Header(**answer["header"])
+        header = read_header(answer, self._settings.max_pixels)
+        if isinstance(header, WorkerError):
+            return header
+        ticket.item.header = header
         needs_bytes = peak_bytes(header, ticket.item.original_bytes, self._settings.recipe)
         ticket.item.limit_bytes = limit_bytes(header, needs_bytes)
         try:
             with self._changed:
+                # Here, not later: once it waits again, another slot may begin to render it.
+                if not self._admitting:
+                    return _turned_away()
                 self._admission.measured(ticket, needs_bytes)
         except NeverFits:
             what = f"this {header.width}x{header.height} {header.format}"
-            return self._too_large(what, needs_bytes)
+            return self._settings.too_large(what, needs_bytes)
         return None
 
-    def _too_large(self, what: str, needs_bytes: int) -> OriginalTooLarge:
-        short = needs_bytes - self._settings.memory_bytes
-        return OriginalTooLarge(
-            f"rendering {what} takes about {needs_bytes // MIB:,} MiB of memory, this worker has "
-            f"{self._settings.memory_bytes // MIB:,} MiB for renders: WORKER_MEMORY_BYTES would "
-            f"have to be {-(-short // MIB):,} MiB more"
-        )
-
-    def _render(self, child: Child, ticket: Ticket[QueuedRendering]) -> dict[str, Any]:
+    def _render(self, child: Child, ticket: Ticket[QueuedRendering]) -> Finished | Refusal:
         """Carry one request to the child and its answers back; the last of them."""
+        expected = ticket.item.expected_answers()
         started = time.monotonic()
         child.send(ticket.item.render_request(ticket.item.limit_bytes))
         while True:
-            answer = child.receive(started + self._settings.timeout_seconds)
-            if "refused" in answer:
+            answer = expected.read(child.receive(started + self._settings.timeout_seconds))
+            if isinstance(answer, Rendered):
+                ticket.item.answers.put(answer)
+            elif isinstance(answer, Finished):
+                return dataclasses.replace(answer, seconds=round(time.monotonic() - started, 4))
+            else:
                 return answer
-            if "facts" in answer:
-                answer["cost"]["seconds"] = round(time.monotonic() - started, 4)
-                return answer
-            ticket.item.answers.put(answer)
 
     def _spawn(self, number: int, old: Child | None) -> Child | None:
         if old is not None:
@@ -275,9 +268,9 @@ class RenderPool:
                 stopped = self._stopped.is_set()
             if stopped:
                 child.kill()
-            ready = child.receive(time.monotonic() + _START_SECONDS)["ready"]
-            self._tell(str(ready["codec"]))
-            self._warn(ready["unconfined"])
+            ready = read_ready(child.receive(time.monotonic() + _START_SECONDS))
+            self._tell(ready.codec)
+            self._warn(ready.unconfined)
         except Exception as error:  # noqa: BLE001 (a slot that dies would leave its renders waiting)
             if not self._stopped.is_set():
                 self._log.error("a child process did not start", slot=number, error=str(error))
@@ -296,7 +289,15 @@ class RenderPool:
             self._told_unconfined = True
             self._log.warning("children run without part of their sandbox", refused=unconfined)
 
-    def _refuse_one(self) -> None:
-        """Let one waiting handler go, so that its message reaches a healthier worker."""
-        if ticket := self._take(_RESPAWN_PAUSE_SECONDS):
-            self._handle(None, ticket)
+    def _leave_to_others(self) -> None:
+        """Let the other slots have what waits; without a child in any, a healthier worker."""
+        with self._changed:
+            if not any(child.alive for child in self._children.values()):
+                for ticket in self._admission.waiting:
+                    self._admission.leave(ticket)
+                    ticket.item.answers.put(SlotUnavailable("no child process could be started"))
+            self._changed.notify_all()
+
+
+def _turned_away() -> Draining:
+    return Draining("this worker is draining before the render began")

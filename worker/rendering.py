@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from worker.errors import PERMANENT_BY_REASON, Reason, RenderCrashed, WorkerError
-from worker.ladder import RungSize
+from worker.answers import Finished, RenderAnswers
+from worker.capacity import MIB
+from worker.errors import OriginalTooLarge, WorkerError
+from worker.header import Header
 from worker.ports import PictureFacts, RenderCost, Rendered
 from worker.recipe import Recipe
 
@@ -32,6 +34,15 @@ class RenderSettings:
     memory_bytes: int
     scratch: Path
 
+    def too_large(self, what: str, needs_bytes: int) -> OriginalTooLarge:
+        """A render that these settings never admit, and what they would have to be."""
+        short = needs_bytes - self.memory_bytes
+        return OriginalTooLarge(
+            f"rendering {what} takes about {needs_bytes // MIB:,} MiB of memory, this worker has "
+            f"{self.memory_bytes // MIB:,} MiB for renders: WORKER_MEMORY_BYTES would have to be "
+            f"{-(-short // MIB):,} MiB more"
+        )
+
 
 class QueuedRendering:
     """`ports.Rendering` for one original; taken by the one handler that asked for it."""
@@ -41,9 +52,9 @@ class QueuedRendering:
         self._settings = settings
         self._original = original
         self._folder = folder
-        self._rungs = frozenset(rung.name for rung in settings.recipe.ladder.rungs)
+        self.header: Header | None = None
         self.limit_bytes = 0
-        self.answers: queue.SimpleQueue[dict[str, Any] | WorkerError] = queue.SimpleQueue()
+        self.answers: queue.SimpleQueue[Rendered | Finished | WorkerError] = queue.SimpleQueue()
         self._facts: PictureFacts | None = None
         self._cost: RenderCost | None = None
 
@@ -79,32 +90,29 @@ class QueuedRendering:
             "cpu_seconds": _CPU_PER_WALL * self._settings.timeout_seconds,
         }
 
+    def expected_answers(self) -> RenderAnswers:
+        """What may come of it, now that its header has been read."""
+        if self.header is None:
+            raise RuntimeError("its header comes first")
+        sizes = self._settings.recipe.ladder.sizes(self.header.width, self.header.height)
+        return RenderAnswers(self.header, sizes, self._folder)
+
     def __iter__(self) -> Iterator[Rendered]:
         """See `ports.Rendering`."""
         while True:
             answer = self.answers.get()
             if isinstance(answer, WorkerError):
                 raise answer
-            if "refused" in answer:
-                refusal = answer["refused"]
-                raise PERMANENT_BY_REASON[Reason(refusal["reason"])](refusal["message"])
-            if "facts" in answer:
-                self._facts = PictureFacts(**answer["facts"])
-                self._cost = RenderCost(**answer["cost"])
-                return
-            yield self._rendered(answer["rendered"])
-
-    def _rendered(self, fields: dict[str, Any]) -> Rendered:
-        """Believe a child about sizes and sums, never about names: it must not choose a file."""
-        size = RungSize(**fields["size"])
-        if size.rung not in self._rungs:
-            raise RenderCrashed(f"the child answers with a rung nobody asked for: {size.rung!r}")
-        return Rendered(
-            size=size,
-            path=Path(self._folder, f"{size.rung}.webp"),
-            size_bytes=fields["size_bytes"],
-            crc32c=fields["crc32c"],
-        )
+            if isinstance(answer, Rendered):
+                yield answer
+                continue
+            self._facts = answer.facts
+            self._cost = RenderCost(
+                seconds=answer.seconds,
+                cpu_seconds=answer.cpu_seconds,
+                peak_bytes=answer.peak_bytes,
+            )
+            return
 
     @property
     def facts(self) -> PictureFacts:

@@ -1,8 +1,8 @@
 """What a child process may do, set by itself before it sees its first picture.
 
 Limits of memory, CPU seconds, file size and open files work everywhere and are required. The filter
-of system calls and the restriction of files are Linux's, and some kernels and containers refuse
-them: then a child runs without, and says so. See docs/decisions/0013.
+of system calls, the restriction of files and root's capabilities are Linux's, and some kernels and
+containers refuse to change them: then a child runs without, and says so. See docs/decisions/0013.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from worker import landlock, seccomp
+from worker import interpreter, landlock, seccomp
 
 MIB: Final = 1 << 20
 
@@ -28,7 +28,13 @@ MARGIN_BYTES: Final = 96 * MIB
 """What is mapped but never touched (stacks, arenas) counts for the limit and is no memory: 35 MiB
 measured. The rest is leeway, so that a slightly larger render is slow to die."""
 
+LIFE_CPU_SECONDS: Final = 6 * 3600
+"""Of one child, whatever it does to the limits of its renders: 200 renders of 100 seconds."""
+
 _SPARE_CPU_SECONDS: Final = 10
+
+_ARENA_BYTES: Final = 2 * 128 * MIB
+"""Two arenas of the C library set aside addresses, and little memory."""
 
 _READABLE: Final = (
     "/usr/lib",
@@ -72,8 +78,11 @@ def confine(memory_bytes: int, scratch: Path) -> list[str]:
         OSError, ValueError: not even the limits could be set.
     """
     # Twice: what a codec sets aside and never touches is no memory, but counts here.
-    most = own_memory("VmData") + 2 * memory_bytes + MARGIN_BYTES
-    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+    room = 2 * memory_bytes + MARGIN_BYTES
+    _limit(resource.RLIMIT_DATA, own_memory("VmData") + room)
+    # What is mapped and shared is not among the data.
+    _limit(resource.RLIMIT_AS, own_memory("VmSize") + room + _ARENA_BYTES)
+    _limit(resource.RLIMIT_CPU, LIFE_CPU_SECONDS)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_BYTES, FILE_BYTES))
     resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
@@ -81,6 +90,10 @@ def confine(memory_bytes: int, scratch: Path) -> list[str]:
     if sys.platform != "linux":
         return [f"{sys.platform} knows no filter of system calls and no restriction of files"]
     refused = []
+    try:
+        seccomp.drop_capabilities()
+    except OSError as error:
+        refused.append(f"capabilities: {error}")
     try:
         seccomp.forbid_new_privileges()
         landlock.restrict(_readable(), scratch)
@@ -91,6 +104,14 @@ def confine(memory_bytes: int, scratch: Path) -> list[str]:
     except OSError as error:
         refused.append(f"system calls: {error}")
     return refused
+
+
+def _limit(kind: int, most: int) -> None:
+    """Set a limit for good, no higher than the one that this process was started with."""
+    _, hard = resource.getrlimit(kind)
+    if hard != resource.RLIM_INFINITY:
+        most = min(most, hard)
+    resource.setrlimit(kind, (most, most))
 
 
 def limit_render(memory_bytes: int, cpu_seconds: float) -> None:
@@ -105,7 +126,7 @@ def limit_render(memory_bytes: int, cpu_seconds: float) -> None:
     used = resource.getrusage(resource.RUSAGE_SELF)
     seconds = used.ru_utime + used.ru_stime + cpu_seconds + _SPARE_CPU_SECONDS
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-    resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(seconds), hard))
+    resource.setrlimit(resource.RLIMIT_CPU, (min(hard, math.ceil(seconds)), hard))
 
 
 def own_memory(field: str) -> int:
@@ -122,6 +143,9 @@ def own_memory(field: str) -> int:
 
 def _readable() -> list[Path]:
     """Where Python, this package and the libraries of both lie."""
-    # The first entry is the folder that the worker was started in: anything may lie there.
-    places = [sys.prefix, sys.base_prefix, *sys.path[1:], str(Path(__file__).parent), *_READABLE]
-    return [Path(place) for place in places if place not in {"", "/"}]
+    # Unless it is left out (`-P`), the first entry is the folder that the worker was started in.
+    importable = sys.path if sys.flags.safe_path else sys.path[1:]
+    places = [sys.prefix, sys.base_prefix, *importable, *_READABLE]
+    # A checkout holds more than the package.
+    barred = {Path(), Path("/"), interpreter.checkout()}
+    return [Path(__file__).parent, *(path for path in map(Path, places) if path not in barred)]

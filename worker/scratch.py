@@ -1,49 +1,98 @@
 """Scratch: this process's folder for originals and renditions, and what killed workers left.
 
-A worker that is killed cannot clean up. Each folder holds a lock that dies with its process, so the
-next worker on the machine can tell an abandoned folder from one in use.
+A process that is killed cannot clean up. Each folder is locked by the process that made it, so the
+next one on the machine can tell an abandoned folder from one in use; systemd-tmpfiles, too, leaves
+a locked folder alone.
 """
 
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 import tempfile
 from pathlib import Path
 
-PREFIX = "photo-worker-"
-_LOCK = ".lock"
+from worker.errors import ScratchLost
+
+PREFIX = "photo-worker-scratch-"
 
 
 class Scratch:
     """A fresh folder below the system's temporary one (`TMPDIR`), locked by this process."""
 
     def __init__(self) -> None:
-        """Remove what killed workers left, and make a folder.
+        """Remove what killed processes left, and make a folder.
 
         Raises:
             OSError: the disk is full, or not writable.
         """
         for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
             _remove_if_abandoned(folder)
-        self.path = Path(tempfile.mkdtemp(prefix=PREFIX))
-        unlocked = self.path / f"{_LOCK}.new"
-        self._lock = unlocked.open("w")
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-        # Only now under the name that others look for: nobody finds it unlocked while we live.
-        unlocked.rename(self.path / _LOCK)
+        self._made: int | None = None
+        while self._made is None:
+            self.path = Path(tempfile.mkdtemp(prefix=PREFIX))
+            self._made = self._hold()
+
+    def _hold(self) -> int | None:
+        """A descriptor that locks the folder, unless another process took it for abandoned."""
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except OSError:
+            return descriptor  # a file system without locks: then nobody else removes it either
+        if not _is(self.path, descriptor):
+            os.close(descriptor)
+            return None
+        return descriptor
+
+    @property
+    def exists(self) -> bool:
+        """Whether the folder is still there."""
+        return self._made is not None and _is(self.path, self._made)
+
+    def check(self) -> None:
+        """See that the folder is still there.
+
+        Raises:
+            ScratchLost: somebody has removed it.
+        """
+        if not self.exists:
+            raise ScratchLost(
+                f"the scratch folder {self.path} is gone: something removes files from the "
+                "temporary folder (TMPDIR) while the worker runs; another start makes a new one"
+            )
 
     def cleanup(self) -> None:
         """Remove it, whatever a child still writes there; idempotent."""
         shutil.rmtree(self.path, ignore_errors=True)
-        self._lock.close()
+        made, self._made = self._made, None
+        if made is not None:
+            os.close(made)
+
+
+def _is(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(follow_symlinks=False), os.fstat(descriptor))
+    except OSError:
+        return False
 
 
 def _remove_if_abandoned(folder: Path) -> None:
     try:
-        with (folder / _LOCK).open("r+") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError:
-        # In use, another user's, or no worker's at all.
-        return
+        return  # another user's, or gone
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(folder, ignore_errors=True)
+    except OSError:
+        return  # in use
+    finally:
+        os.close(descriptor)

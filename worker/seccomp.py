@@ -1,9 +1,10 @@
 """A filter of system calls for child processes: no network, no programs, nobody else's processes.
 
-The program is built by hand (classic BPF) because it is thirty comparisons long, and installed
+The program is built by hand (classic BPF) because it is one row of comparisons, and installed
 with two system calls, so that no compiled library has to come along. It denies what a decoder
 never needs, and allows the rest: a list of what is allowed would break with each new codec.
-Numbers are from Linux's `asm/unistd_64.h` and `asm-generic/unistd.h`.
+Numbers are from Linux's `asm/unistd_64.h` and `asm-generic/unistd.h`; from 424 on they are the
+same everywhere.
 """
 
 from __future__ import annotations
@@ -29,12 +30,14 @@ _RETURN: Final = 0x06
 _NUMBER_AT: Final = 0
 _ARCHITECTURE_AT: Final = 4
 _FIRST_ARGUMENT_AT: Final = 16
-"""The lower half of it, as both architectures are little-endian."""
+_SECOND_ARGUMENT_AT: Final = 24
+"""The lower halves of them, as both architectures are little-endian."""
 
 _CLONE_THREAD: Final = 0x00010000
 _SET_MODE_FILTER: Final = 1
 _ALL_THREADS: Final = 1
 _NO_NEW_PRIVS: Final = 38
+_CAPABILITIES_VERSION: Final = 0x20080522
 _INSTRUCTION: Final = struct.Struct("=HBBI")
 
 Instruction = tuple[int, int, int, int]
@@ -46,17 +49,27 @@ class Architecture:
 
     audit: int
     seccomp: int
+    capset: int
     clone: int
     thread_kill: int
     kill: int
     prlimit: int
+    fcntl: int
     denied: tuple[int, ...]
     foreign_from: int | None = None
 
 
-_DENIED_ON_BOTH = (424, 425, 434, 438, 440)
-"""pidfd_send_signal, io_uring_setup (it can open sockets), pidfd_open, pidfd_getfd,
-process_madvise."""
+_DENIED_ON_BOTH = (
+    *(424, 434, 438, 440),  # pidfd_send_signal, pidfd_open, pidfd_getfd, process_madvise
+    425,  # io_uring_setup: it can open sockets
+    *(428, 429, 430, 431, 432, 433, 442, 467),  # open_tree, move_mount, fs*, mount_setattr
+    447,  # memfd_secret
+    *(452, 463, 466, 469),  # fchmodat2, setxattrat, removexattrat, file_setattr
+)
+
+_SIGNALS_OF_FILES: Final = (8, 10, 15, 1024, 1026)
+"""F_SETOWN, F_SETSIG, F_SETOWN_EX, F_SETLEASE, F_NOTIFY: by them the kernel sends a signal to
+whichever process is named, or holds up those who open a file."""
 
 _CLONE3: Final = 435
 
@@ -64,15 +77,26 @@ ARCHITECTURES: Final = {
     "x86_64": Architecture(
         audit=0xC000003E,
         seccomp=317,
+        capset=126,
         clone=56,
         thread_kill=234,
         kill=62,
         prlimit=302,
+        fcntl=72,
         denied=(
             *(41, 53),  # socket, socketpair
             *(57, 58, 59, 322),  # fork, vfork, execve, execveat
             *(101, 310, 311, 129, 297, 200),  # ptrace, process_vm_*, rt_*sigqueueinfo, tkill
-            *(165, 272, 308),  # mount, unshare, setns
+            *(155, 161, 165, 166, 272, 308),  # pivot_root, chroot, mount, umount2, unshare, setns
+            *(141, 142, 144, 203, 251, 314),  # setpriority, sched_set*, ioprio_set
+            *(256, 279),  # migrate_pages, move_pages
+            *(90, 91, 92, 93, 94, 260, 268),  # chmod, chown
+            *(76, 132, 235, 261, 280),  # truncate by path, utime
+            *(188, 189, 190, 197, 198, 199),  # setxattr, removexattr
+            *(253, 254, 294, 300, 301),  # inotify, fanotify
+            # memory that outlasts its process, or is none of its data: memfd_create, System V's
+            # shared memory, queues and semaphores, mq_open, mq_unlink
+            *(319, 29, 30, 31, 64, 65, 66, 68, 69, 70, 71, 220, 240, 241),
             *(248, 249, 250, 298, 321, 323),  # keys, perf_event_open, bpf, userfaultfd
             *_DENIED_ON_BOTH,
         ),
@@ -81,15 +105,24 @@ ARCHITECTURES: Final = {
     "aarch64": Architecture(
         audit=0xC00000B7,
         seccomp=277,
+        capset=91,
         clone=220,
         thread_kill=131,
         kill=129,
         prlimit=261,
+        fcntl=25,
         denied=(
             *(198, 199),
             *(221, 281),
             *(117, 270, 271, 138, 240, 130),
-            *(40, 97, 268),
+            *(41, 51, 40, 39, 97, 268),
+            *(140, 118, 119, 122, 30, 274),
+            *(238, 239),
+            *(52, 53, 54, 55),
+            *(45, 88),
+            *(5, 6, 7, 14, 15, 16),
+            *(26, 27, 262, 263),
+            *(279, 194, 196, 195, 190, 193, 191, 186, 189, 188, 187, 192, 180, 181),
             *(217, 218, 219, 241, 280, 282),
             *_DENIED_ON_BOTH,
         ),
@@ -122,6 +155,7 @@ def program(of: Architecture, pid: int) -> list[Instruction]:
     for number in (of.thread_kill, of.kill):
         instructions += _only_if(number, (_JUMP_IF_EQUAL, pid))
     instructions += _only_if(of.prlimit, (_JUMP_IF_EQUAL, 0), (_JUMP_IF_EQUAL, pid))
+    instructions += _unless(of.fcntl, _SIGNALS_OF_FILES)
     return [*instructions, (_RETURN, 0, 0, _ALLOW)]
 
 
@@ -135,6 +169,31 @@ def _only_if(number: int, *accepted: tuple[int, int]) -> list[Instruction]:
         (_RETURN, 0, 0, _ALLOW),
     ]
     return [(_JUMP_IF_EQUAL, 0, len(block), number), *block]
+
+
+def _unless(number: int, refused: tuple[int, ...]) -> list[Instruction]:
+    """Deny a call whose second argument is one of these, else allow it."""
+    tests = [(_JUMP_IF_EQUAL, len(refused) - at, 0, value) for at, value in enumerate(refused)]
+    block = [
+        (_LOAD_WORD, 0, 0, _SECOND_ARGUMENT_AT),
+        *tests,
+        (_RETURN, 0, 0, _ALLOW),
+        (_RETURN, 0, 0, _DENY),
+    ]
+    return [(_JUMP_IF_EQUAL, 0, len(block), number), *block]
+
+
+def drop_capabilities() -> None:
+    """Take from the calling thread what root may do: else hard limits could be raised again.
+
+    Raises:
+        OSError: the architecture is not known here.
+    """
+    header = struct.pack("=Ii", _CAPABILITIES_VERSION, 0)
+    none = bytes(24)
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.syscall(_own_architecture().capset, header, none):
+        raise OSError(ctypes.get_errno(), "capset")
 
 
 def forbid_new_privileges() -> None:
@@ -154,9 +213,7 @@ def install() -> None:
     Raises:
         OSError: the kernel refuses, or the architecture has no filter here.
     """
-    architecture = ARCHITECTURES.get(platform.machine())
-    if architecture is None:
-        raise OSError(errno.ENOSYS, f"no filter for {platform.machine()}")
+    architecture = _own_architecture()
     forbid_new_privileges()
     instructions = program(architecture, os.getpid())
     code = ctypes.create_string_buffer(b"".join(_INSTRUCTION.pack(*each) for each in instructions))
@@ -166,3 +223,10 @@ def install() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.syscall(architecture.seccomp, _SET_MODE_FILTER, _ALL_THREADS, filter_of_them):
         raise OSError(ctypes.get_errno(), "seccomp")
+
+
+def _own_architecture() -> Architecture:
+    known = ARCHITECTURES.get(platform.machine())
+    if known is None:
+        raise OSError(errno.ENOSYS, f"no system calls are known of {platform.machine()}")
+    return known

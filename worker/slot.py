@@ -7,16 +7,16 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
+from worker import interpreter
 from worker.errors import RenderCrashed, RenderFailed, RenderOutOfMemory, RenderTimeout
 from worker.sandbox import tells_of_no_memory
 
 _READ_BYTES = 1 << 16
-_LINE_MAX_BYTES = 1 << 20
+_LINE_MAX_BYTES = 1 << 16
 _SAID_MAX_BYTES = 4096
 _REAP_SECONDS = 5.0
 
@@ -48,15 +48,18 @@ class Child:
         # Pixels stay in memory, where they are counted; libvips would spill them to a file.
         environment |= {"VIPS_DISC_THRESHOLD": "1000g"}
         self._child = subprocess.Popen(
-            [sys.executable, "-m", "worker.render_child", str(memory_bytes), str(scratch)],
+            interpreter.command("worker.render_child", str(memory_bytes), str(scratch)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             # Codecs print warnings as they please; they must not end up among the log's JSON lines.
             stderr=subprocess.PIPE,
-            env=environment,
+            env=interpreter.environment_for(environment),
             start_new_session=True,
             bufsize=0,
         )
+        assert self._child.stdin is not None  # noqa: S101 (opened as a pipe above)
+        # A child that does not read must not hold up the thread that writes.
+        os.set_blocking(self._child.stdin.fileno(), False)
         self._buffer = b""
         self._said = b""
         self.requests = 0
@@ -75,14 +78,28 @@ class Child:
         """Hand it one request.
 
         Raises:
-            RenderFailed: it is dead.
+            RenderFailed: it is dead, does not read, or has answered what nobody asked.
         """
+        assert self._child.stdin is not None  # noqa: S101
         self.requests += 1
+        if self._buffer or self._answers_wait():
+            raise RenderCrashed("the child answers before it is asked")
+        line = json.dumps(request).encode() + b"\n"
         try:
-            assert self._child.stdin is not None  # noqa: S101 (opened as a pipe above)
-            self._child.stdin.write(json.dumps(request).encode() + b"\n")
+            taken = os.write(self._child.stdin.fileno(), line)
+        except BlockingIOError as error:
+            raise RenderCrashed("the child does not read what it is asked") from error
         except OSError as error:
             raise self._obituary() from error
+        if taken < len(line):
+            raise RenderCrashed("the child does not read what it is asked")
+
+    def _answers_wait(self) -> bool:
+        """Whether there is something to read; not so once it is dead."""
+        assert self._child.stdout is not None  # noqa: S101
+        poll = select.poll()
+        poll.register(self._child.stdout.fileno(), select.POLLIN)
+        return any(events & select.POLLIN for _, events in poll.poll(0))
 
     def receive(self, deadline: float) -> dict[str, Any]:
         """The next answer, waited for until `deadline` (of `time.monotonic`).
@@ -98,7 +115,7 @@ class Child:
         poll = select.poll()
         for descriptor in (answers, warnings):
             poll.register(descriptor, select.POLLIN)
-        while b"\n" not in self._buffer:
+        while b"\n" not in self._buffer and len(self._buffer) <= _LINE_MAX_BYTES:
             left_seconds = deadline - time.monotonic()
             ready = dict(poll.poll(left_seconds * 1000)) if left_seconds > 0 else {}
             if not ready:
@@ -110,12 +127,12 @@ class Child:
                 if not chunk:
                     raise self._obituary()
                 self._buffer += chunk
-                if len(self._buffer) > _LINE_MAX_BYTES:
-                    raise RenderCrashed("the child answers with an endless line")
         line, _, self._buffer = self._buffer.partition(b"\n")
+        if len(line) > _LINE_MAX_BYTES:
+            raise RenderCrashed("the child answers with an endless line")
         try:
             answer = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise RenderCrashed(f"the child answers nonsense: {line[:80]!r}") from error
         if not isinstance(answer, dict):
             raise RenderCrashed(f"the child answers nonsense: {line[:80]!r}")
@@ -150,17 +167,25 @@ class Child:
             self._child.kill()
             code = self._child.wait()
         assert self._child.stderr is not None  # noqa: S101
-        while select.select([self._child.stderr], [], [], 0)[0]:
-            if not self._hear(self._child.stderr.fileno()):
-                break
+        poll = select.poll()
+        poll.register(self._child.stderr.fileno(), select.POLLIN)
+        while poll.poll(0) and self._hear(self._child.stderr.fileno()):
+            pass
         said = self.last_words().splitlines()
         if code >= 0:
             why = f": {said[-1]}" if said else ""
             return RenderCrashed(f"the child process exited with code {code}{why}")
-        name = signal.Signals(-code).name
+        name = _name(-code)
         if name == "SIGXCPU":
             return RenderTimeout("the child process used up its CPU seconds")
         complaint = next(filter(tells_of_no_memory, said), None)
         if name in _ABORTS and complaint:
             return RenderOutOfMemory(f"the child process was ended by {name}: {complaint}")
         return RenderCrashed(f"the child process was ended by {name}")
+
+
+def _name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"  # a real-time one

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -148,6 +149,20 @@ def test_a_bucket_that_vanishes_in_mid_run_ends_the_worker_with_5(stage: Stage) 
     assert stage.originals in worker.text()
     (message,) = stage.pull(stage.subscription, 1)
     assert message.message_id == message_id
+
+
+def test_a_scratch_folder_that_vanishes_ends_the_worker_for_another_to_start(
+    stage: Stage,
+) -> None:
+    worker = stage.worker().wait_until_running()
+    (folder,) = worker.scratch.glob("photo-worker-*")
+    shutil.rmtree(folder)
+    assert worker.wait(30) == 1
+    assert f"the scratch folder {folder} is gone" in worker.text()
+    assert "Traceback" not in worker.text()
+    stage.register("later", 1, corners_jpeg(300, 200))
+    stage.worker().wait_until_running()
+    stage.wait_for("later", "ready", 1)
 
 
 def test_a_silent_storage_at_the_start_is_6(stage: Stage) -> None:

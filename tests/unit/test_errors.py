@@ -96,6 +96,7 @@ def test_the_exit_code_of_each_fatal_error() -> None:
         "BucketUnavailable": ExitCode.BUCKET,
         "StreamLost": ExitCode.STREAM_LOST,
         "RendererBroken": ExitCode.UNEXPECTED,
+        "ScratchLost": ExitCode.UNEXPECTED,
     }
 
 

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.fakes import MemoryStore, Once, raising
 from tests.pictures import corners_jpeg
+from tests.unit.scripted import script
 from tests.unit.small_pictures import corners, png
+from tests.waiting import eventually
 from worker import imaging
-from worker.errors import Reason, RenderTimeout, StorageUnavailable
+from worker.errors import Reason, RenderTimeout, SlotUnavailable, StorageUnavailable
 from worker.probe import Header, Probe, Probed
 
 GIB = 1 << 30
@@ -70,19 +76,96 @@ def test_pixels_that_cannot_be_decoded_leave_the_header_known(
     assert found.refused.reason is Reason.CORRUPT_ORIGINAL
 
 
-def test_a_child_that_dies_is_told(probe: Probe, store: MemoryStore) -> None:
+def test_a_child_that_died_idle_is_replaced(probe: Probe, store: MemoryStore) -> None:
+    assert probe._child is not None
     os.kill(probe._child.pid, signal.SIGKILL)
-    found = probed(probe, store, corners_jpeg(64, 48))
-    assert found.refused is not None
-    assert (found.refused.reason, found.header) == (Reason.RENDER_CRASHED, None)
+    eventually(lambda: probe._child is None or not probe._child.alive, "it is dead")
+    assert probed(probe, store, corners_jpeg(64, 48)).refused is None
+
+
+SCRIPT = """
+for request in requests():
+    kind = open(request["probe"]).read()
+    if kind == "slow":
+        time.sleep(1)
+    if kind == "deadly":
+        os.kill(os.getpid(), 9)
+    if kind == "list":
+        say(header=[])
+    if kind == "deep":
+        print("[" * 60000, flush=True)
+    if kind == "more":
+        say(header={**HEADER, "more": 1, "width": "1"})
+    say(header={**HEADER, "width": 7 if kind == "sound" else 8})
+    if kind == "full":
+        say(unavailable="[Errno 28] No space left on device")
+    else:
+        say(decoded=True)
+"""
+
+
+@pytest.fixture
+def scripted(
+    store: MemoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Probe]:
+    script(monkeypatch, tmp_path, SCRIPT)
+    with Probe(store, memory_bytes=GIB, max_pixels=10**6, timeout_seconds=0.7) as probe:
+        yield probe
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        (b"slow", Reason.RENDER_TIMEOUT),
+        (b"deadly", Reason.RENDER_CRASHED),
+        (b"list", Reason.RENDER_CRASHED),
+        (b"deep", Reason.RENDER_CRASHED),
+        (b"more", Reason.RENDER_CRASHED),
+    ],
+)
+def test_a_child_that_fails_is_told_and_the_next_answer_is_the_nexts(
+    scripted: Probe, store: MemoryStore, kind: bytes, reason: Reason
+) -> None:
+    for _ in range(2):
+        found = probed(scripted, store, kind)
+        assert found.refused is not None
+        assert (found.refused.reason, found.header) == (reason, None)
+        found = probed(scripted, store, b"sound")
+        assert found == Probed(header=Header(format="jpeg", width=7, height=60), refused=None)
+
+
+def test_a_full_disk_is_not_the_originals_fault(scripted: Probe, store: MemoryStore) -> None:
+    with pytest.raises(SlotUnavailable, match="No space"):
+        probed(scripted, store, b"full")
+
+
+def test_a_killed_probe_leaves_a_folder_that_the_next_removes(
+    store: MemoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    code = (
+        "import os\nfrom tests.fakes import MemoryStore\nfrom worker.probe import Probe\n"
+        "Probe(MemoryStore(), memory_bytes=1 << 30, max_pixels=1, timeout_seconds=60)\n"
+        "os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=False, timeout=60, cwd=_ROOT)
+    assert list(tmp_path.iterdir())
+    with Probe(store, memory_bytes=GIB, max_pixels=1, timeout_seconds=60):
+        assert len(list(tmp_path.iterdir())) == 1
+    assert not list(tmp_path.iterdir())
+
+
+_ROOT = Path(__file__).parents[2]
 
 
 def test_a_child_that_hangs_is_told(store: MemoryStore) -> None:
     with Probe(store, memory_bytes=2 * GIB, max_pixels=10**6, timeout_seconds=60) as probe:
-        os.kill(probe._child.pid, signal.SIGSTOP)
+        child = probe._child
+        assert child is not None
+        os.kill(child.pid, signal.SIGSTOP)
         probe._timeout_seconds = 0.05
         found = probed(probe, store, corners_jpeg(64, 48))
-        child = probe._child
     assert found.refused is not None
     assert found.refused.reason is Reason.RENDER_TIMEOUT
     assert not child.alive

@@ -14,6 +14,7 @@ from worker.errors import (
     Draining,
     OriginalTooLarge,
     Permanent,
+    SlotUnavailable,
     UnsupportedFormat,
 )
 from worker.ladder import Ladder
@@ -137,7 +138,7 @@ def test_a_missing_folder_is_no_fault_of_the_pool(
 ) -> None:
     original = tmp_path / "original"
     original.write_bytes(jpeg(corners()))
-    with pytest.raises(Permanent, match="FileNotFoundError"):
+    with pytest.raises(SlotUnavailable, match="No such file"):
         list(pool.render(original, tmp_path / "gone"))
     assert render(png(corners())) == ["32", "48", "full"]
 

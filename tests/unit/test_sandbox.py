@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import subprocess
 import sys
@@ -9,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from worker.sandbox import FILE_BYTES, MIB, OPEN_FILES, tells_of_no_memory
+from worker import interpreter
+from worker.sandbox import FILE_BYTES, MIB, OPEN_FILES, _readable, tells_of_no_memory
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the limits are Linux's")
 
 _INSIDE = """
-import ctypes, json, os, socket, sys, threading
+import ctypes, fcntl, json, mmap, os, resource, socket, struct, sys, threading
 from pathlib import Path
 from worker import imaging, sandbox
 
@@ -34,23 +36,60 @@ def grow():
     with (scratch / "large").open("wb") as file:
         os.pwrite(file.fileno(), b"x", sandbox.FILE_BYTES)
 
+libc = ctypes.CDLL(None, use_errno=True)
+
+def call(name, *arguments):
+    if getattr(libc, name)(*arguments) < 0:
+        raise OSError(ctypes.get_errno(), name)
+
+def raise_limit(kind):
+    resource.setrlimit(kind, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+pipe = 1
+own = os.sched_getaffinity(0)
+
 def render_limit(mebibytes):
     sandbox.limit_render(8 * sandbox.MIB, 60)
     return len(bytearray(mebibytes * sandbox.MIB)) // sandbox.MIB
 
 attempts = {
+    "read what was inherited": lambda: os.read(inherited, 1),
     "socket": lambda: socket.socket(),
     "socketpair": lambda: socket.socketpair(),
     "execute": lambda: os.execv("/bin/true", ["true"]),
     "fork": lambda: os.fork() or os._exit(0),
     "signal the parent": lambda: os.kill(parent, 0),
     "trace the parent": lambda: 1 / (ctypes.CDLL(None).ptrace(16, parent, 0, 0) + 1),
+    "have the parent signalled": lambda: fcntl.fcntl(pipe, fcntl.F_SETOWN, parent),
+    "have the parent signalled too": lambda: fcntl.fcntl(pipe, 15, struct.pack("ii", 1, parent)),
+    "choose the signal": lambda: fcntl.fcntl(pipe, 10, 9),
+    "hold up who opens": lambda: fcntl.fcntl(pipe, fcntl.F_SETLEASE, fcntl.F_WRLCK),
+    "watch a folder": lambda: fcntl.fcntl(pipe, fcntl.F_NOTIFY, 1),
+    "be told of files": lambda: call("inotify_init1", 0),
+    "slow the parent": lambda: os.setpriority(os.PRIO_PROCESS, parent, 1),
+    "move the parent": lambda: os.sched_setaffinity(parent, own),
+    "schedule the parent": lambda: os.sched_setscheduler(parent, 0, os.sched_param(0)),
+    "chmod": lambda: os.chmod(outside, 0o640),
+    "chown": lambda: os.chown(outside, os.getuid(), os.getgid()),
+    "utime": lambda: os.utime(outside, (1, 1)),
+    "truncate": lambda: os.truncate(outside, 0),
+    "setxattr": lambda: os.setxattr(outside, "user.x", b"1"),
+    "removexattr": lambda: os.removexattr(outside, "user.x"),
+    "chroot": lambda: os.chroot(scratch),
+    "mount": lambda: call("umount2", b"/nowhere", 0),
+    "memory in a file": lambda: os.memfd_create("x"),
+    "memory that stays": lambda: call("shmget", 0, 4096, 0o1600),
+    "a queue that stays": lambda: call("msgget", 0, 0o1600),
+    "a semaphore that stays": lambda: call("semget", 0, 1, 0o1600),
+    "shared memory": lambda: mmap.mmap(-1, 1024 * sandbox.MIB),
+    "raise the memory limit": lambda: raise_limit(resource.RLIMIT_DATA),
+    "raise the address limit": lambda: raise_limit(resource.RLIMIT_AS),
+    "raise the CPU limit": lambda: raise_limit(resource.RLIMIT_CPU),
     "read the parent's memory": lambda: open(f"/proc/{parent}/mem", "rb").close(),
     "read the parent's environment": lambda: open(f"/proc/{parent}/environ", "rb").close(),
     "read outside": lambda: outside.read_text(),
     "write outside": lambda: outside.write_text("taken over"),
     "create outside": lambda: (outside.parent / "new").write_text("x"),
-    "read what was inherited": lambda: os.read(inherited, 1),
     "a large file": grow,
     "many files": lambda: [open("/dev/null") for _ in range(sandbox.OPEN_FILES)],
     "much memory": lambda: len(bytearray(512 * sandbox.MIB)),
@@ -79,6 +118,27 @@ SYSTEM_CALLS = {
     "fork",
     "signal the parent",
     "trace the parent",
+    "have the parent signalled",
+    "have the parent signalled too",
+    "choose the signal",
+    "hold up who opens",
+    "watch a folder",
+    "be told of files",
+    "slow the parent",
+    "move the parent",
+    "schedule the parent",
+    "chmod",
+    "chown",
+    "utime",
+    "truncate",
+    "setxattr",
+    "removexattr",
+    "chroot",
+    "mount",
+    "memory in a file",
+    "memory that stays",
+    "a queue that stays",
+    "a semaphore that stays",
 }
 FILES = {
     "read the parent's memory",
@@ -93,6 +153,10 @@ LIMITS = {
     "many files": "OSError",
     "much memory": "MemoryError",
     "more than this render's": "MemoryError",
+    "shared memory": "OSError",
+    "raise the memory limit": "ValueError",
+    "raise the address limit": "ValueError",
+    "raise the CPU limit": "ValueError",
 }
 ALLOWED = {
     "this render's",
@@ -151,6 +215,68 @@ def test_files_outside_the_scratch_folder_are_out_of_reach(
         pytest.skip(f"this kernel refuses: {inside['refused']}")
     results = inside["results"]
     assert {name: results[name] for name in FILES} == dict.fromkeys(FILES, "PermissionError")
+
+
+_OWNER = """
+import subprocess, sys
+from pathlib import Path
+
+subprocess.run([sys.executable, "-c", *sys.argv[1:]], check=True)
+print("lived")
+"""
+
+_SIGNALLER = """
+import contextlib, fcntl, os, sys
+from pathlib import Path
+from worker import landlock, sandbox, seccomp
+
+parent, nothing = os.getppid(), lambda *_: None
+if sys.argv[2] == "landlock":
+    seccomp.install = nothing
+if sys.argv[2] == "seccomp":
+    landlock.restrict = nothing
+sandbox.confine(64 * sandbox.MIB, Path(sys.argv[1]))
+reads, writes = os.pipe()
+with contextlib.suppress(PermissionError):
+    fcntl.fcntl(reads, fcntl.F_SETOWN, parent)
+    fcntl.fcntl(reads, 10, 9)
+    fcntl.fcntl(reads, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
+    os.write(writes, b"x")
+with contextlib.suppress(PermissionError):
+    os.kill(parent, 9)
+"""
+
+_SCOPES_SINCE = 6
+
+
+@pytest.mark.parametrize("by", ["both", "landlock", "seccomp"])
+def test_a_child_cannot_have_its_parent_killed(tmp_path: Path, by: str) -> None:
+    if by == "landlock" and landlock_version() < _SCOPES_SINCE:
+        pytest.skip("this kernel's Landlock knows no scopes")
+    done = subprocess.run(
+        [sys.executable, "-c", _OWNER, _SIGNALLER, str(tmp_path), by],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (0, "lived\n"), done.stderr
+
+
+def landlock_version() -> int:
+    return int(ctypes.CDLL(None).syscall(444, None, 0, 1))
+
+
+def test_what_lies_beside_a_checkouts_package_is_not_readable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    checkout = interpreter.checkout()
+    assert checkout is not None, "these tests run from a checkout"
+    monkeypatch.setattr(sys, "path", ["/current", str(checkout), "", "/libraries"])
+    readable = _readable()
+    assert checkout / "worker" in readable
+    assert Path("/libraries") in readable
+    assert not {checkout, Path("/current"), Path(), Path("/")} & set(readable)
 
 
 _REFUSING = """

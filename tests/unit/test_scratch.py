@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -10,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from worker.errors import ScratchLost
 from worker.scratch import PREFIX, Scratch
 
 HOLD = "from worker.scratch import Scratch; s = Scratch(); print(s.path, flush=True); input()"
@@ -65,7 +69,63 @@ def test_what_is_in_use_stays(other: tuple[subprocess.Popen[str], Path]) -> None
 
 
 def test_folders_that_no_worker_made_stay(temporary: Path) -> None:
-    (temporary / f"{PREFIX}local-abc").mkdir()
+    (temporary / "photo-worker-local-abc").mkdir()
     (temporary / f"{PREFIX}note").write_text("not even a folder")
+    (temporary / f"{PREFIX}link").symlink_to(temporary / "photo-worker-local-abc")
     Scratch().cleanup()
-    assert len(list(temporary.iterdir())) == 2
+    assert len(list(temporary.iterdir())) == 3
+
+
+def test_a_folder_of_one_that_was_killed_before_it_could_lock_it_is_removed(
+    temporary: Path,
+) -> None:
+    (temporary / f"{PREFIX}unlocked").mkdir()
+    Scratch().cleanup()
+    assert list(temporary.iterdir()) == []
+
+
+def test_what_another_process_takes_for_abandoned_is_made_anew(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+
+    def make(**options: str) -> str:
+        made.append(mkdtemp(**options))
+        if len(made) == 1:
+            # Between this and the lock the next worker looks around.
+            Path(made[0]).rmdir()
+        if len(made) == 2:
+            thief = os.open(made[1], os.O_RDONLY)
+            fcntl.flock(thief, fcntl.LOCK_EX)
+            thieves.append(thief)
+        return made[-1]
+
+    mkdtemp, thieves = tempfile.mkdtemp, list[int]()
+    monkeypatch.setattr(tempfile, "mkdtemp", make)
+    scratch = Scratch()
+    assert str(scratch.path) == made[2]
+    scratch.check()
+    scratch.cleanup()
+    os.close(thieves[0])
+    assert [str(left) for left in temporary.iterdir()] == [made[1]], "the thief removes its own"
+
+
+def test_the_folder_itself_is_locked_against_cleaners_of_temporary_files() -> None:
+    scratch = Scratch()
+    folder = os.open(scratch.path, os.O_RDONLY)
+    with pytest.raises(BlockingIOError):
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    scratch.cleanup()
+    os.close(folder)
+
+
+def test_a_folder_that_vanishes_is_noticed() -> None:
+    scratch = Scratch()
+    scratch.check()
+    shutil.rmtree(scratch.path)
+    with pytest.raises(ScratchLost, match=str(scratch.path)):
+        scratch.check()
+    scratch.path.mkdir()
+    with pytest.raises(ScratchLost):
+        scratch.check()
+    scratch.cleanup()

@@ -15,9 +15,11 @@ READ = {"x86_64": 0, "aarch64": 63}
 on_both = pytest.mark.parametrize("name", sorted(ARCHITECTURES))
 
 
-def verdict(of: Architecture, number: int, first: int = 0, *, audit: int | None = None) -> int:
+def verdict(
+    of: Architecture, number: int, first: int = 0, second: int = 0, *, audit: int | None = None
+) -> int:
     """What the kernel would do with a call."""
-    words = {0: number, 4: of.audit if audit is None else audit, 16: first}
+    words = {0: number, 4: of.audit if audit is None else audit, 16: first, 24: second}
     instructions = program(of, PID)
     at, loaded = 0, 0
     while True:
@@ -41,6 +43,8 @@ def test_what_a_decoder_needs_is_allowed(name: str) -> None:
     assert verdict(architecture, architecture.thread_kill, PID) == ALLOW
     assert verdict(architecture, architecture.prlimit, 0) == ALLOW
     assert verdict(architecture, architecture.prlimit, PID) == ALLOW
+    for command in (1, 2, 3, 4, 1030):  # flags and copies of descriptors
+        assert verdict(architecture, architecture.fcntl, PID, command) == ALLOW
 
 
 @on_both
@@ -56,6 +60,42 @@ def test_the_rest_of_the_machine_is_out_of_reach(name: str) -> None:
         assert verdict(architecture, number, PID + 1) == DENY
     for number in (architecture.kill, architecture.thread_kill):
         assert verdict(architecture, number, 0) == DENY
+    for command in (8, 10, 15, 1024, 1026):  # set owner, signal, owner, lease, notify
+        assert verdict(architecture, architecture.fcntl, 0, command) == DENY
+
+
+NAMED = {
+    "setpriority": (141, 140),
+    "sched_setscheduler": (144, 119),
+    "sched_setaffinity": (203, 122),
+    "sched_setattr": (314, 274),
+    "ioprio_set": (251, 30),
+    "fchmod": (91, 52),
+    "fchmodat": (268, 53),
+    "fchownat": (260, 54),
+    "truncate": (76, 45),
+    "utimensat": (280, 88),
+    "setxattr": (188, 5),
+    "fremovexattr": (199, 16),
+    "chroot": (161, 51),
+    "pivot_root": (155, 41),
+    "memfd_create": (319, 279),
+    "shmget": (29, 194),
+    "shmat": (30, 196),
+    "msgget": (68, 186),
+    "semget": (64, 190),
+    "mq_open": (240, 180),
+    "memfd_secret": (447, 447),
+    "mount_setattr": (442, 442),
+    "fchmodat2": (452, 452),
+}
+"""By x86-64's number and ARM64's."""
+
+
+@pytest.mark.parametrize("call", NAMED)
+def test_what_changes_others_files_priority_or_memory_is_denied(call: str) -> None:
+    for name, number in zip(("x86_64", "aarch64"), NAMED[call], strict=True):
+        assert verdict(ARCHITECTURES[name], number) == DENY
 
 
 @on_both

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from worker import interpreter
 from worker.local.guard import Guarded
 
 _GRACE_SECONDS = 10.0
@@ -20,8 +20,13 @@ class WorkerChild:
         self._log = log
         self._drain_seconds = drain_seconds
         with log.open("wb") as file:
-            command = [sys.executable, "-m", "worker", "run"]
+            command = interpreter.command("worker", "run")
             self._child = Guarded(command, log=file, environment=environment)
+
+    @property
+    def guard_pid(self) -> int:
+        """Of the guard; the worker is its only child."""
+        return self._child.pid
 
     @property
     def exit_code(self) -> int | None:

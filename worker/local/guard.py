@@ -18,6 +18,8 @@ from collections.abc import Mapping, Sequence
 from types import FrameType
 from typing import IO, Any
 
+from worker import interpreter
+
 _ORPHAN_SECONDS = 30.0
 """How long a command that lost its parent may take to end: a worker drains."""
 
@@ -35,13 +37,18 @@ class Guarded:
         A command that cannot be started ends with exit code 127 and says why in the log.
         """
         self._guard = subprocess.Popen(
-            [sys.executable, "-m", "worker.local.guard", *command],
-            env=environment,
+            interpreter.command("worker.local.guard", *command),
+            env=interpreter.environment_for(os.environ if environment is None else environment),
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
             start_new_session=True,
         )
+
+    @property
+    def pid(self) -> int:
+        """Of the guard; the command is its only child."""
+        return self._guard.pid
 
     @property
     def exit_code(self) -> int | None:
