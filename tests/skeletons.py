@@ -67,18 +67,50 @@ def box(kind: bytes, *content: bytes) -> bytes:
     return struct.pack(">I", len(body) + 8) + kind + body
 
 
+def full_box(kind: bytes, *content: bytes, version: int = 0) -> bytes:
+    """An ISO box with a version and no flags."""
+    return box(kind, bytes([version, 0, 0, 0]), *content)
+
+
 def heif(
     *,
     data_bytes: int = 100,
     extent: tuple[int, int] | None = None,
     brand: bytes = b"heic",
     properties: bytes = b"",
+    has: Sequence[int] | None = None,
+    kinds: Sequence[bytes] = (b"hvc1",),
+    references: bytes = b"",
+    data: bytes = b"",
 ) -> bytes:
-    """The boxes of a HEIF with one item, whose extent is (offset, length)."""
+    """The boxes of a HEIF whose items are of these kinds, numbered from 1, the first the primary.
+
+    The first has the properties of these numbers (from 1; by default all), and the extent (offset,
+    length), where (-1, length) begins at the file's data.
+    """
+    count = 9 if has is None else len(has)
+    numbers = bytes(range(1, 10)) if has is None else bytes(has)
+    infe = [
+        full_box(b"infe", struct.pack(">HH4sB", number, 0, kind, 0), version=2)
+        for number, kind in enumerate(kinds, 1)
+    ]
+
+    def meta(offset: int, length: int) -> bytes:
+        return full_box(
+            b"meta",
+            full_box(b"pitm", struct.pack(">H", 1)),
+            full_box(b"iloc", struct.pack(">BBHHHHII", 0x44, 0, 1, 1, 0, 1, offset, length)),
+            full_box(b"iinf", struct.pack(">H", len(infe)), *infe),
+            full_box(b"iref", references),
+            box(
+                b"iprp",
+                box(b"ipco", properties),
+                full_box(b"ipma", struct.pack(">IHB", 1, 1, count), numbers),
+            ),
+        )
+
+    head = box(b"ftyp", brand, bytes(4), b"mif1")
     offset, length = extent or (0, 10)
-    iloc = box(b"iloc", struct.pack(">IBBHHHHII", 0, 0x44, 0, 1, 1, 0, 1, offset, length))
-    return (
-        box(b"ftyp", brand, bytes(4), b"mif1")
-        + box(b"meta", bytes(4), iloc, box(b"iprp", box(b"ipco", properties)))
-        + box(b"mdat", bytes(data_bytes))
-    )
+    if offset < 0:
+        offset = len(head) + len(meta(0, 0)) + 8
+    return head + meta(offset, length) + box(b"mdat", data or bytes(data_bytes))

@@ -7,20 +7,15 @@ boxes can see of that is seen here, in milliseconds. Pure; every loop has an end
 
 from __future__ import annotations
 
-import re
 import struct
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from worker.boxes import walk_boxes
-from worker.errors import CorruptOriginal, OriginalTooLarge
-from worker.tiff import directories
-
-MAX_SCANS = 100
-"""Passes of a JPEG over its pixels. Encoders write 10 (libjpeg's script for progressive files);
-880 over 17 megapixels cost 5 CPU seconds (measured). NVIDIA's nvImageCodec stops at 256, after the
-same finding in an audit of libjpeg-turbo."""
+from worker.errors import CorruptOriginal, OriginalTooLarge, UnsupportedFormat
+from worker.jpeg import MAX_SCANS, walk_jpeg
+from worker.tiff_layout import survey_tiff
 
 MAX_PAGES = 10_000
 """Pages or frames, counted before a decoder builds a table of them."""
@@ -31,18 +26,22 @@ MAX_PROFILE_BYTES = 8_000_000
 MAX_METADATA_BYTES = 16 << 20
 """EXIF, XMP and text together, inflated; they are read into memory, never rendered."""
 
+_GIF_SPARE_ZEROS = 8
+
 _MAX_PARTS = 300_000
 """Chunks or blocks: more are no picture's, and only cost time."""
-
-_MAX_SEGMENTS = 100_000
-"""Of a JPEG, which has a few dozen."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Anatomy:
     """What a walk finds; sizes in pixels (0: not looked for), counts at least what a reader sees.
 
-    `nclx` are AVIF's and HEIC's colour numbers: primaries and transfer (ISO/IEC 23091-2).
+    `nclx` are AVIF's and HEIC's colour numbers: primaries and transfer (ISO/IEC 23091-2), and
+    `premultiplied` says that their colours are multiplied with alpha; `chroma` and `coded_bits` are
+    how they are coded (`Header` has them). `page` of a TIFF is the one to render, `tiled` how it is
+    stored, and `lab` that its bytes are CIELAB. `frame` is the rectangle (left, top, width, height)
+    that a GIF's first frame covers, where that is less than the whole. `mends` are places and what
+    must be written there before a decoder reads the file.
     """
 
     width: int = 0
@@ -52,6 +51,15 @@ class Anatomy:
     profile_bytes: int = 0
     metadata_bytes: int = 0
     nclx: tuple[int, int] | None = None
+    premultiplied: bool = False
+    chroma: str = ""
+    coded_bits: int = 0
+    page: int = 0
+    tiled: bool = False
+    part_rows: int = 0
+    lab: bool = False
+    frame: tuple[int, int, int, int] | None = None
+    mends: list[tuple[int, bytes]] = field(default_factory=list)
 
     def check(self) -> None:
         """Compare with the limits above.
@@ -74,6 +82,7 @@ def dissect(name: str, data: bytes) -> Anatomy:
 
     Raises:
         CorruptOriginal: it ends before its own skeleton does.
+        UnsupportedFormat: a variety that no decoder here reads, or reads wrongly.
         OriginalTooLarge: see `Anatomy.check`.
     """
     anatomy = Anatomy()
@@ -82,78 +91,11 @@ def dissect(name: str, data: bytes) -> Anatomy:
     return anatomy
 
 
-# A marker, but neither a stuffed zero, a restart, nor TEM: those belong to a scan's data. One
-# literal byte first, which the search can skip to: with `\xff+` it takes twelve times as long.
-_JPEG_MARKER = re.compile(rb"\xff([^\x00\x01\xff\xd0-\xd7])")
-_JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
-_JPEG_TABLES, _JPEG_START, _JPEG_END, _JPEG_SCAN = 0xC4, 0xD8, 0xD9, 0xDA
-_JPEG_APP1, _JPEG_APP2 = 0xE1, 0xE2
-
-_HOLE = bytes(256)
-"""More than a block of any kind takes, several times over."""
-
-
 def _jpeg(data: bytes, anatomy: Anatomy) -> None:
-    """Up to the first end of an image: what follows (previews, gain maps, films) is another."""
-    anatomy.scans = 0
-    tables = _JpegTables()
-    at = 2
-    for _ in range(_MAX_SEGMENTS):
-        marker = _JPEG_MARKER.search(data, at)
-        if tables.tell_holes and data.find(_HOLE, at, marker and marker.start()) >= 0:
-            raise CorruptOriginal("zeros in the midst of its pixels")
-        if marker is None:
-            raise CorruptOriginal(f"the file ends without a JPEG's end, at byte {len(data):,}")
-        if marker[1][0] == _JPEG_END or anatomy.scans > MAX_SCANS:
-            return
-        at = marker.end()
-        if marker[1][0] != _JPEG_START:
-            length = max(2, int.from_bytes(data[at : at + 2], "big"))
-            content = data[at + 2 : at + length]
-            tables.take(marker[1][0], content)
-            _jpeg_segment(marker[1][0], content, anatomy)
-            at += length
-    raise OriginalTooLarge(f"more than {_MAX_SEGMENTS:,} segments")
-
-
-def _jpeg_segment(code: int, content: bytes, anatomy: Anatomy) -> None:
-    if code == _JPEG_SCAN:
-        anatomy.scans += 1
-    elif code in _JPEG_FRAMES and not anatomy.width:
-        anatomy.height, anatomy.width = struct.unpack(">HH", content[1:5].ljust(4))
-    elif code == _JPEG_APP1:
-        anatomy.metadata_bytes += len(content)
-    elif code == _JPEG_APP2 and content.startswith(b"ICC_PROFILE\0"):
-        anatomy.profile_bytes += len(content)
-
-
-class _JpegTables:
-    """Whether zeros in a scan are damage: zeros where a copy was interrupted decode in silence.
-
-    Zeros are the first code of a Huffman table. In tables made for one picture it may be "end of
-    block", and zeros then are flat blocks, of which a picture can have any number. In the table
-    that cameras use for brightness it is a coefficient of -1: 63 of them in block after block are
-    no photo's.
-    """
-
-    def __init__(self) -> None:
-        self.tell_holes = False
-        self._sequential = False
-        self._first: dict[int, int] = {}
-
-    def take(self, code: int, content: bytes) -> None:
-        """The next segment; `tell_holes` is about what follows it."""
-        self.tell_holes = False
-        if code in _JPEG_FRAMES:
-            self._sequential = code in {0xC0, 0xC1}
-        elif code == _JPEG_TABLES:
-            at = 0
-            while at + 17 < len(content):
-                self._first[content[at]] = content[at + 17]
-                at += 17 + sum(content[at + 1 : at + 17])
-        elif code == _JPEG_SCAN and self._sequential:
-            used = {0x10 | which & 0x0F for which in content[2 : 1 + 2 * content[0] : 2]}
-            self.tell_holes = any(self._first.get(table) for table in used)
+    found = walk_jpeg(data)
+    anatomy.width, anatomy.height, anatomy.scans = found.width, found.height, found.scans
+    anatomy.profile_bytes, anatomy.metadata_bytes = found.profile_bytes, found.metadata_bytes
+    anatomy.mends = found.mends
 
 
 def _png(data: bytes, anatomy: Anatomy) -> None:
@@ -173,6 +115,8 @@ def _png(data: bytes, anatomy: Anatomy) -> None:
 
 
 def _png_chunk(kind: bytes, chunk: bytes, anatomy: Anatomy) -> None:
+    if kind == b"CgBI":
+        raise UnsupportedFormat("a PNG of Apple's own kind (CgBI), as iOS apps contain them")
     if kind == b"IHDR":
         anatomy.width, anatomy.height = struct.unpack(">II", chunk[:8].ljust(8))
     elif kind == b"acTL":
@@ -203,7 +147,8 @@ def _after_nul(chunk: bytes, start: int) -> int:
 
 def _gif(data: bytes, anatomy: Anatomy) -> None:
     """To the trailer; a file without one is whole if it ends between two blocks."""
-    anatomy.width, anatomy.height, flags = struct.unpack("<HHB", data[6:11].ljust(5, b"\0"))
+    screen_width, screen_height, flags = struct.unpack("<HHB", data[6:11].ljust(5, b"\0"))
+    anatomy.width, anatomy.height = screen_width, screen_height
     anatomy.pages = 0
     at = 13 + _gif_table_bytes(flags)
     for _ in range(_MAX_PARTS):
@@ -217,14 +162,23 @@ def _gif(data: bytes, anatomy: Anatomy) -> None:
             # A frame may be larger than the screen that the file claims to be for.
             anatomy.width = max(anatomy.width, left + width)
             anatomy.height = max(anatomy.height, top + height)
+            if not anatomy.pages and not (
+                left == top == 0 and width >= screen_width and height >= screen_height
+            ):
+                anatomy.frame = left, top, width, height
             anatomy.pages += 1
             at = _after_gif_blocks(data, at + 11 + _gif_table_bytes(flags))
         elif kind == b"\x21":  # an extension
             at = _after_gif_blocks(data, at + 2)
-        elif anatomy.pages:
-            return
-        else:
+        elif not anatomy.pages:
             raise CorruptOriginal("a GIF without a frame")
+        elif kind in {b"\x3b", b""}:
+            return
+        elif kind == b"\0" and any(data[at : at + _GIF_SPARE_ZEROS]):
+            at += 1  # some writers end their blocks twice
+        else:
+            # Where a copy was interrupted, and decoders make do with half a frame.
+            raise CorruptOriginal(f"no block of a GIF begins at byte {at:,}")
     raise OriginalTooLarge(f"more than {_MAX_PARTS:,} GIF blocks")
 
 
@@ -275,12 +229,18 @@ def _webp(data: bytes, anatomy: Anatomy) -> None:
 
 
 def _tiff(data: bytes, anatomy: Anatomy) -> None:
-    anatomy.pages = sum(1 for _ in directories(data, MAX_PAGES))
+    layout = survey_tiff(data, MAX_PAGES)
+    anatomy.pages, anatomy.page = layout.pages, layout.page
+    anatomy.tiled, anatomy.part_rows = layout.tiled, layout.part_rows
+    anatomy.profile_bytes, anatomy.metadata_bytes = layout.profile_bytes, layout.metadata_bytes
+    anatomy.lab, anatomy.mends = layout.lab, layout.mends
 
 
 def _heif(data: bytes, anatomy: Anatomy) -> None:
     boxes = walk_boxes(data)
-    anatomy.nclx, anatomy.profile_bytes = boxes.nclx, boxes.profile_bytes
+    anatomy.nclx, anatomy.premultiplied = boxes.nclx, boxes.premultiplied
+    anatomy.chroma, anatomy.coded_bits = boxes.chroma, boxes.coded_bits
+    anatomy.profile_bytes, anatomy.metadata_bytes = boxes.profile_bytes, boxes.metadata_bytes
 
 
 def _none(_data: bytes, _anatomy: Anatomy) -> None:

@@ -52,6 +52,18 @@ def to_srgb(image: pyvips.Image, nclx: tuple[int, int] | None = None) -> pyvips.
     return converted
 
 
+def from_lab(image: pyvips.Image) -> pyvips.Image:
+    """CIELAB as TIFF stores it in 8 bits, come as mere numbers: L of 0 to 255, signed a and b."""
+    light, *signed = (image[band] for band in range(3))
+    # Not a cast to signed numbers, which would cut off at 127.
+    bands = [
+        light * (100 / 255),
+        *((each >= 1 << 7).ifthenelse(each - 256, each) for each in signed),
+    ]
+    bands += [image[band] for band in range(3, image.bands)]
+    return bands[0].bandjoin(bands[1:]).copy(interpretation="lab")
+
+
 def _converted(image: pyvips.Image, nclx: tuple[int, int] | None) -> pyvips.Image:
     if image.get_typeof("icc-profile-data"):
         try:
@@ -67,7 +79,8 @@ def _converted(image: pyvips.Image, nclx: tuple[int, int] | None) -> pyvips.Imag
     if image.interpretation == "b-w" and image.format in {"float", "double"}:
         # Linear light of 0 to 1, as libvips reads three bands of such numbers.
         grey = image.extract_band(0)
-        image = grey.bandjoin([grey, grey]).copy(interpretation="scrgb")
+        rest = [image.extract_band(1)] if image.hasalpha() else []
+        image = grey.bandjoin([grey, grey, *rest]).copy(interpretation="scrgb")
     image = image.colourspace("srgb")
     return image if image.format == "uchar" else image.cast("uchar")
 

@@ -7,22 +7,30 @@ skeleton (`anatomy`, `svg`), the header by its library, the limits, and only the
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from typing import Final
 
 from worker.anatomy import Anatomy, dissect
-from worker.colour import to_srgb
-from worker.errors import CorruptOriginal, RenderOutOfMemory, UnsupportedFormat
+from worker.colour import from_lab, to_srgb
+from worker.errors import CorruptOriginal, OriginalTooLarge, RenderOutOfMemory, UnsupportedFormat
 from worker.formats import sniff
 from worker.header import Header
 from worker.heif import HeifPicture
 from worker.limits import Limits
 from worker.pixels import Pixels
 from worker.svg import read_drawing
+from worker.svg_size import EDGE_PX
 from worker.tiff import Exif, read_exif
 from worker.vips import pyvips, translated
 
-SVG_EDGE_PX = 2000
-"""What a drawing's longest edge is drawn at: it has no pixels of its own. libvips draws in tiles of
-2,000 px and repeats every filter for each (measured: one blur 1.4 s at 1,900 px, 6 s at 2,100)."""
+SVG_EDGE_PX: Final = EDGE_PX
+"""What a drawing's longest edge is drawn at."""
+
+_SVG_DPI, _LIBVIPS_DPI = 96, 72
+"""CSS inches have 96 pixels; libvips multiplies the scale by what its own have not."""
+
+_ROUNDS = 3
+"""Loads of a drawing until its size fits: in `em` a library may see other pixels than a browser."""
 
 _LOADERS = {
     "jpeg": "jpegload_buffer",
@@ -44,8 +52,13 @@ _DAMAGE = re.compile(
 """What libjpeg says of pixels that are not those of the photo. The rest of its warnings is about
 what phones write every day (libvips#2309: "Invalid SOS parameters" by Samsung)."""
 
+_NOT_DRAWN = "SVG rendering failed"
+_OVER_LIMIT = "exceeded more than"
+"""librsvg's own limits, of references and of what one uses of another."""
+
 _BITS = {"uchar": 8, "ushort": 16, "short": 16, "uint": 32, "int": 32, "float": 32, "double": 64}
 _TURNED = (5, 6, 7, 8)
+_COPIED = range(2, 9)
 
 
 def open_original(data: bytes, limits: Limits) -> Opened:
@@ -89,12 +102,15 @@ class _Raster(Opened):
 
     def __init__(self, name: str, data: bytes, anatomy: Anatomy) -> None:
         self._name = name
-        self._data = data
-        self._nclx = anatomy.nclx
+        # What only makes a decoder warn is mended later: a copy while there is another in memory.
+        self._data = _mended(data, anatomy.mends) if anatomy.lab else data
+        self._anatomy = anatomy
         try:
             with translated():
                 image = self._open(_STRICT)
-                turned = _orientation(image) in _TURNED
+                image = self._as_meant(image)
+                orientation = _orientation(image)
+                turned = orientation in _TURNED
                 exif = image.get("exif-data") if image.get_typeof("exif-data") else b""
         except RenderOutOfMemory as error:
             # A header needs none to speak of: libtiff means a tag of four billion values.
@@ -113,12 +129,19 @@ class _Raster(Opened):
             has_alpha=bool(image.hasalpha()),
             progressive=bool(image.get_typeof("interlaced")) or anatomy.scans > 1,
             turned=turned,
+            copied=orientation in _COPIED,
+            chroma=anatomy.chroma,
+            coded_bits=anatomy.coded_bits,
+            tiled=anatomy.tiled,
+            part_rows=anatomy.part_rows,
         )
 
     def decode(self) -> Pixels:
         with translated():
             if self._name != "jpeg":
-                return self._pixels(_STRICT)
+                # Below warnings libvips passes over tiles that cannot be read. Strips it does not,
+                # and ordinary programs leave out the zero that a text should end with.
+                return self._pixels(_STRICTEST if self._anatomy.tiled else _STRICT)
             try:
                 return self._pixels(_STRICTEST)
             except pyvips.Error as error:
@@ -129,12 +152,36 @@ class _Raster(Opened):
 
     def _open(self, fail_on: str) -> pyvips.Image:
         load = getattr(pyvips.Image, _LOADERS[self._name])
-        return load(self._data, access="sequential", fail_on=fail_on)
+        options = {"page": self._anatomy.page} if self._anatomy.page else {}
+        return load(self._data, access="sequential", fail_on=fail_on, **options)
+
+    def _as_meant(self, image: pyvips.Image) -> pyvips.Image:
+        """What libvips leaves aside of what the file says."""
+        if self._anatomy.lab:
+            return image.copy(interpretation="multiband")
+        if self._anatomy.frame and not image.hasalpha():
+            # Clear around a GIF's frame that is smaller than the whole, not black.
+            left, top, width, height = self._anatomy.frame
+            width, height = min(width, image.width - left), min(height, image.height - top)
+            part = image.crop(left, top, width, height).addalpha()
+            return part.embed(left, top, image.width, image.height)
+        if self._anatomy.premultiplied and image.hasalpha():
+            return _unpremultiplied(image)
+        return image
 
     def _pixels(self, fail_on: str) -> Pixels:
-        image = self._open(fail_on)
+        if self._anatomy.mends and not self._anatomy.lab:
+            self._data, self._anatomy.mends = _mended(self._data, self._anatomy.mends), []
+        image = self._as_meant(self._open(fail_on))
         # In memory before it is turned: a turned picture reads its rows out of order.
-        return Pixels(to_srgb(image, self._nclx)).upright(_orientation(image))
+        if self._anatomy.lab:
+            image = from_lab(image)
+        orientation = _orientation(image)
+        image = to_srgb(image, self._anatomy.nclx)
+        pixels = Pixels(image)
+        # The decoder, which may hold as much as a picture, goes before there is a second one.
+        del image
+        return pixels.upright(orientation)
 
 
 class _Heic(Opened):
@@ -152,6 +199,8 @@ class _Heic(Opened):
             bits=picture.bits,
             pages=picture.pages,
             has_alpha=picture.has_alpha,
+            chroma=anatomy.chroma,
+            coded_bits=anatomy.coded_bits,
         )
 
     def decode(self) -> Pixels:
@@ -165,7 +214,7 @@ class _Heic(Opened):
                 pixels, picture.width, picture.height, picture.bands, "ushort" if wide else "uchar"
             ).copy(interpretation=space)
             if picture.premultiplied:
-                image = image.unpremultiply().cast("ushort" if wide else "uchar")
+                image = _unpremultiplied(image)
             if picture.profile:
                 image.set_type(pyvips.GValue.blob_type, "icc-profile-data", picture.profile)
             return Pixels(to_srgb(image, self._nclx))
@@ -190,18 +239,57 @@ class _Svg(Opened):
             has_alpha=True,
             document_bytes=drawing.memory_bytes,
         )
+        self.header = replace(
+            self.header,
+            document_bytes=drawing.memory_bytes + drawing.surfaces * self.header.decoded_bytes,
+        )
 
     def decode(self) -> Pixels:
         wanted = self.header
         with translated():
-            image = pyvips.Image.svgload_buffer(self._text, scale=self._scale)
-            if max(abs(image.width - wanted.width), abs(image.height - wanted.height)) > 1:
-                raise CorruptOriginal(
-                    f"an SVG that says {wanted.width} x {wanted.height} px is drawn at "
-                    f"{image.width} x {image.height}"
-                )
-            # libvips may round the other way.
-            return Pixels(image.embed(0, 0, wanted.width, wanted.height))
+            image = self._load()
+            try:
+                # libvips may round the other way.
+                return Pixels(image.embed(0, 0, wanted.width, wanted.height))
+            except pyvips.Error as error:
+                text = " ".join(str(error).split())
+                if _OVER_LIMIT in text:
+                    raise OriginalTooLarge(text) from error
+                if _NOT_DRAWN in text:
+                    # What was well-formed is drawn, unless a surface for it cannot be had.
+                    raise RenderOutOfMemory(text) from error
+                raise
+
+    def _load(self) -> pyvips.Image:
+        """Not drawn yet, at the size wanted.
+
+        Raises:
+            UnsupportedFormat: the library finds another shape in it.
+        """
+        wanted, scale = self.header, self._scale * _LIBVIPS_DPI / _SVG_DPI
+        for _ in range(_ROUNDS):
+            image = pyvips.Image.svgload_buffer(self._text, dpi=_SVG_DPI, scale=scale)
+            if max(abs(image.width - wanted.width), abs(image.height - wanted.height)) <= 1:
+                return image
+            scale *= max(wanted.width, wanted.height) / max(image.width, image.height)
+        raise UnsupportedFormat(
+            f"an SVG that says {wanted.width} x {wanted.height} px and is drawn at "
+            f"{image.width} x {image.height}"
+        )
+
+
+def _unpremultiplied(image: pyvips.Image) -> pyvips.Image:
+    return image.unpremultiply().cast(image.format).copy(interpretation=image.interpretation)
+
+
+def _mended(data: bytes, mends: list[tuple[int, bytes]]) -> bytes:
+    """A copy with other bytes in a few places, in ascending order."""
+    view, at = memoryview(data), 0
+    pieces: list[bytes | memoryview] = []
+    for place, piece in mends:
+        pieces += [view[at:place], piece]
+        at = place + len(piece)
+    return b"".join([*pieces, view[at:]])
 
 
 def _orientation(image: pyvips.Image) -> int:

@@ -18,6 +18,14 @@ _SIGNATURES: tuple[tuple[str, re.Pattern[bytes]], ...] = (
     ("tiff", re.compile(rb"II\*\x00|MM\x00\*")),
 )
 
+_NEARLY = (
+    (b"II+\0", "a BigTIFF, which is not read; an ordinary TIFF is"),
+    (b"MM\0+", "a BigTIFF, which is not read; an ordinary TIFF is"),
+    (b"\xff\xfe<\0", "a text in UTF-16, which is not read; an SVG in UTF-8 is"),
+    (b"\xfe\xff\0<", "a text in UTF-16, which is not read; an SVG in UTF-8 is"),
+)
+"""What a reader may well take for one that is rendered, so that the message should name it."""
+
 _AVIF_BRANDS = {b"avif", b"avis"}
 _HEIC_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs"}
 _ANY_HEIF_BRANDS = {b"mif1", b"mif2", b"msf1"}
@@ -27,7 +35,7 @@ _FTYP_MAX_BYTES = 1024
 # Atomic groups: without them a thousand comments are a thousand ways to fail.
 _SVG = re.compile(
     rb"(?:\xef\xbb\xbf)?(?>\s*)"
-    rb"(?>(?>(?:<\?.{0,4096}?\?>|<!--.{0,4096}?-->|"
+    rb"(?>(?>(?:<\?.{0,4096}?\?>|<!--.{0,32768}?-->|"
     rb"<!DOCTYPE\s[^\[>]{0,1024}(?:\[.{0,8192}?\]\s*)?>)\s*){0,16})"
     rb"<(?:[\w.-]{1,32}:)?svg[\s>/]",
     re.DOTALL,
@@ -56,6 +64,9 @@ def sniff(data: bytes) -> str:
     text = inflated_head(data) if head.startswith(_GZIP) else data[:_SVG_HEAD_BYTES]
     if _SVG.match(text):
         return "svg"
+    for beginning, what in _NEARLY:
+        if head.startswith(beginning):
+            raise UnsupportedFormat(what)
     raise UnsupportedFormat(
         f"the first bytes {head[:12]!r} belong to no format that is rendered "
         f"({', '.join(RENDERED)})"

@@ -18,8 +18,12 @@ class Header:
     alpha counted. `pages` counts pages or frames, of which only the first is decoded. `progressive`
     means that the decoder holds the whole picture in a form of its own before it delivers a row:
     progressive JPEG, interlaced PNG or GIF. `turned` means that width and height change places
-    after the decode. `document_bytes` is what a drawing takes besides its pixels: its elements, its
-    paths and its embedded pictures.
+    after the decode, `copied` that the upright picture is a second one, turned or mirrored.
+    `document_bytes` is what a drawing takes besides its pixels: its elements, its paths, its
+    embedded pictures, and the surfaces that it is drawn through. `chroma` ("400", "420", "422",
+    "444") and `coded_bits` are how an AVIF or HEIC is coded, where it tells: before they become
+    bands of the same size, its planes take less. A TIFF is stored in tiles (`tiled`) or strips of
+    `part_rows` rows each (0: in one strip).
     """
 
     format: str
@@ -31,7 +35,12 @@ class Header:
     has_alpha: bool = False
     progressive: bool = False
     turned: bool = False
+    copied: bool = False
     document_bytes: int = 0
+    chroma: str = ""
+    coded_bits: int = 0
+    tiled: bool = False
+    part_rows: int = 0
 
     @property
     def pixels(self) -> int:

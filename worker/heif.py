@@ -14,6 +14,7 @@ import pi_heif
 from pi_heif import options
 
 from worker.errors import CorruptOriginal, OriginalTooLarge, RenderOutOfMemory, UnsupportedFormat
+from worker.sandbox import tells_of_no_memory
 
 options.DECODE_THREADS = 1  # a slot is one vCPU's
 options.THUMBNAILS = False
@@ -85,7 +86,7 @@ def _translated() -> Iterator[None]:
         if "limit exceeded" in message:
             # Filed under "memory allocation"; it is the file that asks for too much.
             raise OriginalTooLarge(message) from error
-        if isinstance(error, MemoryError | OSError):
+        if isinstance(error, MemoryError) or tells_of_no_memory(message):
             raise RenderOutOfMemory(f"the slot's memory limit was reached: {message}") from error
         if isinstance(error, SyntaxError):  # what pi_heif makes of "unsupported"
             raise UnsupportedFormat(message) from error

@@ -10,7 +10,7 @@ from __future__ import annotations
 import binascii
 import re
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 from xml.parsers import expat
 
@@ -18,53 +18,50 @@ from worker.anatomy import dissect
 from worker.errors import CorruptOriginal, OriginalTooLarge, UnsupportedFormat, WorkerError
 from worker.formats import sniff
 from worker.limits import Limits
+from worker.svg_budget import Budget
+from worker.svg_size import EDGE_PX, stated_size, unit_px
+from worker.svg_styles import Styles, surfaces, urls
 
 MAX_TEXT_BYTES = 16 << 20
 """A drawing, inflated."""
 
-MAX_ELEMENTS = 100_000
-"""Elements that get drawn, each `use`, pattern, mask, marker or filter counted as what it draws."""
-
-MAX_DEPTH = 256
 MAX_FILTER_STEPS = 32
 """Primitives in one filter; each is a pass over its whole region."""
-
-MAX_STYLE_WORK = 5_000_000
-"""Style rules times elements: each rule is tried on each element."""
 
 _FILTER_STEP_WEIGHT = 250
 _PIXELS_PER_ELEMENT = 10_000
 """An embedded picture weighs as much as that many pixels do: it is decoded at each of its uses."""
 
-_PLENTY = 2 * MAX_ELEMENTS
 # What librsvg takes, measured: 2 KB for an element, 62 bytes for each byte of a path of 8 MB, 10 to
 # 12 bytes for a pixel of an embedded picture.
 _ELEMENT_BYTES, _LONG_BYTES, _PIXEL_BYTES = 2048, 64, 12
 _LONG = 512
 
+# Surfaces, measured too: a filter works on four and keeps each named result, a mask is two.
+_FILTER_SURFACES = 4
+
+_MOST_REACH, _MOST_ORDER = 10, 30
+"""librsvg cuts a morphology's radius off there, in pixels, and does no larger convolution."""
+
 _RASTERS = {"jpeg", "png", "webp", "gif"}
 _GZIP = b"\x1f\x8b"
-_URL = re.compile(r"url\(\s*[\"']?([^\"')]*)")
-_LENGTH = re.compile(
-    r"\s*([+]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(px|pt|pc|mm|cm|in|em|ex|q)?\s*"
-)
-_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
-_VIEW_BOX = re.compile(rf"\s*{_NUMBER}[\s,]+{_NUMBER}[\s,]+({_NUMBER})[\s,]+({_NUMBER})\s*")
-_PX = {"": 1.0, "px": 1.0, "pt": 4 / 3, "pc": 16.0, "mm": 96 / 25.4, "cm": 96 / 2.54, "in": 96.0}
-_PX |= {"em": 16.0, "ex": 8.0, "q": 96 / 101.6}
+_NUMBERS = re.compile(r"\d++\.?\d*+|\.\d++")
+_OPAQUE = {None, "1", "1.0"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawing:
     """A document that is safe to draw: its inflated text, and its size in CSS pixels.
 
-    `memory_bytes` is what drawing it takes besides the pixels that are drawn.
+    `memory_bytes` is what drawing it takes besides pixels; `surfaces` how many pictures of the size
+    that it is drawn at are needed at once, besides the one that is drawn on.
     """
 
     text: bytes
     width: float
     height: float
     memory_bytes: int
+    surfaces: int
 
 
 def read_drawing(data: bytes, limits: Limits) -> Drawing:
@@ -80,9 +77,14 @@ def read_drawing(data: bytes, limits: Limits) -> Drawing:
         raise OriginalTooLarge(f"an SVG of more than {MAX_TEXT_BYTES:,} bytes")
     reader = _Reader(limits)
     reader.read(text)
-    reader.check_weight()
-    width, height = reader.size()
-    return Drawing(text=text, width=width, height=height, memory_bytes=reader.memory_bytes(text))
+    width, height = stated_size(reader.root)
+    return Drawing(
+        text=text,
+        width=width,
+        height=height,
+        memory_bytes=reader.memory_bytes(text),
+        surfaces=reader.budget.surfaces,
+    )
 
 
 def _inflated(data: bytes) -> bytes:
@@ -96,27 +98,18 @@ def _inflated(data: bytes) -> bytes:
     return text
 
 
-@dataclass(slots=True, eq=False)
-class _Part:
-    """What an element with an id draws: its own weight, the parts in it, the ids it refers to."""
-
-    weight: int = 0
-    inner: list[_Part] = field(default_factory=list)
-    refers: list[str] = field(default_factory=list)
-
-
 class _Reader:
     """Streams one document; raises as soon as it has seen enough."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._root: dict[str, str] | None = None
+        self.budget = Budget()
+        self.root: dict[str, str] = {}
         self._kinds: list[str] = []
-        self._open: list[_Part] = [_Part()]
-        self._named: dict[str, list[_Part]] = {}
-        self._closes: list[bool] = []
-        self._elements = 0
-        self._rules = 0
+        self._styles = Styles()
+        self._sheet: list[str] = []
+        self._unit_px = 1.0
+        self._filter_px = 1.0
         self._filter_steps = 0
         self._embedded_pixels = 0
         self._long_bytes = 0
@@ -128,98 +121,55 @@ class _Reader:
         parser.EndElementHandler = self._end
         parser.CharacterDataHandler = self._characters
         parser.EntityDeclHandler = self._entity
+        parser.ProcessingInstructionHandler = self._instruction
         try:
             parser.Parse(text, True)  # noqa: FBT003 (its signature)
         except expat.ExpatError as error:
             raise CorruptOriginal(f"no well-formed XML: {error}") from error
         except (ValueError, LookupError) as error:
             raise CorruptOriginal(f"no text that can be read: {error}") from error
-
-    def size(self) -> tuple[float, float]:
-        """Width and height in CSS pixels, as a browser finds them."""
-        root = self._root or {}
-        width, height = _px(root.get("width")), _px(root.get("height"))
-        box = _VIEW_BOX.fullmatch(root.get("viewBox", ""))
-        box_width, box_height = (float(box[1]), float(box[2])) if box else (0.0, 0.0)
-        if box_width > 0 and box_height > 0:
-            if width is None and height is None:
-                width, height = box_width, box_height
-            elif width is None:
-                width = (height or 0.0) * box_width / box_height
-            elif height is None:
-                height = width * box_height / box_width
-        if not width or not height:
-            raise UnsupportedFormat("an SVG that says no size: no width and height, and no viewBox")
-        return width, height
+        self.budget.check(self._styles)
 
     def memory_bytes(self, text: bytes) -> int:
         """See `Drawing`."""
         return (
             2 * len(text)
-            + self._elements * _ELEMENT_BYTES
+            + self.budget.elements * _ELEMENT_BYTES
             + self._long_bytes * _LONG_BYTES
             + self._embedded_pixels * _PIXEL_BYTES
         )
 
-    def check_weight(self) -> None:
-        """Raises OriginalTooLarge where it would draw too much."""
-        if self._weigh(self._open[0], {}, 0) > MAX_ELEMENTS:
-            raise OriginalTooLarge(f"an SVG that draws more than {MAX_ELEMENTS:,} elements")
-        if self._rules * self._elements > MAX_STYLE_WORK:
-            raise OriginalTooLarge(
-                f"an SVG of {self._rules:,} style rules for {self._elements:,} elements"
-            )
-
-    def _weigh(self, part: _Part, totals: dict[_Part, int], depth: int) -> int:
-        """Each part once, however often it is used: a chain of doublings costs its length."""
-        if part in totals:
-            return totals[part]
-        if depth > MAX_DEPTH:
-            raise OriginalTooLarge(f"an SVG whose parts use each other more than {MAX_DEPTH} deep")
-        totals[part] = 0  # what refers to itself in a circle is not drawn
-        total = part.weight
-        for inner in part.inner:
-            total += self._weigh(inner, totals, depth + 1)
-        for name in part.refers:
-            for named in self._named.get(name, ()):
-                total = min(total + self._weigh(named, totals, depth + 1), _PLENTY)
-        totals[part] = total
-        return total
-
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         kind = name.rpartition(":")[2]
-        if self._root is None:
+        if self.budget.elements == 0:
             if kind != "svg":
                 raise UnsupportedFormat(f"an XML document of <{name[:40]}>, not of <svg>")
-            self._root = attributes
-        self._elements += 1
-        if self._elements > MAX_ELEMENTS:
-            raise OriginalTooLarge(f"an SVG of more than {MAX_ELEMENTS:,} elements")
-        if len(self._kinds) >= MAX_DEPTH:
-            raise OriginalTooLarge(f"an SVG nested more than {MAX_DEPTH} deep")
+            self.root = attributes
+            self._unit_px = unit_px(attributes)
         if kind == "include":
             raise UnsupportedFormat("an SVG that includes another document")
+        self.budget.enter(
+            kind, attributes.get("id"), attributes.get("class", ""), _surfaces(kind, attributes)
+        )
         self._kinds.append(kind)
-        identity = attributes.get("id")
-        self._closes.append(bool(identity))
-        if identity:
-            part = _Part()
-            self._open[-1].inner.append(part)
-            self._open.append(part)
-            self._named.setdefault(identity, []).append(part)
-        self._open[-1].weight += self._weight(kind, attributes)
-        self._open[-1].refers += self._references(kind, attributes)
+        self.budget.add(self._weight(kind, attributes), self._references(kind, attributes))
 
     def _end(self, _name: str) -> None:
-        if self._kinds.pop() == "filter":
+        kind = self._kinds.pop()
+        if kind == "filter":
             self._filter_steps = 0
-        if self._closes.pop():
-            self._open.pop()
+        elif kind == "style":
+            sheet, self._sheet = "".join(self._sheet), []
+            self._styles.read(sheet)
+        self.budget.leave()
 
     def _characters(self, text: str) -> None:
         if self._kinds and self._kinds[-1] == "style":
-            self._rules += text.count("{")
-            self._open[0].refers += _urls(text)
+            self._sheet.append(text)
+
+    def _instruction(self, target: str, _data: str) -> None:
+        if target.casefold() == "xml-stylesheet":
+            raise UnsupportedFormat("an SVG with a style sheet outside its text")
 
     def _entity(self, name: str, _parameter: int, value: str | None, *_ids: str | None) -> None:
         if value is None:
@@ -229,15 +179,22 @@ class _Reader:
 
     def _weight(self, kind: str, attributes: dict[str, str]) -> int:
         weight = 1
-        if kind.startswith("fe") and self._kinds[-2:-1] == ["filter"]:
-            self._filter_steps += 1
+        if kind == "filter":
+            boxed = attributes.get("primitiveUnits") == "objectBoundingBox"
+            self._filter_px = EDGE_PX if boxed else self._unit_px
+        elif kind.startswith("fe") and self._kinds[-2:-1] == ["filter"]:
+            steps = _steps(kind, attributes, self._filter_px)
+            self._filter_steps += steps
             if self._filter_steps > MAX_FILTER_STEPS:
                 raise OriginalTooLarge(f"an SVG filter of more than {MAX_FILTER_STEPS} steps")
-            weight = _FILTER_STEP_WEIGHT
+            weight = steps * _FILTER_STEP_WEIGHT
+            self.budget.hold("result" in attributes, above=2)
         if kind in {"image", "feImage"}:
-            href = attributes.get("href") or attributes.get("xlink:href") or ""
-            if href.strip() and not href.lstrip().startswith("#"):
-                weight += self._embedded(href.strip()) // _PIXELS_PER_ELEMENT
+            for name, value in attributes.items():
+                # By any prefix: which one stands for XLink is the document's to say.
+                href = value.strip() if name.rpartition(":")[2] == "href" else ""
+                if href and not href.startswith("#"):
+                    weight += self._embedded(href) // _PIXELS_PER_ELEMENT
         return weight
 
     def _references(self, kind: str, attributes: dict[str, str]) -> list[str]:
@@ -252,8 +209,8 @@ class _Reader:
                 continue
             if len(value) > _LONG:
                 self._long_bytes += len(value)
-            if "url(" in value:
-                found += _urls(value)
+            if "(" in value or "\\" in value:
+                found += urls(value)
         return found
 
     def _embedded(self, url: str) -> int:
@@ -291,10 +248,29 @@ class _Reader:
         return pixels
 
 
-def _urls(text: str) -> list[str]:
-    return [url[1:] for url in _URL.findall(text) if url.startswith("#")]
+def _surfaces(kind: str, attributes: dict[str, str]) -> int:
+    """How many more are open while an element with these attributes is drawn."""
+    if kind == "filter":
+        return _FILTER_SURFACES
+    grouped = attributes.get("opacity") not in _OPAQUE or "mix-blend-mode" in attributes
+    return (
+        (kind == "pattern" or grouped)
+        + 2 * ("mask" in attributes)
+        + ("filter" in attributes)
+        + surfaces(attributes.get("style", ""))
+    )
 
 
-def _px(length: str | None) -> float | None:
-    match = _LENGTH.fullmatch((length or "").casefold())
-    return float(match[1]) * _PX[match[2] or ""] if match else None
+def _steps(kind: str, attributes: dict[str, str], px: float) -> int:
+    """What a primitive of a filter costs, as blurs (measured)."""
+    if kind == "feMorphology":
+        reach = min(_MOST_REACH, px * _largest(attributes.get("radius", "0")))
+        return max(1, round(reach * reach / 10))
+    if kind == "feConvolveMatrix":
+        order = min(_MOST_ORDER, _largest(attributes.get("order", "3")))
+        return max(1, round(order * order / 15))
+    return 1
+
+
+def _largest(numbers: str) -> float:
+    return max(map(float, _NUMBERS.findall(numbers[:_LONG])), default=0.0)

@@ -9,8 +9,9 @@ import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
-from worker.errors import CorruptOriginal
+from worker.errors import CorruptOriginal, OriginalTooLarge
 
 _MAX_ENTRIES = 4096
 _MAX_TEXT_BYTES = 256
@@ -54,6 +55,33 @@ class Directory:
             return None
         return int(struct.unpack_from(self._order + code, self._data, at)[0])
 
+    def numbers(self, tag: int, most: int) -> list[int]:
+        """All values of an integer tag, if there are not more than `most` and all are in the data.
+
+        Raises:
+            CorruptOriginal: they are not.
+        """
+        kind, count, at = self._entries.get(tag, (0, 0, 0))
+        code = {_SHORT: "H", _LONG: "I", _IFD: "I"}.get(kind)
+        if code is None:
+            return []
+        if count > most or at + count * struct.calcsize(code) > len(self._data):
+            raise CorruptOriginal(f"{count:,} values of the TIFF tag {tag} are not in the file")
+        return list(struct.unpack_from(f"{self._order}{count}{code}", self._data, at))
+
+    def size_bytes(self, tag: int) -> int:
+        """What the values of a tag claim to take."""
+        kind, count, _ = self._entries.get(tag, (0, 0, 0))
+        return _ITEM_BYTES.get(kind, 8) * count
+
+    def place(self, tag: int) -> int:
+        """Where the value of a tag lies, or begins, in the data."""
+        return self._entries[tag][2]
+
+    def short(self, value: int) -> bytes:
+        """A value as this file writes it."""
+        return struct.pack(self._order + "H", value)
+
     def text(self, tag: int) -> str:
         """A text tag up to its first NUL; empty where there is none."""
         kind, count, at = self._entries.get(tag, (0, 0, 0))
@@ -75,8 +103,8 @@ def directories(data: bytes, most: int) -> Iterator[Directory]:
     """The chain of directories of a TIFF, or of an EXIF block after its `Exif` mark.
 
     Raises:
-        CorruptOriginal: no TIFF, the chain leaves the data, or it has more than `most` links, as
-            one has that bites its own tail.
+        CorruptOriginal: no TIFF, or the chain leaves the data or bites its own tail.
+        OriginalTooLarge: it has more than `most` links.
     """
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
     if order is None or len(data) < 8:  # noqa: PLR2004 (its header)
@@ -84,8 +112,10 @@ def directories(data: bytes, most: int) -> Iterator[Directory]:
     (offset,) = struct.unpack_from(order + "I", data, 4)
     seen: set[int] = set()
     while offset:
-        if offset in seen or len(seen) >= most:
-            raise CorruptOriginal(f"the chain of TIFF directories has a loop, or more than {most}")
+        if offset in seen:
+            raise CorruptOriginal("the chain of TIFF directories has a loop")
+        if len(seen) >= most:
+            raise OriginalTooLarge(f"more than {most:,} pages or frames")
         seen.add(offset)
         directory = _directory(data, order, offset)
         yield directory
@@ -162,8 +192,20 @@ def _clean(text: str) -> str:
 
 def _taken_at(details: Directory) -> str | None:
     match = _DATE.match(details.text(_TAKEN_AT))
-    if match is None or match[1] == "0000":
+    if match is None:
         return None
     year, month, day, hour, minute, second = match.groups()
+    time = f"{year}-{month}-{day}T{hour}:{minute}:{second}"
     offset = _OFFSET.match(details.text(_TAKEN_AT_OFFSET))
-    return f"{year}-{month}-{day}T{hour}:{minute}:{second}" + (offset[0] if offset else "")
+    if not _is_real(time):
+        return None
+    return time + offset[0] if offset and _is_real(time + offset[0]) else time
+
+
+def _is_real(time: str) -> bool:
+    """Whether there was such a day and hour; cameras whose clock was never set write others."""
+    try:
+        datetime.fromisoformat(time)
+    except ValueError:
+        return False
+    return True

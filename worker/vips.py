@@ -8,6 +8,7 @@ SVG read its neighbours.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -27,7 +28,8 @@ pyvips.operation_block_set("VipsForeignLoad", True)  # noqa: FBT003 (its signatu
 for _loader in ("Jpeg", "Png", "Webp", "Nsgif", "Tiff", "Heif", "Svg"):
     pyvips.operation_block_set(f"VipsForeignLoad{_loader}Buffer", False)  # noqa: FBT003
 
-_LIBRARY_LIMIT = "Security limit exceeded"
+_LIBRARY_LIMIT = re.compile(r"Security limit exceeded|beyond the \d+ (?:cumulated )?byte limit")
+"""Of libheif, which files it under "memory allocation", and of libtiff (50 MB at once)."""
 
 
 def version() -> str:
@@ -44,8 +46,8 @@ def translated() -> Iterator[None]:
         raise RenderOutOfMemory("the slot's memory limit was reached") from error
     except pyvips.Error as error:
         text = " ".join(str(error).split())
-        if _LIBRARY_LIMIT in text:
-            # libheif files it under "memory allocation"; it is the file that asks for too much.
+        if _LIBRARY_LIMIT.search(text):
+            # No shortage: it is the file that asks for too much.
             raise OriginalTooLarge(text) from error
         if tells_of_no_memory(text):
             raise RenderOutOfMemory(text) from error

@@ -16,7 +16,7 @@ import pytest
 
 from tests.pictures import corners_jpeg, is_upright
 from tests.pool import outcome, render_pool
-from tests.skeletons import SHORT, chunk, png, segment, tiff
+from tests.skeletons import LONG, SHORT, chunk, png, segment, tiff
 from worker.renderer import RenderPool
 
 SCAN = segment(0xDA, b"\x01\x01\x00\x00\x3f\x00") + b"\0"
@@ -35,6 +35,14 @@ def drawing(inside: str) -> bytes:
 def embedded(width: int, height: int) -> str:
     picture = base64.b64encode(png(chunk(b"IDAT", zeros(1)), width=width, height=height)).decode()
     return f"<image href='data:image/png;base64,{picture}'/>"
+
+
+def one_strip(width: int, height: int) -> bytes:
+    """A TIFF whose packed pixels libtiff would have to hold at once."""
+    tags = [(256, SHORT, width), (257, SHORT, height), (258, SHORT, 8), (259, SHORT, 8)]
+    tags += [(262, SHORT, 1), (273, LONG, -1), (277, SHORT, 1), (278, SHORT, height)]
+    packed = zlib.compress(bytes(width * height), 0)
+    return tiff([*tags, (279, LONG, len(packed))], tail=packed)
 
 
 JPEG = corners_jpeg(400, 300)
@@ -60,7 +68,7 @@ BOMBS: dict[str, tuple[Callable[[], bytes], set[str]]] = {
                    + GIF_FRAME * 500_000 + b";", {"original_too_large"}),
     "gif-screen": (lambda: b"GIF89a" + struct.pack("<HHBBB", 65_535, 65_535, 0x80, 0, 0) + bytes(6)
                    + GIF_FRAME + b";", {"original_too_large"}),
-    "tiff-pages": (lambda: tiff(*[[(0x100, SHORT, 1)]] * 20_000), {"corrupt_original"}),
+    "tiff-pages": (lambda: tiff(*[[(0x100, SHORT, 1)]] * 20_000), {"original_too_large"}),
     "svg-deep": (lambda: drawing("<g>" * 1_000_000), {"original_too_large"}),
     "svg-many": (lambda: drawing("<g/>" * 2_000_000), {"original_too_large"}),
     "svgz": (lambda: gzip.compress(drawing(" " * (400 << 20)), 6), {"original_too_large"}),
@@ -69,6 +77,24 @@ BOMBS: dict[str, tuple[Callable[[], bytes], set[str]]] = {
                       {"corrupt_original"}),
     "svg-style": (lambda: drawing(f"<style>{'a b c{d:e}' * 100_000}</style>" + "<g/>" * 1000),
                   {"original_too_large"}),
+    "svg-selectors": (lambda: drawing(f"<style>{'a b c,' * 300_000}z{{d:e}}</style>"
+                                      + "<g/>" * 3000), {"original_too_large"}),
+    "svg-styled-filter": (lambda: drawing("<style>rect{filter:url(#f)}</style><filter id='f'>"
+                                          + "<feGaussianBlur stdDeviation='9'/>" * 30 + "</filter>"
+                                          + "<rect width='9' height='9'/>" * 2000),
+                          {"original_too_large"}),
+    "svg-import": (lambda: drawing("<style>@import 'data:text/css,"
+                                   + "a b c%7Bd:e%7D" * 300_000 + "';</style>" + "<g/>" * 3000),
+                   {"unsupported_format"}),
+    "svg-prefix": (lambda: drawing(embedded(20_000, 20_000)
+                                   .replace("href", "xmlns:x='x' x:href")),
+                   {"original_too_large"}),
+    "svg-length": (lambda: drawing("").replace(b"width='9'", b"width='" + b"1" * 200_000 + b"x'"),
+                   {"unsupported_format"}),
+    "svg-infinite": (lambda: drawing("").replace(b"'9'", b"'1e400'"), {"unsupported_format"}),
+    "svg-surfaces": (lambda: drawing("<g opacity='.5'>" * 250 + "<rect width='9' height='9'/>"
+                                     + "</g>" * 250), {"original_too_large"}),
+    "tiff-strip": (lambda: one_strip(8000, 8000), {"original_too_large"}),
     "heic-empty-boxes": (lambda: struct.pack(">I", 24) + b"ftypheic\0\0\0\0mif1heic"
                          + struct.pack(">I", 8) + b"free" * 1, {"corrupt_original"}),
 }  # fmt: skip

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from pathlib import Path
-from typing import Any
+from typing import Any, Never
 
+import PIL.Image
 import pytest
 
-from tests.skeletons import LONG, SHORT, segment, tiff
-from tests.unit.small_pictures import CORNERS, corners, decoded, jpeg, noise, png
+from tests.skeletons import ASCII, LONG, SHORT, segment, tiff
+from tests.unit.small_pictures import CORNERS, RED, corners, decoded, jpeg, noise, png
+from worker import heif
 from worker.decode import SVG_EDGE_PX, open_original
 from worker.encoding import Encoding
-from worker.errors import CorruptOriginal, OriginalTooLarge, UnsupportedFormat
+from worker.errors import (
+    CorruptOriginal,
+    OriginalTooLarge,
+    RenderOutOfMemory,
+    UnsupportedFormat,
+)
 from worker.header import Header
 from worker.imaging import Picture
 from worker.ladder import Ladder
 from worker.limits import Limits
+from worker.tiff import directories
 from worker.vips import pyvips
 
 LIMITS = Limits(max_original_bytes=1 << 30, max_original_pixels=30_000_000)
@@ -42,7 +51,7 @@ def test_a_header_says_what_predicts_the_cost() -> None:
     turned = corners().copy()
     turned.set_type(pyvips.GValue.gint_type, "orientation", 8)
     assert header(jpeg(turned)) == Header(
-        format="jpeg", width=40, height=60, bands=3, bits=8, turned=True
+        format="jpeg", width=40, height=60, bands=3, bits=8, turned=True, copied=True
     )
 
 
@@ -76,6 +85,7 @@ def test_what_phones_and_tools_write_passes(data: bytes) -> None:
 
 
 WHOLE = jpeg(noise(200, 200))
+SAMSUNG = sos_of_a_samsung(WHOLE)
 
 
 @pytest.mark.parametrize(
@@ -86,8 +96,9 @@ WHOLE = jpeg(noise(200, 200))
         WHOLE[: len(WHOLE) // 2] + bytes(len(WHOLE) // 2),
         WHOLE[:4000] + b"\xff\xd8\xff\xe0" + WHOLE[4004:],
         WHOLE[:-2],
+        SAMSUNG[:3000] + WHOLE[7000:],
     ],
-    ids=["zeroed", "ended", "zero-filled", "overwritten", "no-end"],
+    ids=["zeroed", "ended", "zero-filled", "overwritten", "no-end", "samsung"],
 )
 def test_a_damaged_jpeg_makes_no_photo(data: bytes) -> None:
     with pytest.raises(CorruptOriginal):
@@ -124,6 +135,80 @@ def test_a_tiff_without_all_of_its_strips_makes_no_photo() -> None:
         pixels(strips(0.9))
 
 
+def tiled(**options: Any) -> bytes:
+    return bytes(noise(300, 200).tiffsave_buffer(tile=True, tile_width=64, **options))
+
+
+@pytest.mark.parametrize("compression", ["none", "lzw", "deflate", "packbits", "jpeg"])
+def test_a_tiff_without_all_of_its_tiles_makes_no_photo(compression: str) -> None:
+    data = tiled(compression=compression)
+    assert pixels(data).width == 300
+    size = len(data)
+    places = tiff_numbers(data, 324)
+    last = places.index(max(places))
+    for damaged in (
+        data[: size // 2],
+        # The last tile lies where the file ends.
+        with_number(data, 324, last, size - 8),
+    ):
+        with pytest.raises(CorruptOriginal):
+            pixels(damaged)
+
+
+@pytest.mark.parametrize("compression", ["lzw", "deflate"])
+def test_a_tile_that_cannot_be_unpacked_makes_no_photo(compression: str) -> None:
+    data = tiled(compression=compression)
+    at = tiff_numbers(data, 324)[5] + 10
+    with pytest.raises(CorruptOriginal):
+        pixels(data[:at] + bytes(400) + data[at + 400 :])
+
+
+def tiff_numbers(data: bytes, tag: int) -> list[int]:
+    return next(directories(data, 1)).numbers(tag, 1000)
+
+
+def with_number(data: bytes, tag: int, index: int, value: int) -> bytes:
+    at = next(directories(data, 1)).place(tag) + 4 * index
+    return data[:at] + struct.pack("<I", value) + data[at + 4 :]
+
+
+def test_a_text_that_does_not_end_is_no_damage() -> None:
+    # "ASCII value does not end in null byte": a warning of libtiff, and of no consequence.
+    size = 60 * 40
+    tags = [(256, SHORT, 60), (257, SHORT, 40), (258, SHORT, 8), (259, SHORT, 1), (262, SHORT, 1)]
+    tags += [(273, LONG, -1), (277, SHORT, 1), (278, SHORT, 40), (279, LONG, size)]
+    assert pixels(tiff([*tags, (305, ASCII, b"a program")], tail=bytes(size))).avg() == 0
+
+
+def test_the_page_that_is_no_preview_is_decoded() -> None:
+    size = 60 * 40
+
+    def page(reduced: int, width: int) -> list[tuple[int, int, int | bytes]]:
+        return [
+            (254, LONG, reduced), (256, SHORT, width), (257, SHORT, 40), (258, SHORT, 8),
+            (259, SHORT, 1), (262, SHORT, 1), (273, LONG, -1), (277, SHORT, 1), (278, SHORT, 40),
+            (279, LONG, width * 40),
+        ]  # fmt: skip
+
+    opened = open_original(tiff(page(1, 20), page(0, 60), tail=bytes(size)), LIMITS)
+    assert (opened.header.width, opened.header.pages) == (60, 2)
+    assert opened.decode().width == 60
+
+
+def test_eight_bits_of_lab_are_its_colours() -> None:
+    for image in (corners(), corners().bandjoin(255).copy(interpretation="srgb")):
+        lab = image.extract_band(0, n=3).colourspace("lab")
+        light, *signed = (lab[band] for band in range(3))
+        stored = (light * 255 / 100).bandjoin([each.rint() % 256 for each in signed])
+        if image.hasalpha():
+            stored = stored.bandjoin(image[3])
+        data = bytes(stored.rint().cast("uchar").copy(interpretation="srgb").tiffsave_buffer())
+        at = next(directories(data, 1)).place(262)
+        found = pixels(data[:at] + struct.pack("<H", 8) + data[at + 2 :])
+        assert abs(found - image).max() < 8
+        assert found.interpretation == "srgb"
+
+
 def test_extra_channels_are_dropped_and_too_many_are_refused() -> None:
     two_alphas = bytes(corners().bandjoin([255, 7]).tiffsave_buffer())
     assert pixels(two_alphas).bands == 4
@@ -136,6 +221,47 @@ def test_floating_point_is_linear_light() -> None:
     grey = (corners().colourspace("b-w") / 255).cast("float")
     for image in (linear, grey):
         assert 20 < pixels(bytes(image.tiffsave_buffer())).avg() < 250
+
+
+def test_floating_point_grey_keeps_its_alpha() -> None:
+    grey = (corners().colourspace("b-w") / 255).cast("float")
+    clear = grey.bandjoin(0.5).copy(interpretation="b-w")
+    found = pixels(bytes(clear.tiffsave_buffer()))
+    assert found.bands == 4
+    assert abs(found.extract_band(3) - 127).max() <= 1
+    plain = pixels(bytes(grey.tiffsave_buffer()))
+    assert abs(found.extract_band(0, n=3) - plain).max() <= 1
+
+
+def gif(screen: tuple[int, int], frame: tuple[int, int, int, int]) -> bytes:
+    """A frame of one red, without compression, on a screen that may be larger."""
+    bits = "".join(f"{code:03b}"[::-1] for _ in range(frame[2] * frame[3]) for code in (4, 1))
+    bits += f"{5:03b}"[::-1]
+    packed = bytes(int(bits[at : at + 8][::-1], 2) for at in range(0, len(bits), 8))
+    blocks = b"".join(
+        bytes([len(packed[at : at + 255])]) + packed[at : at + 255]
+        for at in range(0, len(packed), 255)
+    )
+    palette = bytes([255, 255, 255, *RED, 0, 0, 0, 0, 0, 0])
+    head = b"GIF89a" + struct.pack("<HHBBB", *screen, 0x81, 0, 0) + palette
+    return head + struct.pack("<BHHHHB", 0x2C, *frame, 0) + b"\x02" + blocks + b"\0;"
+
+
+@pytest.mark.parametrize("frame", [(20, 10, 30, 20), (0, 0, 100, 79), (90, 70, 10, 10)])
+def test_around_a_small_gif_frame_it_is_clear(frame: tuple[int, int, int, int]) -> None:
+    opened = open_original(gif((100, 80), frame), LIMITS)
+    assert (opened.header.width, opened.header.bands, opened.header.has_alpha) == (100, 4, True)
+    image = opened.decode().image
+    left, top, width, height = frame
+    assert image(left, top) == [*RED, 255]
+    assert image(left + width - 1, top + height - 1) == [*RED, 255]
+    assert image((left + width) % 100, (top + height) % 80)[3] == 0
+    assert image[3].avg() == pytest.approx(255 * width * height / 8000)
+
+
+def test_a_gif_frame_that_fills_the_screen_needs_no_alpha() -> None:
+    assert pixels(gif((30, 20), (0, 0, 30, 20))).bands == 3
+    assert (header(gif((20, 20), (10, 10, 30, 30))).width) == 40
 
 
 def avif(image: Any, primaries: int, transfer: int) -> bytes:
@@ -157,6 +283,22 @@ def test_colour_numbers_are_obeyed() -> None:
     narrow, wide = (pixels(avif(red.colourspace("rgb16"), n, 13))(9, 9) for n in (1, 12))
     assert wide[0] > narrow[0] + 8
     assert wide[1] < narrow[1] - 4
+
+
+def test_how_an_avif_is_coded_stands_in_the_header() -> None:
+    deep = header(avif(corners().colourspace("rgb16"), 1, 13))
+    assert (deep.chroma, deep.coded_bits, deep.bits) == ("444", 10, 16)
+    plain = header(bytes(noise(64, 64).heifsave_buffer(compression="av1", Q=50)))
+    assert (plain.chroma, plain.coded_bits, plain.bits) == ("420", 8, 8)
+
+
+def test_colours_that_were_multiplied_with_alpha_are_divided_by_it() -> None:
+    half = PIL.Image.new("RGBA", (64, 64), (*RED, 128))
+    out = io.BytesIO()
+    half.save(out, "AVIF", quality=100, subsampling="4:4:4", alpha_premultiplied=True)
+    *colour, alpha = pixels(out.getvalue())(9, 9)
+    assert alpha == pytest.approx(128, abs=2)
+    assert colour == pytest.approx(RED, abs=6)
 
 
 def grey_level(share: float, transfer: int) -> float:
@@ -189,6 +331,74 @@ def test_a_drawing_is_drawn_large_and_keeps_what_is_clear() -> None:
         assert image(image.width * 3 // 4, 5)[3] == 0
 
 
+@pytest.mark.parametrize(
+    ("size", "drawn"),
+    [
+        ("width='100mm' height='50mm'", (2000, 1000)),
+        ("width='10cm' height='2in'", (2000, 1016)),
+        ("width='100pt' height='10pc'", (1667, 2000)),
+        ("width='100mm' height='100'", (2000, 529)),
+        ("width='10em' height='5em'", (2000, 1000)),
+        ("width='3ex' height='6ex'", (1000, 2000)),
+        ("viewBox='0 0 100 50' style='width:200px;height:100px'", (2000, 1000)),
+    ],
+)
+def test_a_drawing_of_any_unit_is_drawn(size: str, drawn: tuple[int, int]) -> None:
+    data = f"<svg xmlns='http://www.w3.org/2000/svg' {size}><rect width='50%' height='100%'/></svg>"
+    image = pixels(data.encode())
+    assert (image.width, image.height) == drawn
+    assert image(image.width // 2 - 2, image.height - 2)[3] == 255
+    assert image(image.width // 2 + 2, image.height - 2)[3] == 0
+
+
+def test_a_drawing_whose_style_has_another_shape_is_not_drawn() -> None:
+    data = SVG.replace(b'height="12"', b'height="12" style="width:12px;height:24px"')
+    with pytest.raises(UnsupportedFormat, match="is drawn at"):
+        pixels(data)
+
+
+def test_the_surfaces_of_a_drawing_are_foreseen() -> None:
+    nested = SVG.replace(b"<rect", b"<g opacity='.5'><g opacity='.5'><rect").replace(
+        b"</svg>", b"</g></g></svg>"
+    )
+    more = header(nested).document_bytes - header(SVG).document_bytes
+    assert more == pytest.approx(2 * 2000 * 1000 * 4, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ("SVG rendering failed glib: rendering error:", RenderOutOfMemory),
+        ("SVG rendering failed glib: exceeded more than 500000 referenced", OriginalTooLarge),
+    ],
+)
+def test_a_drawing_that_is_not_drawn_lacks_memory_or_asks_for_too_much(
+    words: str, reason: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> Never:
+        raise pyvips.Error("unable to write to memory", f"svgload_buffer: {words}")
+
+    opened = open_original(SVG, LIMITS)
+    monkeypatch.setattr("worker.decode.Pixels", fails)
+    with pytest.raises(reason):
+        opened.decode()
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError("Out of Memory"), RenderOutOfMemory),
+        (MemoryError(), RenderOutOfMemory),
+        (OSError("broken data stream"), CorruptOriginal),
+        (RuntimeError("Memory allocation error: Security limit exceeded"), OriginalTooLarge),
+        (SyntaxError("Unsupported codec"), UnsupportedFormat),
+    ],
+)
+def test_only_a_shortage_of_libheif_is_one(error: Exception, reason: type[Exception]) -> None:
+    with pytest.raises(reason), heif._translated():
+        raise error
+
+
 def test_a_line_is_no_drawing() -> None:
     with pytest.raises(UnsupportedFormat, match="line"):
         header(b"<svg xmlns='http://www.w3.org/2000/svg' width='90000' height='1'/>")
@@ -204,7 +414,9 @@ def test_pixels_are_counted_before_a_library_sees_them() -> None:
 @pytest.mark.skipif(not HEIC.is_file(), reason="no HEIC at hand")
 def test_a_heic_is_upright_in_srgb() -> None:
     opened = open_original(HEIC.read_bytes(), LIMITS)
-    assert opened.header == Header(format="heic", width=4032, height=3024, bands=3, bits=8)
+    assert opened.header == Header(
+        format="heic", width=4032, height=3024, bands=3, bits=8, chroma="420", coded_bits=8
+    )
     assert (opened.exif.camera, opened.exif.taken_at) == ("Apple iPhone 7", "2019-03-21T11:04:22")
     image = opened.decode().image
     assert (image.width, image.height, image.bands) == (4032, 3024, 3)

@@ -38,7 +38,8 @@ def ftyp(*brands: bytes) -> bytes:
         (b"<svg>", "svg"),
         (b"\xef\xbb\xbf  <?xml version='1.0'?>\n<!-- > --><svg xmlns='x'/>", "svg"),
         (b"<!DOCTYPE svg [<!ENTITY a 'b'>]><svg:svg >", "svg"),
-        (gzip.compress(b"<svg/>"), "svg"),
+        (gzip.compress(b"<svg/>", mtime=0), "svg"),
+        (b"<!--" + b"a licence " * 3200 + b"--><svg/>", "svg"),
     ],
 )
 def test_a_format_is_known_by_its_content(data: bytes, name: str) -> None:
@@ -57,7 +58,7 @@ def test_a_format_is_known_by_its_content(data: bytes, name: str) -> None:
         b"\0\0\0\x0cJXL \r\n\x87\n",
         b"<html><svg/></html>",
         b"<?xml version='1.0'?><gpx/>",
-        gzip.compress(b"a tar, perhaps"),
+        gzip.compress(b"a tar, perhaps", mtime=0),
         b"\x1f\x8b\x08 no gzip",
         ftyp(b"crx ", b"isom"),
         ftyp(b"isom", b"mp42"),
@@ -103,3 +104,17 @@ def test_no_text_makes_the_search_slow(piece: bytes) -> None:
     with pytest.raises(UnsupportedFormat):
         sniff(piece * 100_000)
     assert time.process_time() - started < 1  # a search that goes back would take for ever
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        (b"II+\0\x08\0\0\0", "BigTIFF"),
+        (b"MM\0+\0\x08\0\0", "BigTIFF"),
+        ("<svg/>".encode("utf-16"), "UTF-16"),
+        (b"\xfe\xff" + "<svg/>".encode("utf-16-be"), "UTF-16"),
+    ],
+)
+def test_what_is_nearly_one_is_named(data: bytes, name: str) -> None:
+    with pytest.raises(UnsupportedFormat, match=name):
+        sniff(data)

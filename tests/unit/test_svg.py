@@ -11,14 +11,20 @@ from tests.skeletons import png
 from tests.unit.small_pictures import corners, jpeg
 from worker.errors import CorruptOriginal, OriginalTooLarge, UnsupportedFormat
 from worker.limits import Limits
-from worker.svg import MAX_DEPTH, MAX_ELEMENTS, MAX_FILTER_STEPS, MAX_TEXT_BYTES, Drawing
+from worker.svg import MAX_FILTER_STEPS, MAX_TEXT_BYTES, Drawing
 from worker.svg import read_drawing as read
+from worker.svg_budget import MAX_DEPTH, MAX_ELEMENTS
 
 LIMITS = Limits(max_original_bytes=1 << 30, max_original_pixels=1_000_000)
 
 
 def drawing(inside: str = "", head: str = "", size: str = "width='20' height='10'") -> bytes:
     return f"{head}<svg xmlns='http://www.w3.org/2000/svg' {size}>{inside}</svg>".encode()
+
+
+FILTER = "<filter id='f'><feBlend/></filter>"
+RESULTS = "<filter id='f'><feBlend result='a'/><feBlend result='b'/></filter>"
+CHAINED = "<g id='a' opacity='.5'/><g id='b' opacity='.5'><use href='#a'/></g>"
 
 
 def read_drawing(data: bytes) -> Drawing:
@@ -29,41 +35,11 @@ def data_url(data: bytes, kind: str = "image/png") -> str:
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
-@pytest.mark.parametrize(
-    ("size", "expected"),
-    [
-        ("width='20' height='10'", (20, 10)),
-        ("width='1in' height='72pt'", (96, 96)),
-        ("width='10mm' height='1cm'", (37.795, 37.795)),
-        ("viewBox='0 0 30 40'", (30, 40)),
-        ("viewBox=' 0,0, 30.5 , 4e1 '", (30.5, 40)),
-        ("width='100%' height='100%' viewBox='-5 -5 30 40'", (30, 40)),
-        ("width='60' viewBox='0 0 30 40'", (60, 80)),
-        ("height='20' viewBox='0 0 30 40'", (15, 20)),
-        ("width='7' height='9' viewBox='nonsense'", (7, 9)),
-    ],
-)
-def test_the_size_is_what_a_browser_finds(size: str, expected: tuple[float, float]) -> None:
-    found = read_drawing(drawing(size=size))
-    assert (found.width, found.height) == pytest.approx(expected, abs=0.001)
-
-
-@pytest.mark.parametrize(
-    "size",
-    [
-        "",
-        "width='20'",
-        "width='100%' height='50%'",
-        "width='-1' height='5'",
-        "viewBox='0 0 0 9'",
-        "width='0' height='0'",
-        "viewBox='0 0 -3 -3'",
-        "width='1e999' height='x'",
-    ],
-)
-def test_without_a_size_it_is_refused(size: str) -> None:
+def test_the_size_is_the_stated_one() -> None:
+    found = read_drawing(drawing(size="width='60' viewBox='0 0 30 40'"))
+    assert (found.width, found.height) == (60, 80)
     with pytest.raises(UnsupportedFormat, match="size"):
-        read_drawing(drawing(size=size))
+        read_drawing(drawing(size="width='60'"))
 
 
 def test_svgz_is_inflated_and_its_end_is_needed() -> None:
@@ -123,6 +99,13 @@ def test_what_drawing_programs_write_passes() -> None:
         ("<xi:include xmlns:xi='x' href='canary.svg'/>", ""),
         (f"<image href='{data_url(b'<svg/>', 'image/svg+xml')}'/>", ""),
         (f"<image href='{data_url(b'BMxxxx')}'/>", ""),
+        ("<image xmlns:x='http://www.w3.org/1999/xlink' x:href='canary.png'/>", ""),
+        (f"<image href='#a' x:href='{data_url(b'<svg/>', 'image/svg+xml')}' xmlns:x='x'/>", ""),
+        ("<filter><feImage x:href='canary.png' xmlns:x='x'/></filter>", ""),
+        ("<style>@import url(data:text/css,a%7Bb:c%7D);</style>", ""),
+        ("<style>a{b:c} @IMPORT 'a.css';</style>", ""),
+        ("<style>@\\69mport 'a.css';</style>", ""),
+        ("", "<?xml-stylesheet href='data:text/css,a%7Bb:c%7D'?>"),
     ],
 )
 def test_nothing_outside_itself_is_loaded(inside: str, head: str) -> None:
@@ -166,9 +149,33 @@ def test_circles_end() -> None:
         "<a/>" * MAX_ELEMENTS,
         f"<filter>{'<feGaussianBlur/>' * (MAX_FILTER_STEPS + 1)}</filter>",
         f"<style>{'a{{b:c}}'.format() * 3000}</style>{'<a/>' * 2000}",
-        "<filter id='f'><feBlend/></filter>" + "<rect filter='url(#f)'/>" * 500,
+        FILTER + "<rect filter='url(#f)'/>" * 500,
+        FILTER + "<rect filter='URL( \"#f\" )'/>" * 500,
+        FILTER + "<rect style='filter:u\\72l(#f)'/>" * 500,
+        FILTER + "<style>rect{filter:url(#f)}</style>" + "<rect/>" * 500,
+        "<style>a, .b #c {FILTER:Url('#f')}</style>" + FILTER + "<a/>" * 500,
+        f"<style>{'a b,' * 3000}c{{d:e}}</style>{'<a/>' * 2000}",
+        "<filter>" + "<feMorphology radius='9 1'/>" * 4 + "</filter>",
+        "<filter primitiveUnits='objectBoundingBox'>"
+        + "<feMorphology radius='.01'/>" * 4
+        + "</filter>",
+        "<filter>" + "<feConvolveMatrix order='9'/>" * 7 + "</filter>",
     ],
-    ids=["deep", "many", "filter", "rules", "filtered"],
+    ids=[
+        "deep",
+        "many",
+        "filter",
+        "rules",
+        "filtered",
+        "filtered-loudly",
+        "filtered-in-escapes",
+        "filtered-by-style",
+        "filtered-by-list",
+        "selectors",
+        "morphology",
+        "boxed-morphology",
+        "convolution",
+    ],
 )
 def test_too_much_is_refused(inside: str) -> None:
     with pytest.raises(OriginalTooLarge):
@@ -177,6 +184,46 @@ def test_too_much_is_refused(inside: str) -> None:
 
 def test_many_small_filters_are_not_one_long_one() -> None:
     read_drawing(drawing("<filter><feBlend/><feBlend/></filter>" * MAX_FILTER_STEPS))
+
+
+def test_a_style_that_few_elements_have_costs_what_these_do() -> None:
+    few = "<rect/>" * 2000 + "<rect class='a b'/>" * 5
+    for selector in (".b", "g > rect.b:hover", "#one, .a"):
+        read_drawing(drawing(f"<style>{selector}{{filter:url(#f)}}</style>{FILTER}{few}"))
+
+
+def test_a_gradient_costs_nothing_by_style() -> None:
+    gradient = f"<linearGradient id='f'>{'<stop/>' * 20}</linearGradient>"
+    read_drawing(
+        drawing(f"<style>*{{fill:url(#f)}}</style>{gradient}{'<rect/>' * (MAX_ELEMENTS - 50)}")
+    )
+
+
+def test_a_small_reach_costs_little() -> None:
+    steps = "<feMorphology radius='.01'/>" * MAX_FILTER_STEPS
+    read_drawing(drawing(f"<filter>{steps}</filter>"))
+    read_drawing(drawing(f"<filter>{'<feConvolveMatrix/>' * MAX_FILTER_STEPS}</filter>"))
+
+
+@pytest.mark.parametrize(
+    ("inside", "surfaces"),
+    [
+        ("<g><rect/></g>" * 9, 0),
+        ("<g opacity='1'/>", 0),
+        ("<g opacity='.5'/>" * 9, 1),
+        ("<g opacity='.5'>" * 9 + "</g>" * 9, 9),
+        ("<g style='opacity:.5'><g style='fill-opacity:.5'/></g>", 1),
+        ("<g style='mix-blend-mode:multiply'><g style='Isolation: isolate'/></g>", 2),
+        ("<mask id='m'><g opacity='.5'/></mask><g opacity='.5'><g mask='url(#m)'/></g>", 4),
+        ("<filter id='f'><feBlend/><feBlend/></filter><g filter='url(#f)'/>", 5),
+        (RESULTS + "<g opacity='.5'><g filter='url(#f)'/></g>", 8),
+        (CHAINED + "<g opacity='.5'><use href='#b'/></g>", 3),
+        ("<g><g><g/></g></g><style>g{opacity:.5}</style>", 3),
+        ("<style>.x{mask:url(#m)}</style><mask id='m'/><g class='x'/>" + "<g/>" * 9, 2),
+    ],
+)  # fmt: skip
+def test_the_surfaces_that_are_needed_at_once_are_counted(inside: str, surfaces: int) -> None:
+    assert read_drawing(drawing(inside)).surfaces == surfaces
 
 
 def test_the_memory_of_a_drawing_is_foreseen() -> None:

@@ -7,7 +7,7 @@ import struct
 import pytest
 
 from tests.skeletons import ASCII, LONG, SHORT, tiff
-from worker.errors import CorruptOriginal
+from worker.errors import CorruptOriginal, OriginalTooLarge
 from worker.tiff import Exif, directories, read_exif
 
 MAKE, MODEL, EXIF, TAKEN_AT, OFFSET = 0x10F, 0x110, 0x8769, 0x9003, 0x9011
@@ -56,6 +56,18 @@ def test_a_camera_without_a_clock_states_no_time(text: bytes) -> None:
     assert read_exif(exif(taken_at=text)).taken_at is None
 
 
+@pytest.mark.parametrize(
+    "text", [b"2019:99:99 88:99:77", b"2019:02:31 10:00:00", b"2019:00:00 00:00:00"]
+)
+def test_a_day_that_never_was_is_no_time(text: bytes) -> None:
+    assert read_exif(exif(taken_at=text)).taken_at is None
+
+
+def test_an_offset_that_none_has_is_left_out() -> None:
+    block = exif(taken_at=b"2019:02:03 10:00:00", offset=b"+99:99")
+    assert read_exif(block).taken_at == "2019-02-03T10:00:00"
+
+
 @pytest.mark.parametrize("block", [b"", b"Exif\0\0", b"Exif\0\0II*\0\xff\xff\xff\xff", b"nonsense"])
 def test_a_damaged_block_says_nothing(block: bytes) -> None:
     assert read_exif(block) == Exif()
@@ -75,14 +87,18 @@ def test_pages_are_counted() -> None:
     "data",
     [
         b"II*\0\x08\0\0\0" + struct.pack("<HHHII", 1, 0x100, 3, 1, 1) + struct.pack("<I", 8),
-        tiff(*[[(0x100, SHORT, 1)]] * 11),
         b"II*\0\x08\0\0\0\0\0\0\0\0\0",
         b"II*\0\x08\0\0\0\xff\xff" + bytes(100),
         b"II*\0\xff\0\0\0" + bytes(100),
         b"II*\0",
     ],
-    ids=["loop", "too-many", "empty", "too-long", "outside", "short"],
+    ids=["loop", "empty", "too-long", "outside", "short"],
 )
 def test_a_chain_without_an_end_is_corrupt(data: bytes) -> None:
     with pytest.raises(CorruptOriginal):
         list(directories(data, 10))
+
+
+def test_too_many_pages_are_too_large() -> None:
+    with pytest.raises(OriginalTooLarge, match="more than 10 pages"):
+        list(directories(tiff(*[[(0x100, SHORT, 1)]] * 11), 10))
