@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from worker import __version__
+from worker.cli_bench import app as bench
 from worker.cli_dead_letters import app as dead_letters
 from worker.config import Settings
 from worker.errors import ConfigurationError, ExitCode, Fatal, Permanent, Transient
@@ -249,6 +250,7 @@ def _version(asked: bool) -> None:  # noqa: FBT001 (typer's callback protocol)
 
 
 app.add_typer(dead_letters, name="dead-letters")
+app.add_typer(bench, name="bench")
 
 
 @app.callback()

@@ -1,0 +1,105 @@
+"""`photo-worker bench` as its user runs it, on tiny pictures: reports, charts, and no timing."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from tests.pictures import noisy_jpeg
+
+RUNGS = ["64", "96", "full"]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "one.jpg").write_bytes(noisy_jpeg(160, 120))
+    (folder / "two.jpg").write_bytes(noisy_jpeg(90, 120, 2))
+    return folder
+
+
+def bench(verb: str, photos: Path, *arguments: str, out: Path | None = None) -> dict[str, Any]:
+    hidden = ("PUBSUB_EMULATOR_HOST", "STORAGE_EMULATOR_HOST")
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in hidden and not name.startswith("WORKER_")
+    }
+    command = [sys.executable, "-m", "worker", "bench", verb, str(photos), "--json"]
+    folder = ["--out", str(out)] if out else []
+    ended = subprocess.run(
+        [*command, "--rounds", "1", "--ladder", "64,96", *arguments, *folder],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    report: dict[str, Any] = json.loads(ended.stdout)
+    assert report["machine"]["vcpus"] >= 1
+    assert report["versions"]["photo-worker"]
+    assert "libvips" in report["recipe"]
+    if out:
+        assert json.loads((out / "report.json").read_text()) == report
+        for chart in out.glob("*.svg"):
+            ET.parse(chart)  # noqa: S314 (our own)
+    return report
+
+
+def test_render_tells_stages_rungs_and_the_limit_ratio(photos: Path, tmp_path: Path) -> None:
+    report = bench("render", photos, out=tmp_path / "report")
+    assert [rung["rung"] for rung in report["rungs"]] == RUNGS
+    one, two = report["photos"]
+    assert [each["rung"] for each in one["rungs"]] == RUNGS
+    assert (two["width"], two["height"]) == (90, 120)
+    assert one["cpu_seconds"] >= one["pure_encoding_cpu_seconds"] > 0
+    assert {"open", "decode", "resize", "encode", "facts"} <= set(report["stages"])
+    assert report["total"]["limit_ratio"] > 1
+    assert report["total"]["bytes_out"] == one["bytes_out"] + two["bytes_out"] > 0
+    charts = {path.name for path in (tmp_path / "report").glob("*.svg")}
+    assert charts == {"time-per-rung.svg", "bytes-per-rung.svg"}
+
+
+def test_worker_tells_pace_events_and_moments(photos: Path, tmp_path: Path) -> None:
+    how = ("--vcpus", "1,2", "--latency-ms", "10", "--events", "3", "--broker", "embedded")
+    report = bench("worker", photos, *how, out=tmp_path / "report")
+    one, two = report["workers"]
+    assert [each["vcpus"] for each in (one, two)] == [1, 2]
+    assert one["times_fewest_vcpus"] == 1.0
+    assert two["photos_a_minute"] > 0
+    assert two["seconds_from_sigterm_to_exit"] < 20
+    assert one["peak_parent_bytes"] > 10_000_000
+    assert one["limited_by"]
+    assert report["events"]["uploads"] == len(RUNGS)
+    assert report["events"]["register"]["cpu_ms"] > 0
+    assert report["first_rung"]["seconds"] >= 0.01, "a request later, by 10 ms"
+    assert (tmp_path / "report" / "throughput.svg").exists()
+
+
+def test_rivals_render_the_same_rungs(photos: Path, tmp_path: Path) -> None:
+    report = bench("rivals", photos, out=tmp_path / "report")
+    rows = {row["name"]: row for row in report["contenders"]}
+    assert {"ours", "ours at equal effort", "Pillow"} <= set(rows)
+    for row in rows.values():
+        assert list(row["rungs"]) == RUNGS
+        assert list(row["photos"][1]["rungs"]) == RUNGS
+        assert row["versions"]
+    assert rows["ours"]["times_ours"] == 1.0
+    assert set(report["absent"]) <= {"sharp, clone()", "vipsthumbnail per rung"}
+    assert (tmp_path / "report" / "time-against-bytes.svg").exists()
+
+
+def test_a_photo_that_is_none_is_named(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "worker", "bench", "render", str(tmp_path / "absent.jpg")]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 2
+    assert "absent.jpg: no such file or folder" in ended.stderr

@@ -1,0 +1,116 @@
+"""The latency proxy before a real HTTP server: later, and otherwise the same."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from worker.bench.latency import LatencyProxy
+
+LATENCY_SECONDS = 0.1
+PIECE = bytes(range(256)) * 4096
+PIECES = 100
+POOLED = 50
+LARGE_BYTES = len(PIECE) * PIECES
+
+
+class Echo(BaseHTTPRequestHandler):
+    """Answers a POST with what its body hashes to, and a GET with a hundred megabytes."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        left, found = int(self.headers["Content-Length"]), hashlib.sha256()
+        while left:
+            data = self.rfile.read(min(left, 1 << 16))
+            found.update(data)
+            left -= len(data)
+        self.answer(found.hexdigest().encode())
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(LARGE_BYTES))
+        self.end_headers()
+        for _ in range(PIECES):
+            self.wfile.write(PIECE)
+
+    def answer(self, body: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def proxy() -> Iterator[LatencyProxy]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    with LatencyProxy(f"127.0.0.1:{server.server_port}", LATENCY_SECONDS) as proxy:
+        yield proxy
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def ask(connection: http.client.HTTPConnection, body: bytes) -> float:
+    began = time.monotonic()
+    connection.request("POST", "/", body)
+    answer = connection.getresponse()
+    assert answer.read().decode() == hashlib.sha256(body).hexdigest()
+    return time.monotonic() - began
+
+
+def test_each_answer_on_a_kept_connection_is_later(proxy: LatencyProxy) -> None:
+    with closing(http.client.HTTPConnection(proxy.address)) as connection:
+        taken = [ask(connection, b"x" * size) for size in (1, 100_000, 1)]
+        assert connection.sock is not None, "the connection was kept"
+    assert min(taken) >= LATENCY_SECONDS
+
+
+def test_large_bodies_pass_both_ways_unharmed_and_are_late_once(proxy: LatencyProxy) -> None:
+    with closing(http.client.HTTPConnection(proxy.address)) as connection:
+        ask(connection, PIECE * 20)
+        connection.request("GET", "/")
+        answer, read = connection.getresponse(), 0
+        found, expected = hashlib.sha256(), hashlib.sha256()
+        while data := answer.read(1 << 20):
+            found.update(data)
+            read += len(data)
+    for _ in range(PIECES):
+        expected.update(PIECE)
+    assert read == LARGE_BYTES
+    assert found.digest() == expected.digest()
+
+
+def test_pooled_connections_wait_beside_each_other(proxy: LatencyProxy) -> None:
+    def one(_: int) -> float:
+        with closing(http.client.HTTPConnection(proxy.address)) as connection:
+            return ask(connection, b"x")
+
+    began = time.monotonic()
+    with ThreadPoolExecutor(POOLED) as threads:
+        taken = list(threads.map(one, range(POOLED)))
+    assert min(taken) >= LATENCY_SECONDS
+    assert time.monotonic() - began < POOLED * LATENCY_SECONDS, (
+        "one after the other takes that long"
+    )
+
+
+def test_a_client_that_goes_away_leaves_the_others_alone(proxy: LatencyProxy) -> None:
+    connection = http.client.HTTPConnection(proxy.address)
+    connection.request("GET", "/")
+    connection.close()
+    with closing(http.client.HTTPConnection(proxy.address)) as other:
+        ask(other, b"x")

@@ -1,0 +1,83 @@
+"""Which originals a run measures: those that the command line names, or samples made here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from worker.anatomy import Anatomy, dissect
+from worker.errors import Permanent, UsageFault
+from worker.formats import sniff
+from worker.publish import Source, find_sources
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Photo:
+    """One original on this machine; `name` is its photo id."""
+
+    name: str
+    file: Path
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the file."""
+        return self.file.stat().st_size
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height as they are stored, by its skeleton; 0 where only a decoder can tell."""
+        anatomy = self._dissect()
+        return anatomy.width, anatomy.height
+
+    @property
+    def pixels(self) -> int:
+        """As its skeleton says; 0 where only a decoder could tell."""
+        width, height = self.size
+        return width * height
+
+    @property
+    def has_profile(self) -> bool:
+        """Whether it carries a colour profile."""
+        return self._dissect().profile_bytes > 0
+
+    def _dissect(self) -> Anatomy:
+        data = self.file.read_bytes()
+        try:
+            return dissect(sniff(data), data)
+        except Permanent:
+            return Anatomy()
+
+
+@contextmanager
+def open_photos(arguments: Sequence[str]) -> Iterator[list[Photo]]:
+    """The pictures that files and folders hold; without any, the samples of `local`.
+
+    Raises:
+        UsageFault: something is not there, or lies in a bucket.
+    """
+    if arguments:
+        yield [_local(source) for source in find_sources(arguments)]
+        return
+    from worker.local.samples import write_samples
+
+    with TemporaryDirectory(prefix="photo-worker-bench-") as folder:
+        write_samples(Path(folder))
+        yield [_local(source) for source in find_sources([folder])]
+
+
+def tiny_jpeg() -> bytes:
+    """A picture of 64 x 48 pixels: what an event costs when its pixels cost nothing."""
+    import pyvips
+
+    across = pyvips.Image.xyz(64, 48)
+    image = (across[0] * 3).bandjoin([across[1] * 4, across[0] + across[1]]).cast("uchar")
+    return bytes(image.copy(interpretation="srgb").jpegsave_buffer(Q=90))
+
+
+def _local(source: Source) -> Photo:
+    if source.file is None:
+        raise UsageFault(f"{source.url}: only files on this machine can be measured")
+    return Photo(name=source.photo_id, file=source.file)

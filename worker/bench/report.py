@@ -1,0 +1,106 @@
+"""How a report leaves: JSON or tables on standard output, and a folder with JSON and charts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+_MIB = 1 << 20
+_WIDTH = 120
+_LARGE = 100
+"""Seconds need three digits, photos a minute one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """Where a report goes: standard output as JSON or as tables, and a folder if one is named."""
+
+    as_json: bool
+    folder: Path | None
+
+    def tell(
+        self, report: Mapping[str, Any], tables: Iterable[Table], charts: Mapping[str, str]
+    ) -> None:
+        """Print the report; write `report.json` and each chart as `NAME.svg`."""
+        text = json.dumps(report, ensure_ascii=False, indent=2)
+        if self.folder is not None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / "report.json").write_text(text + "\n")
+            for name, chart in charts.items():
+                (self.folder / f"{name}.svg").write_text(chart)
+        if self.as_json:
+            print(text, flush=True)  # noqa: T201
+            return
+        # Cut off, a figure would be another; a narrow terminal wraps lines by itself.
+        console = Console(soft_wrap=True)
+        console.width = max(console.width, _WIDTH)
+        console.print(_heading(report), highlight=False)
+        for shown in tables:
+            console.print()
+            console.print(shown)
+        if self.folder is not None:
+            console.print(f"\nreport.json and charts are in {self.folder}", highlight=False)
+
+
+def table(title: str, headings: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+    """A table whose first column is text and whose others are figures; `None` is left empty."""
+    shown = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        padding=(0, 2, 0, 0),
+        header_style="dim",
+    )
+    for number, heading in enumerate(headings):
+        shown.add_column(heading, justify="right" if number else "left", no_wrap=bool(number))
+    for row in rows:
+        shown.add_row(*(Text(cell(value)) for value in row))
+    return shown
+
+
+def words(title: str, rows: Mapping[str, str]) -> Table:
+    """Names, and a sentence about each."""
+    shown = Table(
+        title=title, title_justify="left", title_style="bold", box=None, show_header=False
+    )
+    for name, sentence in rows.items():
+        shown.add_row(Text(name), Text(sentence))
+    return shown
+
+
+def cell(value: object) -> str:
+    """A figure as a table shows it."""
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.3f}" if abs(value) < _LARGE else f"{value:,.1f}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return str(value)
+
+
+def mib(size_bytes: float) -> str:
+    """Bytes as MiB, with one decimal."""
+    return f"{size_bytes / _MIB:,.1f}"
+
+
+def _heading(report: Mapping[str, Any]) -> str:
+    machine, versions = report["machine"], report["versions"]
+    load = ", ".join(str(each) for each in machine["load"])
+    return "\n".join(
+        [
+            f"{report['verb']}  {report['at']}",
+            report["recipe"],
+            f"{machine['cpu']}, {machine['vcpus']} vCPUs, {mib(machine['memory_bytes'])} MiB",
+            f"{machine['system']}, load {load}",
+            "  ".join(f"{name} {version}" for name, version in versions.items()),
+        ]
+    )

@@ -1,0 +1,74 @@
+"""The renderer as `bench` sees it: the only room of `bench` that calls `worker.imaging`.
+
+Runs in child processes only. Whatever changes in the renderer changes the bench here and nowhere
+else.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+from worker import imaging
+from worker.encoding import Encoding, Tuning
+from worker.imaging import Picture
+from worker.ladder import Ladder, RungSize
+from worker.limits import Limits
+from worker.webp import Frame
+
+Stage = Callable[[str], AbstractContextManager[None]]
+Again = Callable[[], object]
+
+LIMITS = Limits(max_original_bytes=sys.maxsize, max_original_pixels=1_000_000_000)
+
+STAGES = ("open", "decode", "resize", "encode", "facts")
+
+
+def codec() -> str:
+    """The libraries that decide the bytes, as the recipe names them."""
+    return imaging.codec()
+
+
+def render(
+    data: bytes,
+    ladder: Ladder,
+    encoding: Encoding,
+    stage: Stage = lambda _: nullcontext(),
+) -> Iterator[tuple[RungSize, bytes]]:
+    """Everything a render does, from the original's bytes to each rung's, facts included.
+
+    `stage` is entered for each piece of work with its name, one of `STAGES`.
+    """
+    picture = Picture(data, LIMITS, stage=stage)
+    picture.decode()
+    yield from picture.renditions(ladder, encoding)
+    picture.facts()
+
+
+@contextmanager
+def encodes() -> Iterator[list[Again]]:
+    """While the block renders, note each picture that it encodes, and how, in the order of rungs.
+
+    Calling what was noted encodes the very same pixels with the very same settings again, and does
+    nothing else. Holds every picture in memory.
+    """
+    noted: list[Again] = []
+
+    class NotedFrame(Frame):
+        def __init__(self, pixels: Any, width: int, height: int, bands: int) -> None:  # noqa: ANN401
+            super().__init__(pixels, width, height, bands)
+            self._taken = (bytearray(pixels), width, height, bands)
+
+        def encode(self, tuning: Tuning) -> bytes:
+            taken = self._taken
+            noted.append(lambda: Frame(*taken).encode(tuning))
+            return super().encode(tuning)
+
+    names = vars(imaging)
+    names["Frame"] = NotedFrame
+    try:
+        yield noted
+    finally:
+        names["Frame"] = Frame

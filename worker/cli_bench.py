@@ -1,0 +1,155 @@
+"""The command line of `photo-worker bench`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from worker.config import Settings, variable
+from worker.flags import JsonFlag, with_settings
+
+app = typer.Typer(help="Measure this machine and this worker on it.", no_args_is_help=True)
+
+_RECIPE = ("ladder", "quality", "encoding", "effort", "full_effort")
+
+Photos = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[PHOTOS...]", help="Files or folders; samples without any."),
+]
+Rounds = Annotated[
+    int, typer.Option(min=1, metavar="N", help="Rounds in turns; figures are their medians.")
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Write report.json and charts (SVG) there as well.",
+        show_default=False,
+    ),
+]
+
+
+@app.command(epilog="Example: photo-worker bench render ~/Pictures/wedding --out report")
+@with_settings(*_RECIPE)
+def render(
+    flags: dict[str, str],
+    *,
+    photos: Photos = None,
+    rounds: Rounds = 3,
+    out: Out = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """What a render costs by stage and rung, and how much of it is not encoding."""
+    settings = Settings.load(os.environ, flags)
+    from worker.bench.render import RenderOptions, bench_render
+    from worker.bench.report import Output
+    from worker.telemetry import configure_logs
+
+    code = bench_render(
+        settings,
+        RenderOptions(photos=tuple(photos or ()), rounds=rounds),
+        Output(as_json=as_json, folder=out),
+        configure_logs(settings.log_format, settings.log_level),
+    )
+    raise typer.Exit(int(code))
+
+
+@app.command(epilog="Example: photo-worker bench worker --vcpus 1,2 --latency-ms 0,50")
+@with_settings(*_RECIPE, "in_flight_per_vcpu", "memory_bytes")
+def worker(  # noqa: PLR0913
+    flags: dict[str, str],
+    *,
+    photos: Photos = None,
+    rounds: Rounds = 3,
+    vcpus: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="A worker for each number of render slots, in turns; the machine's if unset.",
+            show_default=False,
+        ),
+    ] = None,
+    latency_ms: Annotated[
+        str,
+        typer.Option(
+            metavar="LIST", help="Milliseconds that every storage request takes longer, in turns."
+        ),
+    ] = "0",
+    events: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Tiny events of each kind in a round.")
+    ] = 40,
+    broker: Annotated[
+        str, typer.Option(help="auto, env, google, docker or embedded; see `local`.")
+    ] = "auto",
+    out: Out = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Throughput, utilisation, and the cost of events of real workers on this machine."""
+    settings = Settings.load(os.environ, flags)
+    from worker.bench.figures import counts
+    from worker.bench.report import Output
+    from worker.bench.worker import WorkerOptions, bench_worker
+    from worker.machine import read_machine
+    from worker.telemetry import configure_logs
+
+    options = WorkerOptions(
+        photos=tuple(photos or ()),
+        rounds=rounds,
+        vcpus=counts(vcpus or str(read_machine().vcpus), "--vcpus", least=1),
+        latencies_ms=counts(latency_ms, "--latency-ms", least=0),
+        events=events,
+        broker=broker,
+        environment=os.environ,
+        settings={variable(name): text for name, text in flags.items()},
+    )
+    log = configure_logs(settings.log_format, settings.log_level)
+    raise typer.Exit(int(bench_worker(settings, options, Output(as_json=as_json, folder=out), log)))
+
+
+@app.command(epilog="Example: photo-worker bench rivals ~/Pictures/wedding --quality-score")
+@with_settings(*_RECIPE)
+def rivals(  # noqa: PLR0913
+    flags: dict[str, str],
+    *,
+    photos: Photos = None,
+    rounds: Rounds = 3,
+    sharp: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Where npm's sharp lies; NODE_PATH or ./node_modules if unset.",
+            show_default=False,
+        ),
+    ] = None,
+    quality_score: Annotated[
+        bool,
+        typer.Option(
+            "--quality-score",
+            help="SSIMULACRA2 as well, and bytes at equal scores; slow, needs the package.",
+        ),
+    ] = False,
+    score_up_to_px: Annotated[
+        int, typer.Option(min=1, metavar="PX", help="The largest rung that is scored.")
+    ] = 1280,
+    out: Out = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """The same photos and rungs by sharp, Pillow and libvips' own command, in turns."""
+    settings = Settings.load(os.environ, flags)
+    from worker.bench.report import Output
+    from worker.bench.rivals import RivalsOptions, bench_rivals
+    from worker.telemetry import configure_logs
+
+    options = RivalsOptions(
+        photos=tuple(photos or ()),
+        rounds=rounds,
+        sharp=sharp,
+        quality_score=quality_score,
+        score_up_to_px=score_up_to_px,
+        environment=os.environ,
+    )
+    log = configure_logs(settings.log_format, settings.log_level)
+    raise typer.Exit(int(bench_rivals(settings, options, Output(as_json=as_json, folder=out), log)))
