@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 PHOTOS ?=
 SOAK_SECONDS ?= 600
 FUZZ_FILES ?= 5000
+# Half of the suite waits for leases and time-outs; a file's tests share their servers.
+TWO := --numprocesses=2 --dist=loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-fast soak fuzz lint format constraints image clean
@@ -17,10 +19,10 @@ run: $(VENV)/ready ## Run everything on this machine; PHOTOS=folder for your own
 	@$(BIN)/photo-worker local $(if $(PHOTOS),"$(PHOTOS)")
 
 test: $(VENV)/ready ## Run the whole test suite
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(TWO)
 
 test-fast: $(VENV)/ready ## Run the tests that need no server
-	@$(BIN)/python -m pytest tests/unit tests/fuzz
+	@$(BIN)/python -m pytest $(TWO) tests/unit tests/fuzz
 
 soak: $(VENV)/ready ## Kill workers at random, seed after seed, for SOAK_SECONDS=600
 	@SOAK_SECONDS=$(SOAK_SECONDS) $(BIN)/python -m pytest tests/e2e/test_kills.py --capture=no
