@@ -24,8 +24,9 @@ test: $(VENV)/ready ## Run the whole test suite
 test-fast: $(VENV)/ready ## Run the tests that need no server
 	@$(BIN)/python -m pytest $(TWO) tests/unit tests/fuzz
 
-soak: $(VENV)/ready ## Kill workers at random, seed after seed, for SOAK_SECONDS=600
-	@SOAK_SECONDS=$(SOAK_SECONDS) $(BIN)/python -m pytest tests/e2e/test_kills.py --capture=no
+soak: $(VENV)/ready ## Kill workers for SOAK_SECONDS=600, then 5,000 events for memory
+	@SOAK_SECONDS=$(SOAK_SECONDS) $(BIN)/python -m pytest --capture=no \
+	  tests/e2e/test_kills.py tests/e2e/test_flat_memory.py
 
 fuzz: $(VENV)/ready ## Damage FUZZ_FILES=5000 pictures and render them
 	@FUZZ_FILES=$(FUZZ_FILES) $(BIN)/python -m pytest tests/fuzz/test_mutated_pictures.py \
