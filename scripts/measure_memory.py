@@ -1,10 +1,12 @@
 """Compare the memory that is predicted for renders with what they take, format by format.
 
     .venv/bin/python scripts/measure_memory.py [--megapixels 12,24] [--only progressive]
+    .venv/bin/python scripts/measure_memory.py --files *.jpg [--encoding small] [--quality 95]
 
-Makes the originals (noise over a gradient, 3:2), renders each in a child process of its own, as a
-slot does, under the limit that its prediction sets, and reads the peak from /proc (Linux). Prints
-a Markdown table in MiB, each figure above what an idle child holds. Give it 4 GiB for the largest.
+Makes the originals (noise over a gradient, 3:2; some in shapes of their own), renders each in a
+child process of its own, as a slot does, under the limit that its prediction sets, and reads the
+peak from /proc (Linux). Prints a Markdown table in MiB, each figure above what an idle child holds.
+Give it 4 GiB for the largest.
 """
 
 from __future__ import annotations
@@ -29,46 +31,49 @@ import pyvips  # isort: skip
 PATIENCE_SECONDS = 600.0
 ROOM_BYTES = 16 << 30
 DEEP = 16
-SETTINGS = Settings.load({})
-RECIPE = Recipe(
-    ladder=SETTINGS.ladder,
-    quality=SETTINGS.quality,
-    effort=SETTINGS.effort,
-    full_effort=SETTINGS.full_effort,
-    codec="",
-)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--megapixels", default="3,12,24,50,100")
     parser.add_argument("--only", default="", help="a part of the kinds' names")
+    parser.add_argument("--files", nargs="*", type=Path, default=[], help="instead of made ones")
+    parser.add_argument("--encoding", default="balanced")
+    parser.add_argument("--quality", default="80")
     options = parser.parse_args()
+    recipe = Settings.load(
+        {"WORKER_ENCODING": options.encoding, "WORKER_QUALITY": options.quality}
+    ).recipe("")
     print("| original | MP | file | predicted | measured | ratio |")
     print("|---|---|---|---|---|---|")
-    for megapixels in map(int, options.megapixels.split(",")):
+    for file in options.files:
+        report(file.name, file.read_bytes(), recipe)
+    for megapixels in [] if options.files else map(int, options.megapixels.split(",")):
         for kind, encode in KINDS.items():
             if options.only in kind and megapixels <= MOST.get(kind, 100):
-                with tempfile.TemporaryDirectory() as folder:
-                    report(kind, megapixels, encode(*size(megapixels)), Path(folder))
+                report(kind, encode(*size(megapixels)), recipe)
+    for shape, encode_shape in SHAPES.items():
+        if options.only in shape and not options.files:
+            report(shape, encode_shape(), recipe)
 
 
-def report(kind: str, megapixels: int, data: bytes, folder: Path) -> None:
-    original = folder / "original"
-    original.write_bytes(data)
-    del data
-    try:
-        predicted, measured, end = measure(original, folder)
-    except Exception as error:  # noqa: BLE001 (the table says so)
-        print(f"| {kind} | {megapixels} | {error} |")
-        return
+def report(kind: str, data: bytes, recipe: Recipe) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        original = Path(folder, "original")
+        original.write_bytes(data)
+        size_bytes = len(data)
+        del data
+        try:
+            header, predicted, measured, end = measure(original, Path(folder), recipe)
+        except Exception as error:  # noqa: BLE001 (the table says so)
+            print(f"| {kind} | {error!r} |")
+            return
     ratio = f"{predicted / measured:.2f}" if end == "facts" else end
-    sizes = (original.stat().st_size, predicted, measured)
-    cells = " | ".join(f"{each / MIB:,.0f}" for each in sizes)
-    print(f"| {kind} | {megapixels} | {cells} | {ratio} |", flush=True)
+    cells = " | ".join(f"{each / MIB:,.0f}" for each in (size_bytes, predicted, measured))
+    print(f"| {kind} | {header.pixels / 1e6:.1f} | {cells} | {ratio} |", flush=True)
 
 
-def measure(original: Path, folder: Path) -> tuple[int, int, str]:
+def measure(original: Path, folder: Path, recipe: Recipe) -> tuple[Header, int, int, str]:
     """Predicted and measured peak in bytes, and how the render ended."""
     child = Child(ROOM_BYTES, folder)
     try:
@@ -78,21 +83,21 @@ def measure(original: Path, folder: Path) -> tuple[int, int, str]:
         size_bytes = original.stat().st_size
         child.send({"measure": str(original), "memory_bytes": header_bytes(size_bytes), **limits})
         header = Header(**last_answer(child)["header"])
-        predicted = peak_bytes(header, size_bytes, RECIPE)
+        predicted = peak_bytes(header, size_bytes, recipe)
         child.send(
             {
                 "original": str(original),
                 "folder": str(folder),
-                "ladder": str(SETTINGS.ladder),
-                "quality": SETTINGS.quality,
-                "effort": SETTINGS.effort,
-                "full_effort": SETTINGS.full_effort,
+                "ladder": str(recipe.ladder),
+                "quality": recipe.quality,
+                "effort": recipe.effort,
+                "full_effort": recipe.full_effort,
                 "memory_bytes": limit_bytes(header, predicted),
                 **limits,
             }
         )
         end = last_answer(child)
-        return predicted, memory(child.pid, "VmHWM") - idle, next(iter(end))
+        return header, predicted, memory(child.pid, "VmHWM") - idle, next(iter(end))
     finally:
         child.close()
 
@@ -154,6 +159,7 @@ Encode = Callable[[int, int], bytes]
 KINDS: dict[str, Encode] = {
     "JPEG": lambda w, h: picture(w, h).jpegsave_buffer(Q=88),
     "JPEG grey": lambda w, h: picture(w, h, bands=1).jpegsave_buffer(Q=88),
+    "JPEG turned": lambda w, h: oriented(picture(w, h), 6).jpegsave_buffer(Q=88),
     "JPEG progressive": lambda w, h: picture(w, h).jpegsave_buffer(Q=88, interlace=True),
     "JPEG progressive 4:4:4": lambda w, h: picture(w, h).jpegsave_buffer(
         Q=88, interlace=True, subsample_mode="off"
@@ -178,16 +184,52 @@ KINDS: dict[str, Encode] = {
         compression="deflate", tile=True
     ),
     "AVIF": lambda w, h: picture(w, h).heifsave_buffer(Q=60, compression="av1", effort=0),
+    "AVIF 4:4:4": lambda w, h: picture(w, h).heifsave_buffer(
+        Q=60, compression="av1", effort=0, subsample_mode="off"
+    ),
+    "AVIF lossless": lambda w, h: picture(w, h).heifsave_buffer(
+        lossless=True, compression="av1", effort=0
+    ),
     "AVIF 10 bit": lambda w, h: picture(w, h, bits=16).heifsave_buffer(
         Q=60, compression="av1", effort=0, bitdepth=10
     ),
     "SVG": svg,
 }
 
+
+def oriented(image: pyvips.Image, orientation: int) -> pyvips.Image:
+    image = image.copy()
+    image.set_type(pyvips.GValue.gint_type, "orientation", orientation)
+    return image
+
+
+def floats(width: int, height: int) -> pyvips.Image:
+    return (picture(width, height) / 255.0).cast("float").copy(interpretation="scrgb")
+
+
+SHAPES: dict[str, Callable[[], bytes]] = {
+    "panorama 30000x3300": lambda: picture(30000, 3300).jpegsave_buffer(Q=75),
+    "panorama 65000x1500": lambda: picture(65000, 1500).jpegsave_buffer(Q=75),
+    "panorama PNG alpha 60000x400": lambda: alpha(60000, 400).pngsave_buffer(compression=1),
+    "panorama PNG grey 100000x1400": lambda: picture(100000, 1400, bands=1).pngsave_buffer(
+        compression=1
+    ),
+    "panorama tall 1500x65000": lambda: picture(1500, 65000).jpegsave_buffer(Q=75),
+    "mirrored progressive 4:4:4": lambda: oriented(picture(6000, 4000), 3).jpegsave_buffer(
+        Q=88, interlace=True, subsample_mode="off"
+    ),
+    "TIFF float, tall tiles": lambda: floats(6000, 4096).tiffsave_buffer(
+        compression="deflate", tile=True, tile_width=256, tile_height=4096
+    ),
+}
+"""What is not 3:2, and peaks elsewhere for it."""
+
 MOST = {
     "GIF": 24,
     "AVIF": 24,
-    "AVIF 10 bit": 12,
+    "AVIF 4:4:4": 24,
+    "AVIF lossless": 24,
+    "AVIF 10 bit": 24,
     "SVG": 24,
     "TIFF one strip": 50,
     "WebP alpha": 24,

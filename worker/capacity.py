@@ -20,8 +20,8 @@ HELD_ORIGINAL_BYTES = IN_FLIGHT_BYTES // 2
 CHILD_BYTES = 56 * MIB
 """A child process between two renders: 30 MiB after its start, the rest what allocators keep."""
 
-RENDER_BYTES = 256 * MIB
-"""A 24 MP photo, by `footprint`: so much there should be for each slot."""
+RENDER_BYTES = 184 * MIB
+"""A 24 MP photo of a camera held upright, by `footprint`: so much there should be for each slot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,81 +8,116 @@ table. Bytes above what an idle child process holds.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import Final
 
 from worker.header import Header
 from worker.ladder import RungSize
 from worker.recipe import Recipe
 
-FIXED_BYTES: Final = 44 << 20
-"""Codecs' code and tables, Python's copies, stacks, and the first rungs of a small picture."""
+FIXED_BYTES: Final = 12 << 20
+"""Codecs' code and tables, Python's copies and stacks."""
 
-_ENCODER: Final = 5.4
-"""Bytes a pixel of one rendition: WebP's planes and tables, and the encoded file twice."""
+_STRIP_ROWS: Final = 640
+"""Rows that libvips keeps of what a decoder delivers row by row."""
 
-_SEARCHING_EFFORT: Final = 3
-_SEARCH: Final = 8.0
-"""From that effort on WebP keeps what it would write: 3 to 7 bytes a pixel of photos, 12 of pure
-noise, half as much again at the highest qualities."""
+_TILES_BYTES: Final = 36 << 20
+_FLOAT_BYTES: Final = 16
+"""A pixel with alpha while it is resized, tile by tile (`resize`): four floats."""
 
-_HIGH_QUALITY: Final = 90
-
-_ALPHA_ENCODER: Final = 29.0
-"""Alpha is encoded without loss, whose search for repetitions is what takes the memory."""
+_FRAME: Final = 1.5
+"""Bytes a pixel of what is encoded (`webp.Frame`); alpha is one more."""
 
 _DECODER: Final = {
-    "webp": 7.2,  # a frame of four bands, and planes
-    "gif": 5.0,  # a frame of four bands, and its indices
-    "avif": 11.5,  # planes of two frames, and the picture before it is copied
-    "heic": 9.0,
+    "webp": 7.4,  # a frame of four bands, and planes
+    "gif": 4.8,  # a frame of four bands, and its indices
     "svg": 9.0,  # two surfaces of four bands
 }
 """Bytes a pixel that a decoder holds besides the picture it delivers; one that delivers row by row
 holds none."""
 
+_WEBP_ALPHA: Final = 3.4
+
+_AVIF: Final = 10.3
+_AVIF_PLANES: Final = 2.0
+"""The picture before it is copied, and two frames of planes."""
+
+_HEIC: Final = 4.7
+
+_PLANES: Final = {"400": 1.0, "420": 1.5, "422": 2.0}
+"""Samples a pixel; all three where it is not told."""
+
 UNTOUCHED: Final = {"webp": 9.0}
 """Bytes a pixel that are allocated and never used: WebP's canvas for the frames of an animation."""
 
-_DEEP: Final = 1.8
-"""What more than 8 bits a band multiplies it with."""
-
-_STRIP_BYTES: Final = 128 << 20
-"""A strip of a TIFF, packed and unpacked; libtiff refuses more than 50 MiB at once."""
+_UNTOUCHED_PLANES: Final = {"avif": 1.2}
+"""The same, for each byte of the planes, and only from the decode on."""
 
 _BYTE: Final = 8
 _COEFFICIENT_BYTES: Final = 2
+
+_QUALITIES: Final = (50, 80, 90, 95, 100)
+_MOST: Final = (0.46, 0.61, 0.77, 0.87, 1.01)
+_MOST_BLIND: Final = (0.65, 0.97, 1.34, 1.74, 2.31)
+"""Bytes a pixel of pure noise as WebP, at these qualities; in a blind method (`encoding`) more."""
+
+_MOST_OF_ALL: Final = 1.0
+_MOST_RESIZED: Final = 0.2
+"""Bytes a pixel at quality 80 of what was resized, where noise has become less."""
+
+_FINER: Final = (0.6, 1.0, 1.75, 2.4, 3.0)
+"""What these qualities make of the bytes of a photo, quality 80 being one."""
+
+_BLIND_METHODS: Final = 2
+_BLIND: Final = 1.7
+_WRITER: Final = 3.5
+"""Bytes for each that is written: a buffer that doubles, and Python's copy."""
+
+_SEARCH: Final = 25.0
+"""From effort 3 on WebP keeps what it would write, two bytes for each binary decision."""
+
+_ALPHA_SMOOTH: Final = (23.5, 14.4, 14.4, 16.0, 16.0, 16.0, 20.5)
+_ALPHA_NOISE: Final = (23.5, 31.4, 31.4, 31.8, 40.0, 40.0, 59.0)
+_ALPHA_NOISE_DENSITY: Final = 0.5
+"""Bytes a pixel, at efforts 0 to 6: alpha is encoded without loss, whose search for repetitions
+takes more the fewer there are. The density of the original tells between the two."""
+
+_ALPHA_SHARE: Final = {"svg": 1.0, "gif": 0.1}
+"""The density of a drawing tells nothing; a GIF's alpha is one bit."""
 
 
 def peak_bytes(header: Header, original_bytes: int, recipe: Recipe) -> int:
     """The most that a render of this original will hold at once, over all of its steps."""
     bands = 4 if header.has_alpha else 3
-    alpha = _ALPHA_ENCODER if header.has_alpha else 0.0
     pixels = header.pixels * bands
+    frame = _FRAME + header.has_alpha
     *sized, full = recipe.ladder.sizes(header.width, header.height)
     largest = max(map(_pixels, sized), default=0)
-    # Turned into a copy, while the decoder still stands.
-    decode = _decoder_bytes(header, original_bytes) + pixels * (2 if header.turned else 1)
-    rungs = sum(map(_pixels, sized)) * bands + largest * (_encoder(recipe, recipe.effort) + alpha)
-    encoder = _encoder(recipe, recipe.full_effort) + alpha
     clamped = _pixels(full) * bands if _pixels(full) < header.pixels else 0
+    in_tiles = clamped or header.has_alpha
+    tiles = min(_TILES_BYTES, header.pixels * _FLOAT_BYTES) if in_tiles else 0
+    held = _pixels(full) * frame
+    density = original_bytes / header.pixels
+    rung = frame + _encoder(header, density, recipe.quality, recipe.effort, _MOST_RESIZED)
+    last = _encoder(header, density, recipe.quality, recipe.full_effort, _MOST_OF_ALL)
     steps = (
-        header_bytes(original_bytes) + decode,
-        FIXED_BYTES + original_bytes + pixels + rungs,
-        FIXED_BYTES + original_bytes + pixels + clamped + _pixels(full) * encoder,
+        _copies(header) * original_bytes + _decoder_bytes(header, original_bytes) + pixels,
+        # Turned or mirrored into a copy: what the decoder read ahead is still kept, and there are
+        # strips of the copy.
+        original_bytes + 2 * (pixels + _strips_bytes(header)) if header.copied else 0,
+        pixels + largest * bands + clamped + tiles,
+        (pixels if not clamped else clamped + (0 if sized else pixels)) + largest * bands + held,
+        held + sum(map(_pixels, sized)) * bands + max(tiles, largest * rung),
+        held + _pixels(full) * last,
     )
-    return int(max(steps))
-
-
-def _encoder(recipe: Recipe, effort: int) -> float:
-    """Bytes a pixel of one rendition."""
-    if effort < _SEARCHING_EFFORT:
-        return _ENCODER
-    return _ENCODER + _SEARCH * (1.5 if recipe.quality > _HIGH_QUALITY else 1.0)
+    return FIXED_BYTES + int(max(steps))
 
 
 def limit_bytes(header: Header, needs_bytes: int) -> int:
     """What must be allowed for a render that needs so much: allocated and never touched as well."""
-    return needs_bytes + int(header.pixels * UNTOUCHED.get(header.format, 0.0))
+    untouched = UNTOUCHED.get(header.format, 0.0)
+    untouched += _UNTOUCHED_PLANES.get(header.format, 0.0) * _plane_bytes(header)
+    return needs_bytes + int(header.pixels * untouched)
 
 
 def header_bytes(original_bytes: int) -> int:
@@ -90,20 +125,83 @@ def header_bytes(original_bytes: int) -> int:
     return FIXED_BYTES + 2 * original_bytes
 
 
+def _copies(header: Header) -> int:
+    """How often the file is in memory while it is decoded: libvips and libheif have their own."""
+    return 4 if header.format == "avif" else 2
+
+
 def _decoder_bytes(header: Header, original_bytes: int) -> int:
     """What the decoder holds until the picture is delivered."""
-    if header.format == "jpeg":
-        # All coefficients of all components, as if none were stored at half the size.
-        return header.pixels * header.bands * _COEFFICIENT_BYTES if header.progressive else 0
-    if header.progressive:
-        return header.decoded_bytes
-    if header.format == "tiff":
-        # As if it were all one strip: the header does not tell.
-        return min(_STRIP_BYTES, original_bytes + header.decoded_bytes * 3 // 2)
+    pixels = header.pixels
+    planes = _plane_bytes(header)
     if header.format == "svg":
-        return int(header.pixels * _DECODER["svg"]) + header.document_bytes
-    deep = _DEEP if header.bits > _BYTE else 1.0
-    return int(header.pixels * _DECODER.get(header.format, 0.0) * deep)
+        return int(pixels * _DECODER["svg"]) + header.document_bytes
+    if header.format == "heic":
+        deep = 2 if header.bits > _BYTE else 1
+        return int(pixels * (_HEIC * deep + planes))
+    if header.progressive and header.format != "gif":
+        # Of a JPEG all coefficients of all components, as if none were stored at half the size.
+        coefficients = _COEFFICIENT_BYTES * pixels * header.bands
+        if header.format == "jpeg":
+            return coefficients + _strips_bytes(header)
+        return header.decoded_bytes
+    if header.format == "avif":
+        whole = _AVIF + _AVIF_PLANES * planes
+    else:
+        whole = _DECODER.get(header.format, 0.0)
+        whole += _WEBP_ALPHA if header.format == "webp" and header.has_alpha else 0.0
+    return int(pixels * whole) + _strips_bytes(header) + _packed_bytes(header, original_bytes)
+
+
+def _plane_bytes(header: Header) -> float:
+    """Bytes a pixel of an AVIF or HEIC before it becomes bands."""
+    return _PLANES.get(header.chroma, 3.0) * (2 if header.bits > _BYTE else 1)
+
+
+def _strips_bytes(header: Header) -> int:
+    """Rows that are kept of what is delivered row by row, or tile by tile."""
+    width, height = header.width, header.height
+    if header.turned:
+        width, height = height, width
+    rows = 2 * header.part_rows if header.tiled else _STRIP_ROWS
+    return min(height, rows) * (header.decoded_bytes // height)
+
+
+def _packed_bytes(header: Header, original_bytes: int) -> int:
+    """A strip of a TIFF before it is unpacked, or a few tiles."""
+    if header.format != "tiff":
+        return 0
+    rows = header.part_rows or header.height
+    return original_bytes * min(rows, header.height) // header.height
+
+
+def _encoder(header: Header, density: float, quality: int, effort: int, most: float) -> float:
+    """Bytes a pixel that encoding takes besides the frame.
+
+    They depend on what the picture shows, of which the `density`, an original's bytes a pixel,
+    tells something: JPEG and WebP spend them on the same as the encoder will, others may be noise.
+    """
+    blind = effort <= _BLIND_METHODS
+    likely = most
+    if header.format in {"jpeg", "webp"}:
+        likely = min(most, 0.05 + 0.45 * density + 0.25 * density**2)
+    likely *= _at(quality, _FINER) * (_BLIND if blind else 1.0)
+    encoded = min(likely, _at(quality, _MOST_BLIND if blind else _MOST))
+    colour = 0.4 + encoded * (_WRITER if blind else _SEARCH)
+    if not header.has_alpha:
+        return colour
+    share = _ALPHA_SHARE.get(header.format, min(1.0, density / _ALPHA_NOISE_DENSITY))
+    smooth, noisy = _ALPHA_SMOOTH[effort], _ALPHA_NOISE[effort]
+    # One after the other; of alpha, its encoded bytes stay.
+    return max(colour + share, smooth + (noisy - smooth) * share)
+
+
+def _at(quality: int, figures: tuple[float, ...]) -> float:
+    """Between the figures for `_QUALITIES`."""
+    at = max(1, min(bisect_left(_QUALITIES, quality), len(_QUALITIES) - 1))
+    low, high = _QUALITIES[at - 1], _QUALITIES[at]
+    share = max(0.0, (quality - low) / (high - low))
+    return figures[at - 1] + (figures[at] - figures[at - 1]) * share
 
 
 def _pixels(size: RungSize) -> int:

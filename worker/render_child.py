@@ -19,7 +19,6 @@ Answers:   {"ready": {"codec": "libvips-8.18.7", "unconfined": []}} once; then f
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import gc
 import json
@@ -71,7 +70,7 @@ def main(memory_bytes: int, scratch: Path) -> None:
         while True:
             answer = _serve(requests.get(), answers)
             # Before the answer: once it is told, the memory is another render's.
-            _give_back_memory()
+            _forget()
             _answer(answers, **answer)
     except BrokenPipeError:
         os._exit(_PARENT_GONE)
@@ -193,13 +192,10 @@ def _answer(answers: IO[str], **message: object) -> None:
     answers.flush()
 
 
-def _give_back_memory() -> None:
+def _forget() -> None:
     """Return what the last picture used to the kernel, so that slots do not add up their peaks."""
     gc.collect()
-    try:
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
-    except (OSError, AttributeError):
-        return  # not glibc; there is nothing to trim
+    imaging.give_back_memory()
 
 
 if __name__ == "__main__":

@@ -59,5 +59,7 @@ def test_the_plan_fits(vcpus: int, memory_bytes: int, in_flight_per_vcpu: int) -
 
 def test_a_slot_has_room_for_a_photo_of_24_megapixels() -> None:
     recipe = Recipe(ladder=DEFAULT_LADDER, quality=80, effort=4, full_effort=2, codec="")
-    photo = Header(format="jpeg", width=6000, height=4000, bands=3, bits=8, turned=True)
+    photo = Header(
+        format="jpeg", width=6000, height=4000, bands=3, bits=8, turned=True, copied=True
+    )
     assert peak_bytes(photo, 12 * MIB, recipe) <= RENDER_BYTES

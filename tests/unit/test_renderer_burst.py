@@ -20,7 +20,7 @@ from worker.recipe import Recipe
 from worker.renderer import RenderPool
 from worker.rendering import RenderSettings
 
-CAPACITY = plan_capacity(vcpus=2, memory_bytes=900 * MIB, in_flight_per_vcpu=3)
+CAPACITY = plan_capacity(vcpus=2, memory_bytes=800 * MIB, in_flight_per_vcpu=3)
 PANORAMAS, SMALL = 4, 30
 
 

@@ -252,7 +252,7 @@ def test_a_render_that_never_fits_says_what_it_takes(
 def test_what_waits_for_memory_holds_no_slot_and_is_turned_away_by_a_drain(
     start_pool: StartPool, slow: Path, quick: Path, tmp_path: Path
 ) -> None:
-    pool = start_pool(2, memory_bytes=480 * MIB)
+    pool = start_pool(2, memory_bytes=160 * MIB)
     first, second, third = folders(tmp_path, 3)
     large = tmp_path / "large.jpg"
     large.write_bytes(jpeg(corners(6000, 4000)))
