@@ -276,4 +276,4 @@ def test_settings_win_over_the_machine() -> None:
     machine = Machine(vcpus=8, memory_bytes=16 << 30)
     assert load().capacity(machine).slots == 8
     assert load(vcpus="2").capacity(machine).slots == 2
-    assert load(memory_bytes="1GiB").capacity(machine).slots == 2
+    assert load(memory_bytes="1GiB").capacity(machine).slots == 3
