@@ -35,7 +35,7 @@ from worker.slot import Child
 from worker.telemetry import Log
 
 RECYCLE_AFTER: Final = 200
-"""Renders of one child. Another costs 0.06 CPU seconds, which is nothing to 200 renders, and ends
+"""Renders of one child. Another costs 0.07 CPU seconds, which is nothing to 200 renders, and ends
 whatever a picture may have left behind in the last one."""
 
 _START_SECONDS: Final = 60.0

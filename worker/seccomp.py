@@ -92,6 +92,7 @@ ARCHITECTURES: Final = {
             *(256, 279),  # migrate_pages, move_pages
             *(90, 91, 92, 93, 94, 260, 268),  # chmod, chown
             *(76, 132, 235, 261, 280),  # truncate by path, utime
+            *(86, 88, 133, 259, 265, 266),  # link, symlink, mknod: a pipe would hold its reader
             *(188, 189, 190, 197, 198, 199),  # setxattr, removexattr
             *(253, 254, 294, 300, 301),  # inotify, fanotify
             # memory that outlasts its process, or is none of its data: memfd_create, System V's
@@ -120,6 +121,7 @@ ARCHITECTURES: Final = {
             *(238, 239),
             *(52, 53, 54, 55),
             *(45, 88),
+            *(33, 36, 37),
             *(5, 6, 7, 14, 15, 16),
             *(26, 27, 262, 263),
             *(279, 194, 196, 195, 190, 193, 191, 186, 189, 188, 187, 192, 180, 181),

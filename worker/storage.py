@@ -202,7 +202,7 @@ class GcsStore:
         if custom_time is not None:
             metadata["customTime"] = custom_time.isoformat()
         try:
-            resource = self._call(
+            uploaded = self._call(
                 lambda: self._transfers.upload(
                     bucket,
                     metadata,
@@ -218,10 +218,10 @@ class GcsStore:
         return StoredObject(
             bucket=bucket,
             name=name,
-            generation=int(resource["generation"]),
-            size_bytes=int(resource["size"]),
-            crc32c=resource.get("crc32c", ""),
-            created=_moment(resource.get("timeCreated")),
+            generation=uploaded.generation,
+            size_bytes=uploaded.size_bytes,
+            crc32c=uploaded.crc32c,
+            created=uploaded.created,
         )
 
     def delete(self, bucket: str, name: str) -> bool:
@@ -339,10 +339,6 @@ def _stored(blob: Any) -> StoredObject:  # noqa: ANN401 (the client has no types
         generation=int(blob.generation),
         size_bytes=int(blob.size),
         crc32c=blob.crc32c or "",
-        created=blob.time_created or _moment(None),
+        # Without one, as good as new: what decides by age must not take it for old.
+        created=blob.time_created or datetime.now(UTC),
     )
-
-
-def _moment(stated: str | None) -> datetime:
-    # Without one, as good as new: what decides by age must not take it for old.
-    return datetime.fromisoformat(stated) if stated else datetime.now(UTC)

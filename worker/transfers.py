@@ -12,8 +12,9 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -63,8 +64,7 @@ class Incoming:
         size = headers.get("X-Goog-Stored-Content-Length") or headers.get("Content-Length", "")
         self.size_bytes = int(size) if size.isdigit() else None
         sums = (each.strip() for each in headers.get("X-Goog-Hash", "").split(","))
-        modified = headers.get("Last-Modified")
-        self.created = parsedate_to_datetime(modified) if modified else datetime.now(UTC)
+        self.created = _moment(parsedate_to_datetime, headers.get("Last-Modified"))
         self.crc32c = next((each[7:] for each in sums if each.startswith("crc32c=")), "")
 
     def pieces(self, seconds: float) -> Iterator[bytes]:
@@ -108,13 +108,12 @@ class Outgoing:
         ).encode()
         self._tail = f"\r\n--{boundary}--".encode()
         self._data = data
-        size_bytes = data.stat().st_size if isinstance(data, Path) else len(data)
-        self._size_bytes = len(self._head) + size_bytes + len(self._tail)
+        self._data_bytes = data.stat().st_size if isinstance(data, Path) else len(data)
         self._seconds = seconds
 
     def __len__(self) -> int:
         """Bytes in all; makes `requests` send it with a length, not in chunks."""
-        return self._size_bytes
+        return len(self._head) + self._data_bytes + len(self._tail)
 
     def __iter__(self) -> Iterator[bytes]:
         """Piece by piece."""
@@ -135,9 +134,25 @@ class Outgoing:
         if isinstance(self._data, bytes):
             yield self._data
             return
+        # Not a byte more than announced: what a file has grown by since, by a child that was taken
+        # over, would go out as a request of its own on this connection.
+        left = self._data_bytes
         with self._data.open("rb", buffering=0) as file:
-            while piece := file.read(_PIECE_BYTES):
+            while left and (piece := file.read(min(left, _PIECE_BYTES))):
+                left -= len(piece)
                 yield piece
+        if left:
+            raise Damaged(f"{self._data.name} has shrunk by {left} bytes since it was measured")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uploaded:
+    """What the server says of an object that it has just stored."""
+
+    generation: int
+    size_bytes: int
+    crc32c: str
+    created: datetime
 
 
 class Transfers:
@@ -166,6 +181,7 @@ class Transfers:
             headers={"Accept-Encoding": "gzip"},
             timeout=timeout,
             stream=True,
+            allow_redirects=False,
         ) as response:
             _raise_unless_ok(response)
             yield Incoming(response)
@@ -178,14 +194,15 @@ class Transfers:
         *,
         if_generation: int,
         timeout: Timeout,
-    ) -> dict[str, Any]:
-        """Store an object in a single request; the resource that the server answers with.
+    ) -> Uploaded:
+        """Store an object in a single request; what the server says of it.
 
         `metadata` holds `name` and `contentType` at least. The first of `timeout` is for
         the body as well: urllib3 sends within the time to connect.
 
         Raises:
             GoogleAPICallError: what the server answers instead, such as `PreconditionFailed`.
+            Damaged: its answer is none, or the file has become shorter meanwhile.
         """
         body = Outgoing(metadata, data, timeout[0])
         with self._session.post(
@@ -194,10 +211,11 @@ class Transfers:
             data=body,
             headers={"Content-Type": body.content_type},
             timeout=timeout,
+            # Followed, it would become a GET, and its answer pass for the upload's.
+            allow_redirects=False,
         ) as response:
             _raise_unless_ok(response)
-            resource: dict[str, Any] = response.json()
-            return resource
+            return _uploaded(response)
 
 
 def settle(session: requests.Session, endpoint: str, connections: int) -> None:
@@ -235,6 +253,33 @@ class _Adapter(requests.adapters.HTTPAdapter):
             response.close()
             raise requests.exceptions.ConnectionError("the head of the answer was cut")
         return response
+
+
+def _uploaded(response: requests.Response) -> Uploaded:
+    try:
+        resource = response.json()
+        return Uploaded(
+            generation=int(resource["generation"]),
+            size_bytes=int(resource["size"]),
+            crc32c=str(resource.get("crc32c", "")),
+            created=_moment(datetime.fromisoformat, resource.get("timeCreated")),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise Damaged(f"no answer to an upload: {response.text[:80]!r}") from error
+
+
+def _moment(parse: Callable[[str], datetime], stated: str | None) -> datetime:
+    """As stated, in UTC where no offset is; the moment of now where it is not told.
+
+    What decides by age must not take an object for old without knowing it.
+    """
+    if not stated:
+        return datetime.now(UTC)
+    try:
+        moment = parse(stated)
+    except ValueError as error:
+        raise Damaged(f"no moment: {stated[:40]!r}") from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _quoted(name: str) -> str:

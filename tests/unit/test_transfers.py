@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tracemalloc
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -13,10 +14,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from tests.fakes import crc32c
-from worker.errors import OriginalTooLarge
+from worker.errors import OriginalTooLarge, StorageUnavailable
 from worker.patience import Patience
 from worker.storage import GcsStore
-from worker.transfers import Outgoing
+from worker.transfers import Damaged, Outgoing
 
 DATA = bytes(range(256)) * 4096
 """A megabyte: several pieces."""
@@ -34,6 +35,7 @@ class Bucket:
         }
         self.asked: list[tuple[str, dict[str, list[str]]]] = []
         self.received = b""
+        self.stored, self.status = _resource(len(DATA)), 200
         bucket = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -52,7 +54,7 @@ class Bucket:
                 self._note()
                 assert "Transfer-Encoding" not in self.headers
                 bucket.received = self.rfile.read(int(self.headers["Content-Length"]))
-                self._answer(200, {}, _resource(len(DATA)))
+                self._answer(bucket.status, {"Location": "/elsewhere"}, bucket.stored)
 
             def _note(self) -> None:
                 bucket.connections.add(self.client_address)
@@ -209,3 +211,55 @@ def test_a_body_that_is_taken_too_slowly_ends(tmp_path: Path) -> None:
     body = Outgoing({"name": "o", "contentType": "image/webp"}, file, seconds=-1)
     with pytest.raises(TimeoutError, match="took longer"):
         list(body)
+
+
+@pytest.mark.parametrize("change", [DATA, b""], ids=["grown", "shrunk"])
+def test_a_file_that_changes_under_its_upload_never_sends_another_length(
+    change: bytes, tmp_path: Path
+) -> None:
+    """More would be a request of its own on this connection, of whoever made the file grow."""
+    path = tmp_path / "o"
+    path.write_bytes(DATA)
+    body = Outgoing({"name": "o", "contentType": "image/webp"}, path, 10.0)
+    path.write_bytes(DATA + change if change else DATA[:-1])
+    if change:
+        assert sum(map(len, body)) == len(body)
+    else:
+        with pytest.raises(Damaged, match="shrunk by 1 bytes"):
+            list(body)
+
+
+@pytest.mark.parametrize(
+    "answer", [b"{}", b"[]", b"null", b"no JSON", b'{"generation": "x", "size": "1"}']
+)
+def test_a_nonsense_answer_to_an_upload_is_none(
+    answer: bytes, bucket: Bucket, store: GcsStore, tmp_path: Path
+) -> None:
+    bucket.stored = answer
+    path = tmp_path / "o"
+    path.write_bytes(DATA)
+    with pytest.raises(StorageUnavailable, match="no answer to an upload"):
+        store.write("b", "o", path, content_type="image/webp", cache_control="", if_generation=0)
+
+
+def test_a_redirect_is_not_followed(bucket: Bucket, store: GcsStore) -> None:
+    bucket.status = 301
+    with pytest.raises(StorageUnavailable):
+        store.write("b", "o", b"x", content_type="a/b", cache_control="", if_generation=0)
+    assert [path for path, _ in bucket.asked] == ["/upload/storage/v1/b/b/o"]
+
+
+@pytest.mark.parametrize("stated", ["garbage", "Mon, 99 Foo"])
+def test_a_nonsense_moment_is_damage(
+    stated: str, bucket: Bucket, store: GcsStore, tmp_path: Path
+) -> None:
+    bucket.heads["Last-Modified"] = stated
+    with pytest.raises(StorageUnavailable, match="no moment"):
+        store.fetch("b", "o", None, tmp_path / "o", accept)
+
+
+def test_a_moment_without_an_offset_is_utc(bucket: Bucket, store: GcsStore, tmp_path: Path) -> None:
+    bucket.heads["Last-Modified"] = "Sun, 22 Nov 2026 01:02:03 -0000"
+    fetched = store.fetch("b", "o", None, tmp_path / "o", accept)
+    assert fetched is not None
+    assert fetched.created == datetime(2026, 11, 22, 1, 2, 3, tzinfo=UTC)
