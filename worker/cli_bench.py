@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from worker.config import Settings, variable
 from worker.flags import JsonFlag, with_settings
+
+if TYPE_CHECKING:
+    from worker.bench.report import Output
 
 app = typer.Typer(help="Measure this machine and this worker on it.", no_args_is_help=True)
 
@@ -44,14 +47,14 @@ def render(
 ) -> None:
     """What a render costs by stage and rung, and how much of it is not encoding."""
     settings = Settings.load(os.environ, flags)
+    output = _open_output(as_json=as_json, folder=out)
     from worker.bench.render import RenderOptions, bench_render
-    from worker.bench.report import Output
     from worker.telemetry import configure_logs
 
     code = bench_render(
         settings,
         RenderOptions(photos=tuple(photos or ()), rounds=rounds),
-        Output(as_json=as_json, folder=out),
+        output,
         configure_logs(settings.log_format, settings.log_level),
     )
     raise typer.Exit(int(code))
@@ -89,8 +92,8 @@ def worker(  # noqa: PLR0913
 ) -> None:
     """Throughput, utilisation, and the cost of events of real workers on this machine."""
     settings = Settings.load(os.environ, flags)
+    output = _open_output(as_json=as_json, folder=out)
     from worker.bench.figures import counts
-    from worker.bench.report import Output
     from worker.bench.worker import WorkerOptions, bench_worker
     from worker.machine import read_machine
     from worker.telemetry import configure_logs
@@ -106,7 +109,7 @@ def worker(  # noqa: PLR0913
         settings={variable(name): text for name, text in flags.items()},
     )
     log = configure_logs(settings.log_format, settings.log_level)
-    raise typer.Exit(int(bench_worker(settings, options, Output(as_json=as_json, folder=out), log)))
+    raise typer.Exit(int(bench_worker(settings, options, output, log)))
 
 
 @app.command(epilog="Example: photo-worker bench rivals ~/Pictures/wedding --quality-score")
@@ -139,7 +142,7 @@ def rivals(  # noqa: PLR0913
 ) -> None:
     """The same photos and rungs by sharp, Pillow and libvips' own command, in turns."""
     settings = Settings.load(os.environ, flags)
-    from worker.bench.report import Output
+    output = _open_output(as_json=as_json, folder=out)
     from worker.bench.rivals import RivalsOptions, bench_rivals
     from worker.telemetry import configure_logs
 
@@ -152,4 +155,13 @@ def rivals(  # noqa: PLR0913
         environment=os.environ,
     )
     log = configure_logs(settings.log_format, settings.log_level)
-    raise typer.Exit(int(bench_rivals(settings, options, Output(as_json=as_json, folder=out), log)))
+    raise typer.Exit(int(bench_rivals(settings, options, output, log)))
+
+
+def _open_output(*, as_json: bool, folder: Path | None) -> Output:
+    """Before anything runs: what was measured for hours must have where to go."""
+    from worker.bench.report import Output
+
+    output = Output(as_json=as_json, folder=folder)
+    output.make_folder()
+    return output

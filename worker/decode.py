@@ -30,7 +30,7 @@ _SVG_DPI, _LIBVIPS_DPI = 96, 72
 """CSS inches have 96 pixels; libvips multiplies the scale by what its own have not."""
 
 _ROUNDS = 3
-"""Loads of a drawing until its size fits: in `em` a library may see other pixels than a browser."""
+"""Loads of a drawing until its size fits: a library may see other pixels than the text states."""
 
 _LOADERS = {
     "jpeg": "jpegload_buffer",
@@ -53,6 +53,7 @@ _DAMAGE = re.compile(
 what phones write every day (libvips#2309: "Invalid SOS parameters" by Samsung)."""
 
 _NOT_DRAWN = "SVG rendering failed"
+_NO_SIZE = re.compile("zero-sized image|bad dimensions")
 _OVER_LIMIT = "exceeded more than"
 """librsvg's own limits, of references and of what one uses of another."""
 
@@ -230,10 +231,14 @@ class _Svg(Opened):
         if min(drawing.width, drawing.height) * SVG_EDGE_PX < longest:
             raise UnsupportedFormat(f"an SVG of {drawing.width:g} x {drawing.height:g} is a line")
         self._scale = SVG_EDGE_PX / longest
+        width = max(1, round(drawing.width * self._scale))
+        height = max(1, round(drawing.height * self._scale))
+        with translated():
+            width, height = self._as_styled(drawing.outline, width, height)
         self.header = Header(
             format="svg",
-            width=max(1, round(drawing.width * self._scale)),
-            height=max(1, round(drawing.height * self._scale)),
+            width=width,
+            height=height,
             bands=4,
             bits=8,
             has_alpha=True,
@@ -243,6 +248,27 @@ class _Svg(Opened):
             self.header,
             document_bytes=drawing.memory_bytes + drawing.surfaces * self.header.decoded_bytes,
         )
+
+    def _as_styled(self, outline: bytes, width: int, height: int) -> tuple[int, int]:
+        """The size to draw at, and its scale, by what style sheets make of the stated one.
+
+        Asked of the outline: the library's tree of all that is drawn can take a gigabyte, and is
+        not needed for a header. Where it finds none the stated size stays, for `_load` to judge.
+        """
+        scale = self._scale
+        for _ in range(_ROUNDS):
+            try:
+                image = _sized(outline, scale)
+            except pyvips.Error:
+                break
+            if max(abs(image.width - width), abs(image.height - height)) <= 1:
+                break
+            longest = max(image.width, image.height)
+            if abs(longest - SVG_EDGE_PX) <= 1:
+                self._scale = scale
+                return _fitted(image.width, longest), _fitted(image.height, longest)
+            scale *= SVG_EDGE_PX / longest
+        return width, height
 
     def decode(self) -> Pixels:
         wanted = self.header
@@ -264,11 +290,18 @@ class _Svg(Opened):
         """Not drawn yet, at the size wanted.
 
         Raises:
-            UnsupportedFormat: the library finds another shape in it.
+            UnsupportedFormat: the library finds another shape in it, or none.
         """
-        wanted, scale = self.header, self._scale * _LIBVIPS_DPI / _SVG_DPI
+        wanted, scale = self.header, self._scale
         for _ in range(_ROUNDS):
-            image = pyvips.Image.svgload_buffer(self._text, dpi=_SVG_DPI, scale=scale)
+            try:
+                image = _sized(self._text, scale)
+            except pyvips.Error as error:
+                if _NO_SIZE.search(str(error)):
+                    raise UnsupportedFormat(
+                        "an SVG whose style leaves no size that it could be drawn at"
+                    ) from error
+                raise
             if max(abs(image.width - wanted.width), abs(image.height - wanted.height)) <= 1:
                 return image
             scale *= max(wanted.width, wanted.height) / max(image.width, image.height)
@@ -276,6 +309,15 @@ class _Svg(Opened):
             f"an SVG that says {wanted.width} x {wanted.height} px and is drawn at "
             f"{image.width} x {image.height}"
         )
+
+
+def _sized(text: bytes, scale: float) -> pyvips.Image:
+    """A drawing that is not drawn yet, `scale` pixels to a CSS pixel."""
+    return pyvips.Image.svgload_buffer(text, dpi=_SVG_DPI, scale=scale * _LIBVIPS_DPI / _SVG_DPI)
+
+
+def _fitted(edge: int, longest: int) -> int:
+    return max(1, round(edge * SVG_EDGE_PX / longest))
 
 
 def _unpremultiplied(image: pyvips.Image) -> pyvips.Image:

@@ -13,14 +13,15 @@ import zlib
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 from xml.parsers import expat
+from xml.sax.saxutils import escape, quoteattr
 
 from worker.anatomy import dissect
 from worker.errors import CorruptOriginal, OriginalTooLarge, UnsupportedFormat, WorkerError
 from worker.formats import sniff
 from worker.limits import Limits
-from worker.svg_budget import Budget
+from worker.svg_budget import BLEND_WEIGHT, FILTER_STEP_WEIGHT, Budget
 from worker.svg_size import EDGE_PX, stated_size, unit_px
-from worker.svg_styles import Styles, surfaces, urls
+from worker.svg_styles import Styles, blends, surfaces, urls
 
 MAX_TEXT_BYTES = 16 << 20
 """A drawing, inflated."""
@@ -28,7 +29,6 @@ MAX_TEXT_BYTES = 16 << 20
 MAX_FILTER_STEPS = 32
 """Primitives in one filter; each is a pass over its whole region."""
 
-_FILTER_STEP_WEIGHT = 250
 _PIXELS_PER_ELEMENT = 10_000
 """An embedded picture weighs as much as that many pixels do: it is decoded at each of its uses."""
 
@@ -46,6 +46,8 @@ _MOST_REACH, _MOST_ORDER = 10, 30
 _RASTERS = {"jpeg", "png", "webp", "gif"}
 _GZIP = b"\x1f\x8b"
 _NUMBERS = re.compile(r"\d++\.?\d*+|\.\d++")
+_PSEUDO_ATTRIBUTES = re.compile(r"\s*+([-:\w]++)\s*+=\s*+(?:\"([^\"]*+)\"|'([^']*+)')\s*+")
+_MAX_OUTLINE_CHARS = 64 << 10
 _OPAQUE = {None, "1", "1.0"}
 
 
@@ -53,11 +55,15 @@ _OPAQUE = {None, "1", "1.0"}
 class Drawing:
     """A document that is safe to draw: its inflated text, and its size in CSS pixels.
 
+    The size is what its attributes say. `outline` is its root element with nothing but its style
+    sheets, as far as they are short: of that a library can tell what they make of the size. Empty
+    if that element alone is too long.
     `memory_bytes` is what drawing it takes besides pixels; `surfaces` how many pictures of the size
     that it is drawn at are needed at once, besides the one that is drawn on.
     """
 
     text: bytes
+    outline: bytes
     width: float
     height: float
     memory_bytes: int
@@ -80,6 +86,7 @@ def read_drawing(data: bytes, limits: Limits) -> Drawing:
     width, height = stated_size(reader.root)
     return Drawing(
         text=text,
+        outline=reader.outline(),
         width=width,
         height=height,
         memory_bytes=reader.memory_bytes(text),
@@ -108,6 +115,10 @@ class _Reader:
         self._kinds: list[str] = []
         self._styles = Styles()
         self._sheet: list[str] = []
+        self._root_name = ""
+        self._sheet_tag = ""
+        self._sheets: list[str] = []
+        self._sheets_chars = 0
         self._unit_px = 1.0
         self._filter_px = 1.0
         self._filter_steps = 0
@@ -130,6 +141,13 @@ class _Reader:
             raise CorruptOriginal(f"no text that can be read: {error}") from error
         self.budget.check(self._styles)
 
+    def outline(self) -> bytes:
+        """See `Drawing`."""
+        tag = _tag(self._root_name, self.root)
+        if len(tag) > _MAX_OUTLINE_CHARS:
+            return b""
+        return f"{tag}{''.join(self._sheets)}</{self._root_name}>".encode()
+
     def memory_bytes(self, text: bytes) -> int:
         """See `Drawing`."""
         return (
@@ -144,7 +162,7 @@ class _Reader:
         if self.budget.elements == 0:
             if kind != "svg":
                 raise UnsupportedFormat(f"an XML document of <{name[:40]}>, not of <svg>")
-            self.root = attributes
+            self.root, self._root_name = attributes, name
             self._unit_px = unit_px(attributes)
         if kind == "include":
             raise UnsupportedFormat("an SVG that includes another document")
@@ -152,23 +170,29 @@ class _Reader:
             kind, attributes.get("id"), attributes.get("class", ""), _surfaces(kind, attributes)
         )
         self._kinds.append(kind)
+        if kind == "style":
+            self._sheet_tag = _tag(name, attributes)
         self.budget.add(self._weight(kind, attributes), self._references(kind, attributes))
 
-    def _end(self, _name: str) -> None:
+    def _end(self, name: str) -> None:
         kind = self._kinds.pop()
         if kind == "filter":
             self._filter_steps = 0
         elif kind == "style":
             sheet, self._sheet = "".join(self._sheet), []
             self._styles.read(sheet)
+            element = f"{self._sheet_tag}{escape(sheet)}</{name}>"
+            self._sheets_chars += len(element)
+            if self._sheets_chars <= _MAX_OUTLINE_CHARS:
+                self._sheets.append(element)
         self.budget.leave()
 
     def _characters(self, text: str) -> None:
         if self._kinds and self._kinds[-1] == "style":
             self._sheet.append(text)
 
-    def _instruction(self, target: str, _data: str) -> None:
-        if target.casefold() == "xml-stylesheet":
+    def _instruction(self, target: str, data: str) -> None:
+        if target.casefold() == "xml-stylesheet" and not _means_an_element(data):
             raise UnsupportedFormat("an SVG with a style sheet outside its text")
 
     def _entity(self, name: str, _parameter: int, value: str | None, *_ids: str | None) -> None:
@@ -178,7 +202,10 @@ class _Reader:
             raise UnsupportedFormat(f"an SVG whose entity {name[:40]!r} is made of others")
 
     def _weight(self, kind: str, attributes: dict[str, str]) -> int:
-        weight = 1
+        weight = 1 + BLEND_WEIGHT * max(
+            blends(attributes.get("style", "")),
+            blends(f"mix-blend-mode:{attributes.get('mix-blend-mode', 'normal')}"),
+        )
         if kind == "filter":
             boxed = attributes.get("primitiveUnits") == "objectBoundingBox"
             self._filter_px = EDGE_PX if boxed else self._unit_px
@@ -187,7 +214,7 @@ class _Reader:
             self._filter_steps += steps
             if self._filter_steps > MAX_FILTER_STEPS:
                 raise OriginalTooLarge(f"an SVG filter of more than {MAX_FILTER_STEPS} steps")
-            weight = steps * _FILTER_STEP_WEIGHT
+            weight = steps * FILTER_STEP_WEIGHT
             self.budget.hold("result" in attributes, above=2)
         if kind in {"image", "feImage"}:
             for name, value in attributes.items():
@@ -246,6 +273,20 @@ class _Reader:
                 "(WORKER_MAX_ORIGINAL_PIXELS)"
             )
         return pixels
+
+
+def _tag(name: str, attributes: dict[str, str]) -> str:
+    pairs = (f" {key}={quoteattr(value)}" for key, value in attributes.items())
+    return f"<{name}{''.join(pairs)}>"
+
+
+def _means_an_element(stylesheet: str) -> bool:
+    """Whether all that an `<?xml-stylesheet?>` names is a style element of the document itself."""
+    if _PSEUDO_ATTRIBUTES.sub("", stylesheet):
+        return False
+    pairs = _PSEUDO_ATTRIBUTES.findall(stylesheet)
+    targets = [double or single for name, double, single in pairs if name == "href"]
+    return bool(targets) and all(target.startswith("#") for target in targets)
 
 
 def _surfaces(kind: str, attributes: dict[str, str]) -> int:

@@ -13,9 +13,14 @@ from worker.errors import OriginalTooLarge
 from worker.svg_styles import Styles
 
 MAX_ELEMENTS = 100_000
-"""Elements that get drawn, each `use`, pattern, mask, marker or filter counted as what it draws."""
+"""Elements that get drawn, each `use`, pattern, mask, marker or filter counted as what it draws;
+steps of filters and blends at their weight."""
 
 MAX_DEPTH = 256
+
+FILTER_STEP_WEIGHT = 250
+BLEND_WEIGHT = FILTER_STEP_WEIGHT // 2
+"""In elements: both work on every pixel of a surface."""
 
 MAX_STYLE_WORK = 5_000_000
 """Selectors of style sheets times elements: each is tried on each element."""
@@ -111,9 +116,13 @@ class Budget:
                 weight, surfaces = self._weigh(part, 0)
                 total += weight * (times if part.kind in _DRAWN_ANEW else 1)
                 self.surfaces = max(self.surfaces, surfaces)
+        total += styles.blends(self._count) * BLEND_WEIGHT
         self.surfaces += styles.surfaces(self._count, self._deepest)
         if total > MAX_ELEMENTS:
-            raise OriginalTooLarge(f"an SVG that draws more than {MAX_ELEMENTS:,} elements")
+            raise OriginalTooLarge(
+                f"an SVG that draws more than {MAX_ELEMENTS:,} elements "
+                "(filters and blends weigh more)"
+            )
         if styles.selectors * self.elements > MAX_STYLE_WORK:
             raise OriginalTooLarge(
                 f"an SVG of {styles.selectors:,} style rules for {self.elements:,} elements"

@@ -15,6 +15,12 @@ from worker.errors import UnsupportedFormat
 _URL = re.compile(r"url\(\s*+[\"']?([^\"')]*+)", re.IGNORECASE)
 _ESCAPE = re.compile(r"\\(?:([0-9a-fA-F]{1,6})\s?|(.))", re.DOTALL)
 _IMPORT = re.compile(r"@import\b", re.IGNORECASE)
+_WEB_IMPORT = re.compile(
+    r"@import\b\s*+(?:(?:url\(\s*+)?(?:\"https?://[^\"\n]*+\"|'https?://[^'\n]*+')(?:\s*+\))?|"
+    r"url\(\s*+https?://[^\s\"'()]*+\s*+\))[^;{}()\"']*+;?",
+    re.IGNORECASE,
+)
+"""Of a font, as a rule. librsvg passes over it as a browser does that is offline."""
 
 # In the order in which a reader of CSS meets them: a comment in a string is none, nor is a string
 # in a comment.
@@ -28,6 +34,12 @@ _MARK = re.compile(r"([.#]?)([^.#:]+)")
 
 _GROUPED = re.compile(r"(?<![-\w])(?:opacity|mix-blend-mode|isolation)\s*+:", re.IGNORECASE)
 _MASKED = re.compile(r"(?<![-\w])(mask|filter)\s*+:", re.IGNORECASE)
+_BLEND = re.compile(r"(?<![-\w])mix-blend-mode(?![-\w])(?:\s*+:\s*+([-\w]++))?", re.IGNORECASE)
+_BLEND_COSTS = {"normal": 0}
+_BLEND_COSTS |= dict.fromkeys(("multiply", "screen", "overlay", "darken", "lighten"), 1)
+_BLEND_COSTS |= dict.fromkeys(("color-dodge", "color-burn", "hard-light", "soft-light"), 1)
+_BLEND_COSTS |= dict.fromkeys(("difference", "exclusion"), 1)
+_MOST_COST = 3
 
 Count = Counter[str]
 """Elements by their kind, their `.class` and their `#id`; all of them by the empty string."""
@@ -56,13 +68,24 @@ def surfaces(declarations: str) -> int:
     return (_GROUPED.search(declarations) is not None) + 2 * ("mask" in masks) + ("filter" in masks)
 
 
+def blends(declarations: str) -> int:
+    """What blending an element with these declarations costs, as multiplications (measured).
+
+    The modes that mix no channel by itself (`hue`, `color`) take three times as long; what cannot
+    be told may be one of them.
+    """
+    modes = _BLEND.findall(unescaped(declarations))
+    return max((_BLEND_COSTS.get(mode.casefold(), _MOST_COST) for mode in modes), default=0)
+
+
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """The ids and surfaces that what a selector selects needs."""
+    """The ids, surfaces and blends that what a selector selects needs."""
 
     selectors: str
     ids: list[str]
     surfaces: int
+    blends: int
 
     def matches(self, count: Count) -> int:
         """At most so many elements."""
@@ -85,14 +108,15 @@ class Styles:
     _rules: list[_Rule] = field(default_factory=list)
 
     def read(self, text: str) -> None:
-        """Take in another sheet.
+        """Take in another sheet. What it imports from the web is done without.
 
         Raises:
-            UnsupportedFormat: it needs one from outside.
+            UnsupportedFormat: it imports one from elsewhere.
         """
         # Escapes may hide where a rule ends: then every reference counts for every element.
         told = "\\" not in text
         plain = _TOKEN.sub(_without_comments, text) if told else unescaped(text)
+        plain = _WEB_IMPORT.sub(" ", plain)
         if _IMPORT.search(plain):
             raise UnsupportedFormat("an SVG that imports a style sheet")
         self.selectors += plain.count("{")
@@ -105,8 +129,9 @@ class Styles:
 
     def _take(self, selectors: str, declarations: str) -> None:
         ids, through = urls(declarations), surfaces(declarations)
-        if ids or through:
-            self._rules.append(_Rule(selectors, ids, through))
+        blended = blends(declarations)
+        if ids or through or blended:
+            self._rules.append(_Rule(selectors, ids, through, blended))
 
     def references(self, count: Count) -> Counter[str]:
         """The ids they refer to, each with the most elements that it may be drawn for."""
@@ -116,6 +141,10 @@ class Styles:
             for name in rule.ids:
                 found[name] += matches
         return found
+
+    def blends(self, count: Count) -> int:
+        """What they cost all elements that they may be of."""
+        return sum(rule.blends * rule.matches(count) for rule in self._rules if rule.blends)
 
     def surfaces(self, count: Count, depth: int) -> int:
         """The most at once, in a document nested so deep."""

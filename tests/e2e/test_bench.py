@@ -26,7 +26,7 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-def bench(verb: str, photos: Path, *arguments: str, out: Path | None = None) -> dict[str, Any]:
+def spawn(verb: str, photos: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     hidden = ("PUBSUB_EMULATOR_HOST", "STORAGE_EMULATOR_HOST")
     environment = {
         name: value
@@ -34,15 +34,19 @@ def bench(verb: str, photos: Path, *arguments: str, out: Path | None = None) -> 
         if name not in hidden and not name.startswith("WORKER_")
     }
     command = [sys.executable, "-m", "worker", "bench", verb, str(photos), "--json"]
-    folder = ["--out", str(out)] if out else []
-    ended = subprocess.run(
-        [*command, "--rounds", "1", "--ladder", "64,96", *arguments, *folder],
+    return subprocess.run(
+        [*command, "--rounds", "1", "--ladder", "64,96", *arguments],
         env=environment,
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
+
+
+def bench(verb: str, photos: Path, *arguments: str, out: Path | None = None) -> dict[str, Any]:
+    folder = ["--out", str(out)] if out else []
+    ended = spawn(verb, photos, *arguments, *folder)
     assert ended.returncode == 0, ended.stderr
     report: dict[str, Any] = json.loads(ended.stdout)
     assert report["machine"]["vcpus"] >= 1
@@ -99,7 +103,42 @@ def test_rivals_render_the_same_rungs(photos: Path, tmp_path: Path) -> None:
 
 
 def test_a_photo_that_is_none_is_named(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "worker", "bench", "render", str(tmp_path / "absent.jpg")]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    ended = spawn("render", tmp_path / "absent.jpg")
     assert ended.returncode == 2
     assert "absent.jpg: no such file or folder" in ended.stderr
+
+
+def test_a_file_that_is_no_picture_is_left_out(photos: Path) -> None:
+    (photos / "notes.jpg").write_bytes(b"not a picture")
+    ended = spawn("render", photos)
+    assert ended.returncode == 0, ended.stderr
+    assert [each["name"] for each in json.loads(ended.stdout)["photos"]] == ["one.jpg", "two.jpg"]
+    [warning] = [json.loads(line) for line in ended.stderr.splitlines() if "notes.jpg" in line]
+    assert warning["severity"] == "WARNING"
+    assert "belong to no format" in warning["reason"]
+
+
+def test_a_picture_that_breaks_off_ends_the_run_by_its_name(photos: Path) -> None:
+    whole = (photos / "one.jpg").read_bytes()
+    (photos / "one.jpg").write_bytes(whole[: len(whole) // 2] + b"\xff\xd9")  # as if it were whole
+    ended = spawn("render", photos)
+    assert ended.returncode == 1
+    [line] = ended.stderr.splitlines()
+    assert line.startswith(f"photo-worker: {photos / 'one.jpg'}: ended with 1: ")
+    assert "CorruptOriginal" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("--out", "{photos}/one.jpg"), "--out {photos}/one.jpg: File exists"),
+        (("--sharp", "/nonexist"), "--sharp /nonexist: no sharp lies there"),
+    ],
+)
+def test_what_cannot_be_meant_is_told_before_anything_runs(
+    photos: Path, arguments: tuple[str, ...], complaint: str
+) -> None:
+    ended = spawn("rivals", photos, *(each.format(photos=photos) for each in arguments))
+    assert ended.returncode == 2
+    assert complaint.format(photos=photos) in ended.stderr
+    assert not ended.stdout

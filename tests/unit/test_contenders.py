@@ -21,6 +21,7 @@ from worker.bench.contenders import (
 )
 from worker.bench.photos import Photo
 from worker.config import Settings
+from worker.errors import UsageFault
 
 SETTINGS = Settings.load({}, {"ladder": "32", "quality": "70"})
 
@@ -73,6 +74,11 @@ def test_the_package_lies_where_it_was_said_or_in_node_path(tmp_path: Path, shar
     assert find_sharp({"NODE_PATH": str(sharp.parent)}, Path("/nowhere")) is None
     (sharp / "package.json").write_text('{"name": "blunt"}')
     assert find_sharp({}, sharp) is None
+
+
+def test_a_folder_that_is_given_and_holds_no_sharp_is_a_mistake(tmp_path: Path) -> None:
+    with pytest.raises(UsageFault, match=f"--sharp {tmp_path}: no sharp lies there"):
+        find_contenders(SETTINGS, {"PATH": "/nowhere"}, tmp_path)
 
 
 def test_all_are_asked_for_the_same_and_rivals_for_equal_effort(

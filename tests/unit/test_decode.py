@@ -351,10 +351,72 @@ def test_a_drawing_of_any_unit_is_drawn(size: str, drawn: tuple[int, int]) -> No
     assert image(image.width // 2 + 2, image.height - 2)[3] == 0
 
 
-def test_a_drawing_whose_style_has_another_shape_is_not_drawn() -> None:
-    data = SVG.replace(b'height="12"', b'height="12" style="width:12px;height:24px"')
-    with pytest.raises(UnsupportedFormat, match="is drawn at"):
+@pytest.mark.parametrize(
+    ("size", "sheet", "drawn"),
+    [
+        ("width='24' height='12' style='width:12px;height:24px'", "", (1000, 2000)),
+        (
+            "width='24' height='24' style='width:100%;height:auto' viewBox='0 0 50 40'",
+            "",
+            (2000, 1600),
+        ),
+        ("style='width:24px;height:48px' viewBox='0 0 24 24'", "", (1000, 2000)),
+        ("width='2em' height='16px' style='font-size:20px'", "", (2000, 800)),
+        ("width='24' height='12'", "svg{width:1px;height:4px}", (500, 2000)),
+        ("width='24' height='12' style='width:48000px'", "", (2000, 1)),
+    ],
+)
+def test_a_drawing_has_the_shape_that_its_style_says(
+    size: str, sheet: str, drawn: tuple[int, int]
+) -> None:
+    data = (
+        f"<svg xmlns='http://www.w3.org/2000/svg' {size}><defs><style>{sheet}</style></defs>"
+        "<rect width='100%' height='100%'/></svg>"
+    ).encode()
+    found = header(data)
+    image = pixels(data)
+    assert (found.width, found.height) == (image.width, image.height) == drawn
+
+
+@pytest.mark.parametrize(
+    "style", ["width:100%;height:100%", "width:0;height:0", "width:1e29px;height:1px"]
+)
+def test_a_drawing_whose_style_has_no_shape_is_not_drawn(style: str) -> None:
+    data = SVG.replace(b'height="12"', f'height="12" style="{style}"'.encode())
+    assert header(data).width == SVG_EDGE_PX
+    with pytest.raises(UnsupportedFormat, match="drawn"):
         pixels(data)
+
+
+def test_a_root_too_long_for_an_outline_is_drawn_as_stated() -> None:
+    long = SVG.replace(b'height="12"', b'height="12" class="' + b"a " * 50_000 + b'"')
+    assert pixels(long).width == SVG_EDGE_PX
+
+
+def test_the_shape_is_found_without_reading_what_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bytes] = []
+    load = pyvips.Image.svgload_buffer
+
+    def watched(data: bytes, **options: object) -> object:
+        seen.append(data)
+        return load(data, **options)
+
+    monkeypatch.setattr(pyvips.Image, "svgload_buffer", watched)
+    header(SVG)
+    assert seen
+    assert not any(b"rect" in data for data in seen)
+
+
+def test_styles_are_read_after_a_font_of_the_web() -> None:
+    style = b"<style>@import url('https://example.org/a?b@1;2'); rect{fill:#00ff00}</style>"
+    styled = SVG.replace(b"<rect", style + b"<rect").replace(b'fill="#dc1e1e"', b"")
+    assert pixels(styled)(500, 500) == [0, 255, 0, 255]
+
+
+def test_a_style_sheet_of_its_own_is_no_other_document() -> None:
+    head = b"<?xml-stylesheet href='#s' type='text/css'?>"
+    styled = SVG.replace(b"<rect", b"<style id='s'>rect{fill:#00ff00}</style><rect")
+    assert pixels(head + styled)(500, 500) == [0, 255, 0, 255]
 
 
 def test_the_surfaces_of_a_drawing_are_foreseen() -> None:

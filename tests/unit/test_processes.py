@@ -19,17 +19,21 @@ def python(code: str) -> list[str]:
 def test_a_command_is_measured_with_the_children_it_waited_for() -> None:
     burn = "import time\nwhile time.process_time() < 0.2: pass"
     code = f"import subprocess, sys; subprocess.run([sys.executable, '-S', '-c', {burn!r}])"
-    cost = processes.run([*python(code + "; print('done')")], os.environ)
+    cost = processes.run([*python(code + "; print('done')")], os.environ, "a.jpg")
     assert cost.cpu_seconds >= 0.2
     assert cost.output.strip() == "done"
     assert cost.peak_bytes > 1 << 20
 
 
 def test_a_command_that_fails_says_why() -> None:
-    with pytest.raises(Fatal, match="no such photo"):
-        processes.run(python("raise SystemExit('no such photo')"), os.environ)
-    with pytest.raises(Fatal, match="No such file"):
-        processes.run(["/nowhere/at/all"], os.environ)
+    said = "import sys; print('much before'); sys.exit('the end of it\\n')"
+    with pytest.raises(Fatal) as raised:
+        processes.run(python(said), os.environ, "ours, /a.jpg")
+    assert str(raised.value) == "ours, /a.jpg: ended with 1: the end of it"
+    with pytest.raises(Fatal, match="ended with 3: it said nothing"):
+        processes.run(python("raise SystemExit(3)"), os.environ, "a.jpg")
+    with pytest.raises(Fatal, match=r"a\.jpg: /nowhere/at/all: No such file"):
+        processes.run(["/nowhere/at/all"], os.environ, "a.jpg")
 
 
 def test_children_that_ended_still_count() -> None:

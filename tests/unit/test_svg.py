@@ -106,11 +106,26 @@ def test_what_drawing_programs_write_passes() -> None:
         ("<style>a{b:c} @IMPORT 'a.css';</style>", ""),
         ("<style>@\\69mport 'a.css';</style>", ""),
         ("", "<?xml-stylesheet href='data:text/css,a%7Bb:c%7D'?>"),
+        ("", "<?xml-stylesheet href='a.css#s' type='text/css'?>"),
+        ("", "<?xml-stylesheet title=\"href='#s'\" href='a.css'?>"),
+        ("", "<?xml-stylesheet href='#s' href='a.css'?>"),
+        ("", "<?xml-stylesheet href='#s' junk?>"),
+        ("", "<?xml-stylesheet?>"),
     ],
 )
 def test_nothing_outside_itself_is_loaded(inside: str, head: str) -> None:
     with pytest.raises(UnsupportedFormat):
         read_drawing(drawing(inside, head))
+
+
+def test_a_style_sheet_may_be_an_element_of_the_document() -> None:
+    head = "<?xml-stylesheet href=\"#s\" type='text/css' ?>"
+    read_drawing(drawing("<style id='s'>.a{fill:red}</style>", head))
+
+
+def test_fonts_of_the_web_are_done_without() -> None:
+    fonts = "@import url('https://fonts.googleapis.com/css2?family=Inter:wght@400;700');"
+    read_drawing(drawing(f"<style>{fonts} text{{font-family:Inter}}</style><text>a</text>"))
 
 
 def test_embedded_pictures_are_measured_together() -> None:
@@ -155,6 +170,12 @@ def test_circles_end() -> None:
         FILTER + "<style>rect{filter:url(#f)}</style>" + "<rect/>" * 500,
         "<style>a, .b #c {FILTER:Url('#f')}</style>" + FILTER + "<a/>" * 500,
         f"<style>{'a b,' * 3000}c{{d:e}}</style>{'<a/>' * 2000}",
+        "<rect style='mix-blend-mode:multiply'/>" * 801,
+        "<rect style='fill:red;MIX-BLEND-MODE : Color'/>" * 267,
+        "<rect style='mix-blend-m\\6f de:multiply'/>" * 801,
+        "<rect mix-blend-mode='screen'/>" * 801,
+        "<style>.a{mix-blend-mode:screen}</style>" + "<rect class='a'/>" * 801,
+        "<g id='a' style='mix-blend-mode:multiply'/>" + "<use href='#a'/>" * 800,
         "<filter>" + "<feMorphology radius='9 1'/>" * 4 + "</filter>",
         "<filter primitiveUnits='objectBoundingBox'>"
         + "<feMorphology radius='.01'/>" * 4
@@ -172,6 +193,12 @@ def test_circles_end() -> None:
         "filtered-by-style",
         "filtered-by-list",
         "selectors",
+        "blends",
+        "costly-blends",
+        "blends-in-escapes",
+        "blends-by-attribute",
+        "blends-by-style",
+        "blends-by-use",
         "morphology",
         "boxed-morphology",
         "convolution",
@@ -180,6 +207,31 @@ def test_circles_end() -> None:
 def test_too_much_is_refused(inside: str) -> None:
     with pytest.raises(OriginalTooLarge):
         read_drawing(drawing(inside))
+
+
+def test_the_refusal_says_that_filters_and_blends_weigh_more() -> None:
+    with pytest.raises(OriginalTooLarge, match="filters and blends weigh more"):
+        read_drawing(drawing(FILTER + "<rect filter='url(#f)'/>" * 500))
+
+
+def test_some_blends_pass() -> None:
+    read_drawing(drawing("<rect style='mix-blend-mode:multiply'/>" * 700))
+    normal = "<rect style='mix-blend-mode:normal'/><rect mix-blend-mode='normal'/>"
+    few = "<style>.a{mix-blend-mode:color}</style><g class='a'/>"
+    read_drawing(drawing(few + normal * 10_000))
+
+
+def test_the_outline_is_the_root_and_its_styles() -> None:
+    size = "width='20' height='10' font-family='&quot;A&amp;B&quot;'"
+    inside = "<g><style media='all'>a>b{c:d}</style></g><rect/>"
+    found = read_drawing(drawing(inside, size=size)).outline
+    assert b"rect" not in found
+    assert read_drawing(found).outline == found
+    assert b"a&gt;b{c:d}" in found
+    long = f"<style>{'a{b:c}' * 20_000}</style>"
+    assert len(read_drawing(drawing(long)).outline) < 1000
+    rooted = read_drawing(drawing(size=f"width='20' height='10' class='{'a ' * 50_000}'"))
+    assert rooted.outline == b""
 
 
 def test_many_small_filters_are_not_one_long_one() -> None:

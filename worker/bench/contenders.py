@@ -14,6 +14,7 @@ from worker import interpreter
 from worker.bench.facts import request_of
 from worker.bench.photos import Photo
 from worker.config import Settings
+from worker.errors import UsageFault
 
 EQUAL_EFFORT = 4
 """What all rivals encode with: the default of libwebp, sharp, Pillow and libvips alike."""
@@ -79,7 +80,11 @@ def ours(settings: Settings, name: str = OURS, **other: object) -> Contender:
 def find_contenders(
     settings: Settings, environment: Mapping[str, str], sharp: Path | None
 ) -> tuple[list[Contender], dict[str, str]]:
-    """Those that can run here, ours first, and by name what would bring the others."""
+    """Those that can run here, ours first, and by name what would bring the others.
+
+    Raises:
+        UsageFault: `sharp` is given, and is no folder of it.
+    """
     request = {**request_of(settings), "effort": EQUAL_EFFORT, "full_effort": EQUAL_EFFORT}
     found = [
         ours(settings),
@@ -88,6 +93,8 @@ def find_contenders(
     absent = {}
     path = environment.get("PATH", "")
     node, package = shutil.which("node", path=path), find_sharp(environment, sharp)
+    if sharp and not package:
+        raise UsageFault(f"--sharp {sharp}: no sharp lies there; npm install sharp")
     if node and package:
         program = (node, str(_HERE / "sharp_clone.cjs"))
         found.append(

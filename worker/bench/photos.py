@@ -12,6 +12,7 @@ from worker.anatomy import Anatomy, dissect
 from worker.errors import Permanent, UsageFault
 from worker.formats import sniff
 from worker.publish import Source, find_sources
+from worker.telemetry import Log
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,22 +45,23 @@ class Photo:
         return self._dissect().profile_bytes > 0
 
     def _dissect(self) -> Anatomy:
-        data = self.file.read_bytes()
         try:
-            return dissect(sniff(data), data)
+            return _dissect(self.file)
         except Permanent:
             return Anatomy()
 
 
 @contextmanager
-def open_photos(arguments: Sequence[str]) -> Iterator[list[Photo]]:
+def open_photos(arguments: Sequence[str], log: Log) -> Iterator[list[Photo]]:
     """The pictures that files and folders hold; without any, the samples of `local`.
 
+    What no picture can be, by its skeleton, is left out with a warning.
+
     Raises:
-        UsageFault: something is not there, or lies in a bucket.
+        UsageFault: something is not there, lies in a bucket, or nothing is left.
     """
     if arguments:
-        yield [_local(source) for source in find_sources(arguments)]
+        yield _pictures([_local(source) for source in find_sources(arguments)], log)
         return
     from worker.local.samples import write_samples
 
@@ -75,6 +77,27 @@ def tiny_jpeg() -> bytes:
     across = pyvips.Image.xyz(64, 48)
     image = (across[0] * 3).bandjoin([across[1] * 4, across[0] + across[1]]).cast("uchar")
     return bytes(image.copy(interpretation="srgb").jpegsave_buffer(Q=90))
+
+
+def _pictures(photos: Sequence[Photo], log: Log) -> list[Photo]:
+    # Here, because further on one file that is none would end a run of hours.
+    found = []
+    for photo in photos:
+        try:
+            _dissect(photo.file)
+        except (Permanent, OSError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            log.warning("left out: no picture", file=str(photo.file), reason=reason)
+        else:
+            found.append(photo)
+    if not found:
+        raise UsageFault("none of PHOTOS is a picture that can be measured")
+    return found
+
+
+def _dissect(file: Path) -> Anatomy:
+    data = file.read_bytes()
+    return dissect(sniff(data), data)
 
 
 def _local(source: Source) -> Photo:

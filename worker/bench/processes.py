@@ -17,8 +17,6 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _TIMES, _ENDED_TIMES = slice(11, 13), slice(13, 15)
 """utime and stime, cutime and cstime: fields 14 to 17 of proc(5), from the third on, the state."""
 
-_LAST_WORDS = 2000
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
@@ -29,11 +27,11 @@ class Cost:
     output: str
 
 
-def run(command: Sequence[str], environment: Mapping[str, str]) -> Cost:
-    """Run a command to its end.
+def run(command: Sequence[str], environment: Mapping[str, str], what: str) -> Cost:
+    """Run a command to its end; `what` names it and its photo where it fails.
 
     Raises:
-        Fatal: it cannot be started or fails; the message holds the end of what it said.
+        Fatal: it cannot be started or fails; the message holds the last line of what it said.
     """
     try:
         process = subprocess.Popen(
@@ -44,7 +42,7 @@ def run(command: Sequence[str], environment: Mapping[str, str]) -> Cost:
             stderr=subprocess.STDOUT,
         )
     except OSError as error:
-        raise Fatal(f"{command[0]}: {error.strerror}") from error
+        raise Fatal(f"{what}: {command[0]}: {error.strerror}") from error
     try:
         output = process.stdout.read().decode(errors="replace") if process.stdout else ""
         _, status, usage = os.wait4(process.pid, 0)
@@ -57,7 +55,8 @@ def run(command: Sequence[str], environment: Mapping[str, str]) -> Cost:
             process.stdout.close()
     process.returncode = code = os.waitstatus_to_exitcode(status)
     if code:
-        raise Fatal(f"{' '.join(command[:3])} … ended with {code}:\n{output[-_LAST_WORDS:]}")
+        *_, last = output.rstrip().splitlines() or ["it said nothing"]
+        raise Fatal(f"{what}: ended with {code}: {last.strip()}")
     return Cost(
         cpu_seconds=usage.ru_utime + usage.ru_stime,
         peak_bytes=usage.ru_maxrss * 1024,

@@ -71,7 +71,8 @@ def _at_quality(
     contender = ours(settings, f"{OURS} {quality}", quality=quality, only=rungs)
     folder = ladders.folder(contender.name, photo)
     for command in contender.commands(photo, folder, rungs):
-        processes.run(command, os.environ | {"VIPS_CONCURRENCY": "1"})
+        what = f"{contender.name}, {photo.file}"
+        processes.run(command, os.environ | {"VIPS_CONCURRENCY": "1"}, what)
     made = _renditions(ladders, contender.name, photo, quality, rungs)
     return [replace(each, contender=OURS) for each in made]
 

@@ -41,12 +41,12 @@ def bench_render(settings: Settings, options: RenderOptions, output: Output, log
     """Measure, and tell.
 
     Raises:
-        UsageFault: PHOTOS names something that is not there.
+        UsageFault: PHOTOS names something that is not there, or no picture at all.
         Fatal: an original cannot be rendered.
     """
     head = facts("bench render")
     measured = []
-    with open_photos(options.photos) as photos, progress("bench render", log) as show:
+    with open_photos(options.photos, log) as photos, progress("bench render", log) as show:
         for number, photo in enumerate(photos):
             show({"photos": number, "of": len(photos), "now": photo.name})
             measured.append(_measure(photo, settings, options.rounds))
@@ -59,7 +59,7 @@ def _measure(photo: Photo, settings: Settings, rounds: int) -> dict[str, Any]:
     """All rounds of one photo, in a fresh child process."""
     request = {"photo": str(photo.file), "rounds": rounds, **request_of(settings)}
     command = interpreter.command("worker.bench.render_rounds", json.dumps(request))
-    ended = run(command, os.environ | {"VIPS_CONCURRENCY": "1"})
+    ended = run(command, os.environ | {"VIPS_CONCURRENCY": "1"}, str(photo.file))
     found = json.loads(ended.output.splitlines()[-1])
     return {**summarise(found), "name": photo.name}
 
@@ -73,14 +73,18 @@ def summarise(found: Mapping[str, Any]) -> dict[str, Any]:
         seconds = {name: median(each[name] for each in turn) for name in _RUNG_FIGURES}
         rungs.append({**sized, **seconds})
     rungs.sort(key=lambda rung: int(rung["width"] * rung["height"]))
-    whole, pure = (median(each[name] for each in rounds) for name in ("whole", "pure"))
+    whole, pure, libvips = (
+        median(each[name] for each in rounds) for name in ("whole", "pure", "libvips")
+    )
     kept = ("codec", "width", "height", "bytes_in", "base_bytes", "peak_above_base_bytes")
     return {
         **{name: found[name] for name in kept},
         "megapixels": round(found["width"] * found["height"] / 1e6, 2),
         "cpu_seconds": whole,
         "pure_encoding_cpu_seconds": pure,
+        "encoding_by_libvips_cpu_seconds": libvips,
         "limit_ratio": ratio(whole, pure),
+        "ratio_to_libvips": ratio(whole, libvips),
         "stages": medians([each["stages"] for each in rounds]),
         "bytes_out": sum(rung["bytes"] for rung in rungs),
         "rungs": rungs,
@@ -90,6 +94,7 @@ def summarise(found: Mapping[str, Any]) -> dict[str, Any]:
 def _summary(settings: Settings, rounds: int, photos: Sequence[dict[str, Any]]) -> dict[str, Any]:
     whole = sum(photo["cpu_seconds"] for photo in photos)
     pure = sum(photo["pure_encoding_cpu_seconds"] for photo in photos)
+    libvips = sum(photo["encoding_by_libvips_cpu_seconds"] for photo in photos)
     megapixels = sum(photo["megapixels"] for photo in photos)
     return {
         "recipe": settings.recipe(photos[0]["codec"]).fingerprint,
@@ -99,7 +104,9 @@ def _summary(settings: Settings, rounds: int, photos: Sequence[dict[str, Any]]) 
             "megapixels": round(megapixels, 2),
             "cpu_seconds": round(whole, 3),
             "pure_encoding_cpu_seconds": round(pure, 3),
+            "encoding_by_libvips_cpu_seconds": round(libvips, 3),
             "limit_ratio": ratio(whole, pure),
+            "ratio_to_libvips": ratio(whole, libvips),
             "megapixels_a_cpu_second": ratio(megapixels, whole, 2),
             "bytes_in": sum(photo["bytes_in"] for photo in photos),
             "bytes_out": sum(photo["bytes_out"] for photo in photos),
@@ -139,13 +146,17 @@ def _tables(report: Mapping[str, Any]) -> list[Table]:
         return [
             *(name, figures["megapixels"], figures["cpu_seconds"]),
             *(figures["pure_encoding_cpu_seconds"], figures["limit_ratio"]),
+            *(figures["encoding_by_libvips_cpu_seconds"], figures["ratio_to_libvips"]),
             *(figures["bytes_out"] // 1000, mib(figures["peak_above_base_bytes"])),
         ]
 
     return [
         table(
             f"CPU seconds, medians of {report['rounds']} rounds",
-            ("photo", "MP", "whole", "pure encoding", "ratio", "KB", "MiB peak above base"),
+            (
+                *("photo", "MP", "whole", "pure encoding", "ratio", "by libvips", "ratio"),
+                *("KB", "MiB peak above base"),
+            ),
             [*(row(photo["name"], photo) for photo in report["photos"]), row("all", total)],
         ),
         table("Stages, all photos", ("", *stages), [["CPU seconds", *stages.values()]]),

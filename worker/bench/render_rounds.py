@@ -17,6 +17,7 @@ import gc
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,14 +44,14 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
     for number in range(request["rounds"]):
         # Whoever comes second finds warmer caches.
         if number % 2:
-            pure = _pure(encodes)
+            pure, libvips = _pure(encodes)
             whole = _whole(data, ladder, encoding)
         else:
             whole = _whole(data, ladder, encoding)
-            pure = _pure(encodes)
+            pure, libvips = _pure(encodes)
         for rung, seconds in zip(whole["rungs"], pure, strict=True):
             rung["encoding"] = seconds
-        rounds.append({**whole, "pure": sum(pure)})
+        rounds.append({**whole, "pure": sum(pure), "libvips": sum(libvips)})
     full = max(sizes, key=lambda size: size.width * size.height)
     return {
         "codec": codec,
@@ -93,13 +94,16 @@ def _whole(data: bytes, ladder: Ladder, encoding: Encoding) -> dict[str, Any]:
     return {"whole": whole, "stages": stages, "rungs": rungs}
 
 
-def _pure(encodes: list[subject.Again]) -> list[float]:
-    seconds = []
-    for again in encodes:
-        started = time.process_time()
-        again()
-        seconds.append(time.process_time() - started)
-    return seconds
+def _pure(encodes: list[subject.Again]) -> tuple[list[float], list[float]]:
+    """Seconds of each picture, directly and by libvips, in turns."""
+    turns = [(_seconds(again.directly), _seconds(again.by_libvips)) for again in encodes]
+    return [directly for directly, _ in turns], [libvips for _, libvips in turns]
+
+
+def _seconds(again: Callable[[], object]) -> float:
+    started = time.process_time()
+    again()
+    return time.process_time() - started
 
 
 def _give_back() -> None:

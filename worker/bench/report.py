@@ -6,11 +6,14 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from worker.errors import Fatal, UsageFault
 
 _MIB = 1 << 20
 _WIDTH = 120
@@ -28,16 +31,42 @@ class Output:
     def tell(
         self, report: Mapping[str, Any], tables: Iterable[Table], charts: Mapping[str, str]
     ) -> None:
-        """Print the report; write `report.json` and each chart as `NAME.svg`."""
+        """Print the report; then write `report.json` and each chart as `NAME.svg`.
+
+        Raises:
+            Fatal: the folder cannot be written to; the report has been printed.
+        """
         text = json.dumps(report, ensure_ascii=False, indent=2)
-        if self.folder is not None:
-            self.folder.mkdir(parents=True, exist_ok=True)
+        # Printed first: a disk that is full must not cost what took hours to measure.
+        if self.as_json:
+            print(text, flush=True)  # noqa: T201
+        else:
+            self._print(report, tables)
+        if self.folder is None:
+            return
+        try:
             (self.folder / "report.json").write_text(text + "\n")
             for name, chart in charts.items():
                 (self.folder / f"{name}.svg").write_text(chart)
-        if self.as_json:
-            print(text, flush=True)  # noqa: T201
+        except OSError as error:
+            raise Fatal(f"--out {self.folder}: {error.strerror}") from error
+
+    def make_folder(self) -> None:
+        """Make the folder if one is named, and see that it can be written to.
+
+        Raises:
+            UsageFault: it cannot be.
+        """
+        if self.folder is None:
             return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with TemporaryFile(dir=self.folder):
+                pass
+        except OSError as error:
+            raise UsageFault(f"--out {self.folder}: {error.strerror}") from error
+
+    def _print(self, report: Mapping[str, Any], tables: Iterable[Table]) -> None:
         # Cut off, a figure would be another; a narrow terminal wraps lines by itself.
         console = Console(soft_wrap=True)
         console.width = max(console.width, _WIDTH)
@@ -46,7 +75,7 @@ class Output:
             console.print()
             console.print(shown)
         if self.folder is not None:
-            console.print(f"\nreport.json and charts are in {self.folder}", highlight=False)
+            console.print(f"\nreport.json and charts go to {self.folder}", highlight=False)
 
 
 def table(title: str, headings: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:

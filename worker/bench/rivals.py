@@ -22,9 +22,9 @@ from worker.bench.photos import Photo, open_photos
 from worker.bench.quality import measure_quality
 from worker.bench.report import Output
 from worker.bench.rivals_shown import charts, tables
-from worker.bench.scores import can_score
+from worker.bench.scores import PACKAGE, can_score
 from worker.config import Settings
-from worker.errors import ExitCode, Fatal
+from worker.errors import ExitCode, UsageFault
 from worker.progress import Show, progress
 from worker.telemetry import Log
 
@@ -54,16 +54,20 @@ def bench_rivals(settings: Settings, options: RivalsOptions, output: Output, log
     """Measure, and tell.
 
     Raises:
-        UsageFault: PHOTOS names something that is not there.
-        Fatal: a contender failed, or scores are asked for and cannot be had.
+        UsageFault: PHOTOS names something that is not there, or no picture at all; `sharp` is none;
+            scores are asked for and cannot be had.
+        Fatal: a contender failed.
     """
     head = facts("bench rivals")
     if options.quality_score and not can_score():
-        raise Fatal("--quality-score needs the Python package ssimulacra2: put it on PYTHONPATH")
+        raise UsageFault(
+            f"--quality-score needs the Python package {PACKAGE}: pip install {PACKAGE}, "
+            "or put it on PYTHONPATH"
+        )
     found, absent = find_contenders(settings, options.environment, options.sharp)
     with (
         tempfile.TemporaryDirectory(prefix="photo-worker-bench-") as folder,
-        open_photos(options.photos) as photos,
+        open_photos(options.photos, log) as photos,
         progress("bench rivals", log) as show,
     ):
         ladders = Ladders(Path(folder))
@@ -97,7 +101,8 @@ def _start_up(
     def turn(name: str, number: int) -> None:
         show({"now": f"empty run {number + 1}: {name}"})
         [command] = by_name[name].commands(None, folder, ())
-        costs[name].append(processes.run(command, _quiet(options.environment)))
+        what = f"{name}, an empty run"
+        costs[name].append(processes.run(command, _quiet(options.environment), what))
 
     in_turns(options.rounds, list(costs), turn)
     return {
@@ -141,7 +146,8 @@ def render(
     # In the first round ours is first, so the rungs of this photo are known.
     rungs = list(ladders.files(OURS, photo))
     costs = [
-        processes.run(command, environment) for command in contender.commands(photo, folder, rungs)
+        processes.run(command, environment, f"{contender.name}, {photo.file}")
+        for command in contender.commands(photo, folder, rungs)
     ]
     return Turn(
         cpu_seconds=sum(cost.cpu_seconds for cost in costs),

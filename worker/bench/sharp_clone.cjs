@@ -4,6 +4,12 @@
 const fs = require("fs");
 const path = require("path");
 
+// One line: the last of what is said here is what `bench` shows, and Node's own would be its version.
+process.on("uncaughtException", (error) => {
+  console.error(String(error?.message ?? error).split("\n")[0]);
+  process.exit(1);
+});
+
 const request = JSON.parse(process.argv[2]);
 const sharp = require(request.sharp);
 sharp.concurrency(1);

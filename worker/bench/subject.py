@@ -9,17 +9,28 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import Any, NamedTuple
 
 from worker import imaging
 from worker.encoding import Encoding, Tuning
 from worker.imaging import Picture
 from worker.ladder import Ladder, RungSize
 from worker.limits import Limits
+from worker.vips import pyvips
 from worker.webp import Frame
 
 Stage = Callable[[str], AbstractContextManager[None]]
-Again = Callable[[], object]
+
+
+class Again(NamedTuple):
+    """One picture that was encoded, to be encoded again and nothing else."""
+
+    directly: Callable[[], object]
+    """As the renderer does it, `webp`."""
+
+    by_libvips: Callable[[], object]
+    """By libvips with the same quality and effort, as nearly everybody else does."""
+
 
 LIMITS = Limits(max_original_bytes=sys.maxsize, max_original_pixels=1_000_000_000)
 
@@ -51,8 +62,8 @@ def render(
 def encodes() -> Iterator[list[Again]]:
     """While the block renders, note each picture that it encodes, and how, in the order of rungs.
 
-    Calling what was noted encodes the very same pixels with the very same settings again, and does
-    nothing else. Holds every picture in memory.
+    What was noted encodes the very same pixels with the very same settings. Holds every picture in
+    memory.
     """
     noted: list[Again] = []
 
@@ -63,7 +74,15 @@ def encodes() -> Iterator[list[Again]]:
 
         def encode(self, tuning: Tuning) -> bytes:
             taken = self._taken
-            noted.append(lambda: Frame(*taken).encode(tuning))
+            image = pyvips.Image.new_from_memory(*taken, "uchar").copy(interpretation="srgb")
+            noted.append(
+                Again(
+                    directly=lambda: Frame(*taken).encode(tuning),
+                    by_libvips=lambda: image.webpsave_buffer(
+                        Q=tuning.quality, effort=tuning.method, keep="none"
+                    ),
+                )
+            )
             return super().encode(tuning)
 
     names = vars(imaging)

@@ -54,13 +54,13 @@ def bench_worker(settings: Settings, options: WorkerOptions, output: Output, log
     """Measure, and tell.
 
     Raises:
-        UsageFault: PHOTOS names something that is not there.
+        UsageFault: PHOTOS names something that is not there, or no picture at all.
         Fatal: a server or a worker did not come up, or an event failed.
     """
     head = facts("bench worker")
     with (
         ExitStack() as stack,
-        open_photos(options.photos) as photos,
+        open_photos(options.photos, log) as photos,
         progress("bench worker", log) as show,
     ):
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
