@@ -9,7 +9,7 @@ from worker.ladder import DEFAULT_LADDER
 from worker.machine import Machine
 
 TYPICAL_PIXELS = 16_000_000
-CPU_SECONDS_PER_MEGAPIXEL = 0.11
+CPU_SECONDS_PER_MEGAPIXEL = 0.095
 """Rendering photographs with the default recipe; measured, see docs/performance.md."""
 
 OVERHEAD_CPU_SECONDS = 0.05

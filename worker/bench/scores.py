@@ -43,38 +43,44 @@ def score_all(
     The references are kept in `folder` while it goes on.
     """
     with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-        of_photo: dict[Path, dict[str, list[Rendition]]] = {}
+        of_photo: dict[Path, list[Rendition]] = {}
         for each in renditions:
-            of_photo.setdefault(each.photo, {}).setdefault(each.rung, []).append(each)
+            of_photo.setdefault(each.photo, []).append(each)
         asked = {}
-        for photo, rungs in of_photo.items():
-            files = {rung: str(some[0].file) for rung, some in rungs.items()}
+        for photo, some in of_photo.items():
+            files = [str(each.file) for each in some]
             references = pool.submit(_references, str(photo), files, str(folder)).result()
-            for rung, some in rungs.items():
-                for each in some:
-                    asked[pool.submit(_score, references[rung], str(each.file))] = each
+            for each in some:
+                asked[pool.submit(_score, references[str(each.file)], str(each.file))] = each
         for scored in as_completed(asked):
             yield asked[scored], scored.result()
 
 
-def _references(photo: str, files: dict[str, str], folder: str) -> dict[str, str]:
-    """The original, decoded in full and resized once with Lanczos 3, as PNG: a file by rung."""
+def _references(photo: str, files: list[str], folder: str) -> dict[str, str]:
+    """The original, decoded in full and resized once with Lanczos 3, as PNG: one for each file.
+
+    Of the file's own size: contenders round the shorter side in different ways.
+    """
     from worker.bench.subject import LIMITS
     from worker.decode import open_original
     from worker.vips import pyvips
 
     decoded = open_original(Path(photo).read_bytes(), LIMITS).decode()
     original = decoded.image
-    made = {}
-    for rung, file in files.items():
+    made: dict[tuple[int, int], str] = {}
+    references = {}
+    for file in files:
         same = pyvips.Image.new_from_buffer(Path(file).read_bytes(), "")
-        image = original
-        if (same.width, same.height) != (original.width, original.height):
-            image = original.resize(
-                same.width / original.width, vscale=same.height / original.height
-            )
-        made[rung] = _png(image.pngsave_buffer(compression=1, keep="none"), folder)
-    return made
+        size = same.width, same.height
+        if size not in made:
+            image = original
+            if size != (original.width, original.height):
+                image = original.resize(
+                    same.width / original.width, vscale=same.height / original.height
+                )
+            made[size] = _png(image.pngsave_buffer(compression=1, keep="none"), folder)
+        references[file] = made[size]
+    return references
 
 
 def _score(reference: str, file: str) -> float:
