@@ -7,30 +7,19 @@ skeleton (`anatomy`, `svg`), the header by its library, the limits, and only the
 from __future__ import annotations
 
 import re
-from dataclasses import replace
-from typing import Final
 
 from worker.anatomy import Anatomy, dissect
 from worker.colour import from_lab, to_srgb
-from worker.errors import CorruptOriginal, OriginalTooLarge, RenderOutOfMemory, UnsupportedFormat
+from worker.drawing import Svg
+from worker.errors import CorruptOriginal, RenderOutOfMemory, UnsupportedFormat
 from worker.formats import sniff
 from worker.header import Header
 from worker.heif import HeifPicture
 from worker.limits import Limits
+from worker.opened import Opened
 from worker.pixels import Pixels
-from worker.svg import read_drawing
-from worker.svg_size import EDGE_PX
-from worker.tiff import Exif, read_exif
+from worker.tiff import read_exif
 from worker.vips import pyvips, translated
-
-SVG_EDGE_PX: Final = EDGE_PX
-"""What a drawing's longest edge is drawn at."""
-
-_SVG_DPI, _LIBVIPS_DPI = 96, 72
-"""CSS inches have 96 pixels; libvips multiplies the scale by what its own have not."""
-
-_ROUNDS = 3
-"""Loads of a drawing until its size fits: a library may see other pixels than the text states."""
 
 _LOADERS = {
     "jpeg": "jpegload_buffer",
@@ -52,11 +41,6 @@ _DAMAGE = re.compile(
 """What libjpeg says of pixels that are not those of the photo. The rest of its warnings is about
 what phones write every day (libvips#2309: "Invalid SOS parameters" by Samsung)."""
 
-_NOT_DRAWN = "SVG rendering failed"
-_NO_SIZE = re.compile("zero-sized image|bad dimensions")
-_OVER_LIMIT = "exceeded more than"
-"""librsvg's own limits, of references and of what one uses of another."""
-
 _BITS = {"uchar": 8, "ushort": 16, "short": 16, "uint": 32, "int": 32, "float": 32, "double": 64}
 _TURNED = (5, 6, 7, 8)
 _COPIED = range(2, 9)
@@ -75,27 +59,11 @@ def open_original(data: bytes, limits: Limits) -> Opened:
     if name == "heic":
         opened = _Heic(data, anatomy)
     elif name == "svg":
-        opened = _Svg(data, limits)
+        opened = Svg(data, limits)
     else:
         opened = _Raster(name, data, anatomy)
     limits.check_pixels(opened.header.width, opened.header.height)
     return opened
-
-
-class Opened:
-    """An original whose header has been read; one decode."""
-
-    header: Header
-    exif: Exif = Exif()
-
-    def decode(self) -> Pixels:
-        """Every pixel: upright, sRGB, 8 bit, alpha kept. The encoded picture is let go of.
-
-        Raises:
-            CorruptOriginal: the pixels end early or cannot be decoded.
-            RenderOutOfMemory: they do not fit the slot.
-        """
-        raise NotImplementedError
 
 
 class _Raster(Opened):
@@ -219,105 +187,6 @@ class _Heic(Opened):
             if picture.profile:
                 image.set_type(pyvips.GValue.blob_type, "icc-profile-data", picture.profile)
             return Pixels(to_srgb(image, self._nclx))
-
-
-class _Svg(Opened):
-    """What librsvg draws, once it has been read as text."""
-
-    def __init__(self, data: bytes, limits: Limits) -> None:
-        drawing = read_drawing(data, limits)
-        self._text = drawing.text
-        longest = max(drawing.width, drawing.height)
-        if min(drawing.width, drawing.height) * SVG_EDGE_PX < longest:
-            raise UnsupportedFormat(f"an SVG of {drawing.width:g} x {drawing.height:g} is a line")
-        self._scale = SVG_EDGE_PX / longest
-        width = max(1, round(drawing.width * self._scale))
-        height = max(1, round(drawing.height * self._scale))
-        with translated():
-            width, height = self._as_styled(drawing.outline, width, height)
-        self.header = Header(
-            format="svg",
-            width=width,
-            height=height,
-            bands=4,
-            bits=8,
-            has_alpha=True,
-            document_bytes=drawing.memory_bytes,
-        )
-        self.header = replace(
-            self.header,
-            document_bytes=drawing.memory_bytes + drawing.surfaces * self.header.decoded_bytes,
-        )
-
-    def _as_styled(self, outline: bytes, width: int, height: int) -> tuple[int, int]:
-        """The size to draw at, and its scale, by what style sheets make of the stated one.
-
-        Asked of the outline: the library's tree of all that is drawn can take a gigabyte, and is
-        not needed for a header. Where it finds none the stated size stays, for `_load` to judge.
-        """
-        scale = self._scale
-        for _ in range(_ROUNDS):
-            try:
-                image = _sized(outline, scale)
-            except pyvips.Error:
-                break
-            if max(abs(image.width - width), abs(image.height - height)) <= 1:
-                break
-            longest = max(image.width, image.height)
-            if abs(longest - SVG_EDGE_PX) <= 1:
-                self._scale = scale
-                return _fitted(image.width, longest), _fitted(image.height, longest)
-            scale *= SVG_EDGE_PX / longest
-        return width, height
-
-    def decode(self) -> Pixels:
-        wanted = self.header
-        with translated():
-            image = self._load()
-            try:
-                # libvips may round the other way.
-                return Pixels(image.embed(0, 0, wanted.width, wanted.height))
-            except pyvips.Error as error:
-                text = " ".join(str(error).split())
-                if _OVER_LIMIT in text:
-                    raise OriginalTooLarge(text) from error
-                if _NOT_DRAWN in text:
-                    # What was well-formed is drawn, unless a surface for it cannot be had.
-                    raise RenderOutOfMemory(text) from error
-                raise
-
-    def _load(self) -> pyvips.Image:
-        """Not drawn yet, at the size wanted.
-
-        Raises:
-            UnsupportedFormat: the library finds another shape in it, or none.
-        """
-        wanted, scale = self.header, self._scale
-        for _ in range(_ROUNDS):
-            try:
-                image = _sized(self._text, scale)
-            except pyvips.Error as error:
-                if _NO_SIZE.search(str(error)):
-                    raise UnsupportedFormat(
-                        "an SVG whose style leaves no size that it could be drawn at"
-                    ) from error
-                raise
-            if max(abs(image.width - wanted.width), abs(image.height - wanted.height)) <= 1:
-                return image
-            scale *= max(wanted.width, wanted.height) / max(image.width, image.height)
-        raise UnsupportedFormat(
-            f"an SVG that says {wanted.width} x {wanted.height} px and is drawn at "
-            f"{image.width} x {image.height}"
-        )
-
-
-def _sized(text: bytes, scale: float) -> pyvips.Image:
-    """A drawing that is not drawn yet, `scale` pixels to a CSS pixel."""
-    return pyvips.Image.svgload_buffer(text, dpi=_SVG_DPI, scale=scale * _LIBVIPS_DPI / _SVG_DPI)
-
-
-def _fitted(edge: int, longest: int) -> int:
-    return max(1, round(edge * SVG_EDGE_PX / longest))
 
 
 def _unpremultiplied(image: pyvips.Image) -> pyvips.Image:

@@ -13,7 +13,8 @@ import pytest
 from tests.skeletons import ASCII, LONG, SHORT, segment, tiff
 from tests.unit.small_pictures import CORNERS, RED, corners, decoded, jpeg, noise, png
 from worker import heif
-from worker.decode import SVG_EDGE_PX, open_original
+from worker.decode import open_original
+from worker.drawing import SVG_EDGE_PX
 from worker.encoding import Encoding
 from worker.errors import (
     CorruptOriginal,
@@ -441,7 +442,7 @@ def test_a_drawing_that_is_not_drawn_lacks_memory_or_asks_for_too_much(
         raise pyvips.Error("unable to write to memory", f"svgload_buffer: {words}")
 
     opened = open_original(SVG, LIMITS)
-    monkeypatch.setattr("worker.decode.Pixels", fails)
+    monkeypatch.setattr("worker.drawing.Pixels", fails)
     with pytest.raises(reason):
         opened.decode()
 
