@@ -136,9 +136,8 @@ class Consumer:
         """
         if self._stream is None:
             return True
-        # First, or what is nacked next may come straight back on this stream, and lose an attempt.
-        self._half_close()
         self._scheduler.close_admission()
+        self._half_close()
         self._stream.cancel()
         if self._closes():
             return self._scheduler.finished_in_time

@@ -109,7 +109,7 @@ class Crew:
             assert not list(worker.scratch.glob("photo-worker-*")), "it leaves files behind"
         else:
             # A folder with an original in it is a photo in the making.
-            self.caught += any(worker.scratch.rglob("photo-*/original"))
+            self.caught += bool(worker.in_scratch("original"))
             worker.signal(signal.SIGKILL)
             assert worker.wait() in ({-signal.SIGKILL} if blow == "kill" else {-signal.SIGKILL, 0})
         eventually(lambda: not processes_of(worker), "its children follow it", seconds=10)

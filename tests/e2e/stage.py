@@ -68,7 +68,14 @@ class Worker:
 
     def wait_until_rendering(self) -> None:
         """A child has written its first rendition, so a render holds a slot."""
-        eventually(lambda: any(self.scratch.rglob("photo-*/*.webp")), "a render is under way")
+        eventually(lambda: self.in_scratch("*.webp"), "a render is under way")
+
+    def in_scratch(self, name: str) -> list[Path]:
+        """Files of this name (a pattern) in the folders of the photos that it has in hand."""
+        try:
+            return list(self.scratch.glob(f"*/photo-*/{name}"))
+        except FileNotFoundError:
+            return []  # a folder was removed between being listed and being looked into
 
     def children(self) -> list[int]:
         """The process ids of its render slots."""
