@@ -32,6 +32,7 @@ class DrainingScheduler(ThreadScheduler):  # type: ignore[misc] # (the client ha
         self._log = log
         self._lock = threading.Lock()
         self._queued: dict[Future[None], Message] = {}
+        self._late: list[Message] = []
         self._unsettled: dict[int, Delivery] = {}
         self._draining_since: float | None = None
         self._budget_seconds = budget_seconds
@@ -61,21 +62,25 @@ class DrainingScheduler(ThreadScheduler):  # type: ignore[misc] # (the client ha
                 self._log.warning("nacked at the end of the drain", message_id=delivery.message_id)
 
     def schedule(self, callback: Callable[..., None], *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
-        """Run the callback on its message; called by the client. While draining: nack it."""
+        """Run the callback on its message; called by the client. While draining: give it back.
+
+        Only once the stream is closed: before, what is nacked comes straight back on it, again and
+        again, until its delivery attempts are used up.
+        """
         message: Message = args[0]
         with self._lock:
             if self._draining_since is None:
                 future = self._threads.submit(callback, *args, **kwargs)
                 self._queued[future] = message
                 future.add_done_callback(self._forget)
-                return
-        message.nack()
+            else:
+                self._late.append(message)
 
     def _forget(self, future: Future[None]) -> None:
         self._queued.pop(future, None)
 
     def close_admission(self) -> None:
-        """Give back at once everything that has not begun; what still arrives as well."""
+        """Give back at once everything that has not begun; what still arrives, at the shutdown."""
         with self._lock:
             if self._draining_since is not None:
                 return
@@ -93,17 +98,21 @@ class DrainingScheduler(ThreadScheduler):  # type: ignore[misc] # (the client ha
         self.close_admission()
         # Once more: the client may have put messages on hold after the first look.
         self.nack_held()
+        with self._lock:
+            late, self._late = self._late, []
+        for message in late:
+            message.nack()
         started = self._draining_since or time.monotonic()
         running = [future for future in dict(self._queued) if not future.cancelled()]
         left_seconds = max(0.0, self._budget_seconds - (time.monotonic() - started))
-        late = wait(running, timeout=left_seconds).not_done
-        self.finished_in_time = not late
+        unfinished = wait(running, timeout=left_seconds).not_done
+        self.finished_in_time = not unfinished
         self.nack_unsettled()
         self._threads.shutdown(wait=False)
         self._log.info(
             "drained",
-            finished=len(running) - len(late),
-            nacked_running=len(late),
+            finished=len(running) - len(unfinished),
+            nacked_running=len(unfinished),
             seconds=round(time.monotonic() - started, 3),
         )
         return []

@@ -97,7 +97,8 @@ def test_rivals_render_the_same_rungs(photos: Path, tmp_path: Path) -> None:
         assert list(row["rungs"]) == RUNGS
         assert list(row["photos"][1]["rungs"]) == RUNGS
         assert row["versions"]
-    assert rows["ours"]["times_ours"] == 1.0
+    # So little is rendered here that a start-up may take longer: then there is no ratio.
+    assert rows["ours"]["times_ours"] in {1.0, None}
     assert set(report["absent"]) <= {"sharp, clone()", "vipsthumbnail per rung"}
     assert (tmp_path / "report" / "time-against-bytes.svg").exists()
 
