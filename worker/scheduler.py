@@ -33,6 +33,7 @@ class DrainingScheduler(ThreadScheduler):  # type: ignore[misc] # (the client ha
         self._lock = threading.Lock()
         self._queued: dict[Future[None], Message] = {}
         self._late: list[Message] = []
+        self._closed = False
         self._unsettled: dict[int, Delivery] = {}
         self._draining_since: float | None = None
         self._budget_seconds = budget_seconds
@@ -73,8 +74,11 @@ class DrainingScheduler(ThreadScheduler):  # type: ignore[misc] # (the client ha
                 future = self._threads.submit(callback, *args, **kwargs)
                 self._queued[future] = message
                 future.add_done_callback(self._forget)
-            else:
+                return
+            if not self._closed:
                 self._late.append(message)
+                return
+        message.nack()
 
     def _forget(self, future: Future[None]) -> None:
         self._queued.pop(future, None)
@@ -99,6 +103,7 @@ class DrainingScheduler(ThreadScheduler):  # type: ignore[misc] # (the client ha
         # Once more: the client may have put messages on hold after the first look.
         self.nack_held()
         with self._lock:
+            self._closed = True
             late, self._late = self._late, []
         for message in late:
             message.nack()
