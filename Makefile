@@ -44,9 +44,9 @@ format: $(VENV)/ready ## Format the code
 
 constraints: $(VENV)/ready ## Pin every dependency anew, with hashes
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header \
-	  --no-emit-index-url --upgrade --extra dev --extra local pyproject.toml -o constraints.txt
+	  --no-emit-index-url --upgrade --extra dev --extra local --extra otlp pyproject.toml -o constraints.txt
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header \
-	  --no-emit-index-url -c constraints.txt pyproject.toml -o constraints-runtime.txt
+	  --no-emit-index-url -c constraints.txt --extra otlp pyproject.toml -o constraints-runtime.txt
 
 image: ## Build the container image
 	docker build --tag photo-worker .
