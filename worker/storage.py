@@ -1,7 +1,7 @@
 """Google Cloud Storage: the only room that imports its client.
 
-Every operation is one HTTP request, retried here with full jitter and nowhere else (the client's
-own retries are off, two stacked loops would outlast a drain). Google's exceptions end here.
+Every operation is one HTTP request, sent by `attempts` until it succeeds; what is not there, or not
+at the generation asked for, is an answer, and told from a fault here.
 """
 
 from __future__ import annotations
@@ -11,25 +11,16 @@ import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
-from http import HTTPStatus
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import google.auth.exceptions
 import requests
-import urllib3.exceptions
 from google.api_core import exceptions as api
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
-from google.cloud.storage.exceptions import InvalidResponse
-from tenacity import (
-    Retrying,
-    retry_if_exception,
-    stop_after_attempt,
-    stop_before_delay,
-    wait_random_exponential,
-)
 
+from worker.attempts import Attempts
 from worker.checksum import crc32c_of, crc32c_of_file
 from worker.errors import (
     BucketUnavailable,
@@ -37,7 +28,6 @@ from worker.errors import (
     ObjectMissing,
     PreconditionFailed,
     StorageForbidden,
-    StorageUnavailable,
 )
 from worker.patience import Patience
 from worker.ports import StoredObject
@@ -46,27 +36,6 @@ from worker.transfers import Damaged, Incoming, Transfers, settle
 # Otherwise the client asks for each bucket's metadata in the background, for traces that nobody has
 # turned on, with a permission that the worker need not have.
 os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
-
-T = TypeVar("T")
-
-_TRANSIENT = (
-    api.ServerError,
-    api.TooManyRequests,
-    requests.exceptions.ConnectionError,
-    requests.exceptions.ChunkedEncodingError,
-    requests.exceptions.Timeout,
-    google.auth.exceptions.TransportError,
-    # A raw download reads urllib3's stream itself, so requests translates nothing of it.
-    urllib3.exceptions.HTTPError,
-    Damaged,
-    ConnectionError,
-)
-
-
-def _is_transient(error: BaseException) -> bool:
-    if isinstance(error, api.GoogleAPICallError) and error.code == HTTPStatus.REQUEST_TIMEOUT:
-        return True
-    return isinstance(error, _TRANSIENT)
 
 
 class GcsStore:
@@ -86,6 +55,7 @@ class GcsStore:
             Fatal: there are no credentials.
         """
         self._patience = patience or Patience()
+        self._attempts = Attempts(self._patience)
         if emulator_url:
             self._client = storage.Client(
                 project=project or "emulated",
@@ -105,7 +75,7 @@ class GcsStore:
         """See `ports.ObjectStore`."""
         blob = self._blob(bucket, name, int(generation) if generation else None)
         try:
-            self._call(lambda: blob.reload(timeout=self._patience.timeout, retry=None))
+            self._attempts(lambda: blob.reload(timeout=self._patience.timeout, retry=None))
         except api.NotFound:
             return None
         return _stored(blob)
@@ -139,7 +109,7 @@ class GcsStore:
             )
 
         try:
-            return self._call(attempt)
+            return self._attempts(attempt)
         except api.NotFound:
             return None
 
@@ -171,7 +141,7 @@ class GcsStore:
                 return b"".join(pieces), incoming.generation
 
         try:
-            return self._call(attempt)
+            return self._attempts(attempt)
         except api.NotFound:
             return None
 
@@ -202,7 +172,7 @@ class GcsStore:
         if custom_time is not None:
             metadata["customTime"] = custom_time.isoformat()
         try:
-            uploaded = self._call(
+            uploaded = self._attempts(
                 lambda: self._transfers.upload(
                     bucket,
                     metadata,
@@ -228,7 +198,7 @@ class GcsStore:
         """See `ports.ObjectStore`."""
         blob = self._blob(bucket, name)
         try:
-            self._call(lambda: blob.delete(timeout=self._patience.timeout, retry=None))
+            self._attempts(lambda: blob.delete(timeout=self._patience.timeout, retry=None))
         except api.NotFound:
             return False
         return True
@@ -240,7 +210,7 @@ class GcsStore:
         token: str | None = None
         while True:
             try:
-                page, token = self._call(partial(self._page, bucket, prefix, start, end, token))
+                page, token = self._attempts(partial(self._page, bucket, prefix, start, end, token))
             except api.NotFound as error:
                 raise _no_bucket(bucket) from error
             yield from page
@@ -268,7 +238,7 @@ class GcsStore:
     def check_bucket(self, bucket: str) -> None:
         """See `ports.ObjectStore`; needs the permission storage.objects.list."""
         try:
-            self._call(
+            self._attempts(
                 lambda: next(
                     self._client.list_blobs(
                         bucket, max_results=1, timeout=self._patience.timeout, retry=None
@@ -291,36 +261,11 @@ class GcsStore:
             with contextlib.suppress(api.Conflict):
                 self._client.create_bucket(bucket, timeout=self._patience.timeout, retry=None)
 
-        self._call(create)
+        self._attempts(create)
 
     def close(self) -> None:
         """Close the pooled connections."""
         self._client.close()
-
-    def _call(self, request: Callable[[], T]) -> T:
-        """Send one request, retry transient faults, and translate what is left of them."""
-        retrying = Retrying(
-            retry=retry_if_exception(_is_transient),
-            wait=wait_random_exponential(multiplier=self._patience.backoff_seconds, max=3),
-            stop=stop_after_attempt(self._patience.attempts)
-            | stop_before_delay(self._patience.retry_seconds),
-            reraise=True,
-        )
-        try:
-            return retrying(request)
-        except (api.NotFound, api.PreconditionFailed):
-            raise
-        except (api.Forbidden, api.Unauthorized) as error:
-            raise StorageForbidden(str(error)) from error
-        except (
-            *_TRANSIENT,
-            TimeoutError,
-            api.GoogleAPICallError,
-            InvalidResponse,
-            requests.exceptions.RequestException,
-            google.auth.exceptions.GoogleAuthError,
-        ) as error:
-            raise StorageUnavailable(f"{type(error).__name__}: {error}") from error
 
     def _blob(self, bucket: str, name: str, generation: int | None = None) -> Any:  # noqa: ANN401
         return self._client.bucket(bucket).blob(name, generation=generation)
