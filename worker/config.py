@@ -7,7 +7,6 @@ all the others that are wrong, before any network is touched.
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
@@ -27,44 +26,9 @@ from worker.errors import ConfigurationError
 from worker.ladder import DEFAULT_LADDER, Ladder
 from worker.machine import Machine
 from worker.recipe import Recipe
+from worker.setting_texts import Bytes, auto, bucket, buckets, ladder_of, resource_path, size
 
 PREFIX = "WORKER_"
-
-_BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
-_SIZE = re.compile(r"([0-9]+)\s*(|[kmgt]i?b?|b)", re.IGNORECASE)
-_SCALE = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
-
-
-def _auto(value: object) -> object:
-    return None if value in ("auto", "") else value
-
-
-def _bytes(value: object) -> object:
-    if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
-        return int(match[1]) * _SCALE[match[2][:1].lower()]
-    return value
-
-
-def _bucket(name: str) -> str:
-    if not _BUCKET.fullmatch(name):
-        raise ValueError("must be a bucket's name: 3 to 222 of a-z, 0-9, '.', '_' and '-'")
-    return name
-
-
-def _buckets(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    names = [name.strip() for name in value.split(",") if name.strip()]
-    if not names:
-        raise ValueError("must name at least one bucket")
-    return tuple(dict.fromkeys(_bucket(name.removeprefix("gs://").rstrip("/")) for name in names))
-
-
-def _ladder(value: object) -> object:
-    return Ladder.parse(value) if isinstance(value, str) else value
-
-
-Bytes = Annotated[int, BeforeValidator(_bytes), Field(gt=0)]
 
 
 class Settings(BaseModel):
@@ -89,7 +53,7 @@ class Settings(BaseModel):
     outcome_topic: str | None = Field(
         None, description="Where outcome events go; none are sent without one."
     )
-    originals_buckets: Annotated[tuple[str, ...], BeforeValidator(_buckets)] = Field(
+    originals_buckets: Annotated[tuple[str, ...], BeforeValidator(buckets)] = Field(
         (),
         description="Comma list of the buckets that originals may lie in; `register` uploads to "
         "the first.",
@@ -98,7 +62,7 @@ class Settings(BaseModel):
         None, description="The bucket that renditions and manifests are written to."
     )
     output_prefix: str = Field("photos/", description="The folder that all output lies under.")
-    ladder: Annotated[Ladder, BeforeValidator(_ladder)] = Field(
+    ladder: Annotated[Ladder, BeforeValidator(ladder_of)] = Field(
         DEFAULT_LADDER, description="Comma list of rungs: longest edges in pixels, and `full`."
     )
     quality: int = Field(80, ge=1, le=100, description="WebP quality of every rung, 1-100.")
@@ -107,19 +71,19 @@ class Settings(BaseModel):
         description="How long WebP may take for fewer bytes: `fast`, `balanced`, `compact` or "
         "`small`; sets both efforts.",
     )
-    effort: Annotated[int | None, BeforeValidator(_auto)] = Field(
+    effort: Annotated[int | None, BeforeValidator(auto)] = Field(
         None, ge=0, le=6, description="WebP effort of the resized rungs, 0-6, over `ENCODING`'s."
     )
-    full_effort: Annotated[int | None, BeforeValidator(_auto)] = Field(
+    full_effort: Annotated[int | None, BeforeValidator(auto)] = Field(
         None, ge=0, le=6, description="WebP effort of `full`, 0-6, over `ENCODING`'s."
     )
-    vcpus: Annotated[int | None, BeforeValidator(_auto)] = Field(
+    vcpus: Annotated[int | None, BeforeValidator(auto)] = Field(
         None, ge=1, le=1024, description="Render slots; `auto` is what the cgroup grants."
     )
     in_flight_per_vcpu: int = Field(
         3, ge=1, le=64, description="Messages held for each vCPU, where memory allows."
     )
-    memory_bytes: Annotated[int | None, BeforeValidator(_auto), BeforeValidator(_bytes)] = Field(
+    memory_bytes: Annotated[int | None, BeforeValidator(auto), BeforeValidator(size)] = Field(
         None, gt=0, description="Memory to plan with; `auto` is the cgroup's limit."
     )
     max_original_bytes: Bytes = Field(
@@ -173,7 +137,7 @@ class Settings(BaseModel):
     @field_validator("renditions_bucket")
     @classmethod
     def _one_bucket(cls, value: str | None) -> str | None:
-        return _bucket(value.removeprefix("gs://").rstrip("/")) if value else None
+        return bucket(value) if value else None
 
     @field_validator("output_prefix")
     @classmethod
@@ -278,21 +242,6 @@ _OTHER_NAMES = {
 def variable(name: str) -> str:
     """The environment variable of a setting: `WORKER_...`, or the name Google's clients read."""
     return _OTHER_NAMES.get(name, f"{PREFIX}{name.upper()}")
-
-
-def resource_path(kind: str, name: str, project: str | None) -> str:
-    """`projects/P/topics/T` from a full or a short name (`kind`: topic or subscription).
-
-    Raises:
-        ValueError: a short name without a project, or a name that is neither.
-    """
-    if re.fullmatch(rf"projects/[^/]+/{kind}s/[^/]+", name):
-        return name
-    if "/" in name:
-        raise ValueError(f"must be NAME or projects/PROJECT/{kind}s/NAME")
-    if not project:
-        raise ValueError("is a short name, so GOOGLE_CLOUD_PROJECT must be set")
-    return f"projects/{project}/{kind}s/{name}"
 
 
 def _missing(need: tuple[str, ...], values: Mapping[str, object]) -> list[str]:
