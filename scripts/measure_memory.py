@@ -1,7 +1,7 @@
 """Compare the memory that is predicted for renders with what they take, format by format.
 
     .venv/bin/python scripts/measure_memory.py [--megapixels 12,24] [--only progressive]
-    .venv/bin/python scripts/measure_memory.py --files *.jpg [--encoding small] [--quality 95]
+    .venv/bin/python scripts/measure_memory.py --files *.jpg [--set quality=95 --set format=png]
 
 Makes the originals (noise over a gradient, 3:2; some in shapes of their own), renders each in a
 child process of its own, as a slot does, under the limit that its prediction sets, and reads the
@@ -15,6 +15,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,10 @@ from worker import imaging  # noqa: F401 # sets libvips up before pyvips is impo
 from worker.capacity import MIB
 from worker.config import Settings
 from worker.footprint import header_bytes, limit_bytes, peak_bytes
+from worker.greeting import greet
 from worker.header import Header
 from worker.recipe import Recipe
+from worker.rendering import QueuedRendering, RenderSettings
 from worker.slot import Child
 
 import pyvips  # isort: skip
@@ -38,12 +41,13 @@ def main() -> None:
     parser.add_argument("--megapixels", default="3,12,24,50,100")
     parser.add_argument("--only", default="", help="a part of the kinds' names")
     parser.add_argument("--files", nargs="*", type=Path, default=[], help="instead of made ones")
-    parser.add_argument("--encoding", default="balanced")
-    parser.add_argument("--quality", default="80")
+    parser.add_argument(
+        "--set", action="append", default=[], help="a setting, as in encoding=small"
+    )
     options = parser.parse_args()
-    recipe = Settings.load(
-        {"WORKER_ENCODING": options.encoding, "WORKER_QUALITY": options.quality}
-    ).recipe("")
+    settings = dict(each.split("=", 1) for each in options.set)
+    written = settings.pop("format", "webp")
+    recipe = replace(Settings.load({}, settings).recipe(""), format=written)
     print("| original | MP | file | predicted | measured | ratio |")
     print("|---|---|---|---|---|---|")
     for file in options.files:
@@ -75,27 +79,24 @@ def report(kind: str, data: bytes, recipe: Recipe) -> None:
 
 def measure(original: Path, folder: Path, recipe: Recipe) -> tuple[Header, int, int, str]:
     """Predicted and measured peak in bytes, and how the render ended."""
+    settings = RenderSettings(
+        recipe=recipe,
+        max_pixels=1 << 40,
+        timeout_seconds=PATIENCE_SECONDS,
+        memory_bytes=ROOM_BYTES,
+        scratch=folder,
+    )
+    settings.place_watermark()
+    rendering = QueuedRendering(settings, original, folder)
     child = Child(ROOM_BYTES, folder)
     try:
-        child.receive(time.monotonic() + PATIENCE_SECONDS)
+        greet(child, settings, time.monotonic() + PATIENCE_SECONDS)
         idle = memory(child.pid, "VmRSS")
-        limits = {"max_pixels": 1 << 40, "cpu_seconds": PATIENCE_SECONDS}
         size_bytes = original.stat().st_size
-        child.send({"measure": str(original), "memory_bytes": header_bytes(size_bytes), **limits})
+        child.send(rendering.measure_request(header_bytes(size_bytes)))
         header = Header(**last_answer(child)["header"])
         predicted = peak_bytes(header, size_bytes, recipe)
-        child.send(
-            {
-                "original": str(original),
-                "folder": str(folder),
-                "ladder": str(recipe.ladder),
-                "quality": recipe.quality,
-                "effort": recipe.effort,
-                "full_effort": recipe.full_effort,
-                "memory_bytes": limit_bytes(header, predicted),
-                **limits,
-            }
-        )
+        child.send(rendering.render_request(limit_bytes(header, predicted)))
         end = last_answer(child)
         return header, predicted, memory(child.pid, "VmHWM") - idle, next(iter(end))
     finally:

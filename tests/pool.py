@@ -17,6 +17,7 @@ from worker.renderer import RenderPool
 from worker.rendering import RenderSettings
 
 LADDER = "64,320,full"
+RECIPE = Recipe(ladder=Ladder.parse(LADDER), quality=80, effort=0, full_effort=0, codec="")
 
 
 @contextmanager
@@ -27,14 +28,17 @@ def render_pool(
     max_pixels: int = 150_000_000,
     timeout_seconds: float = 30,
     memory_bytes: int = 1 << 30,
+    recipe: Recipe | None = None,
+    placeholders: bool = True,
 ) -> Iterator[RenderPool]:
     """A pool that has started; stopped at the end."""
     settings = RenderSettings(
-        recipe=Recipe(ladder=Ladder.parse(LADDER), quality=80, effort=0, full_effort=0, codec=""),
+        recipe=recipe or RECIPE,
         max_pixels=max_pixels,
         timeout_seconds=timeout_seconds,
         memory_bytes=memory_bytes,
         scratch=scratch,
+        placeholders=placeholders,
     )
     pool = RenderPool(settings, slots, recording_log()[0])
     pool.start()

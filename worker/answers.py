@@ -28,6 +28,7 @@ from worker.formats import RENDERED
 from worker.header import Header
 from worker.ladder import RungSize
 from worker.ports import PictureFacts, Rendered
+from worker.recipe import OutputFormat
 
 Answer: TypeAlias = Mapping[str, Any]
 
@@ -40,11 +41,12 @@ _MESSAGE_CHARS: Final = 4096
 _MOST_BITS: Final = 64
 _COLOR: Final = re.compile(r"#[0-9a-f]{6}")
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/]{4,64}={0,2}")
+_NOTHING: Final = re.compile("")
 _CHECKSUM: Final = re.compile(r"[A-Za-z0-9+/]{6}==")
 
 _BYTES_A_PIXEL: Final = 8
 _SMALLEST_BYTES: Final = 1 << 16
-"""More than any WebP takes: what is larger is no rendition of that size."""
+"""More than any WebP or PNG takes: what is larger is no rendition of that size."""
 
 _REFUSALS: Final = (UnsupportedFormat, OriginalTooLarge, CorruptOriginal, RenderFailed)
 
@@ -119,14 +121,36 @@ def read_decoded(answer: Answer) -> Refusal | None:
     return refusal
 
 
+def read_kept(answer: Answer) -> Refusal | None:
+    """The answer to a watermark: nothing against it, or what.
+
+    Raises:
+        RenderCrashed: this is no answer to the question.
+    """
+    refusal = _refusal(answer)
+    if refusal is None and answer.get("kept") is not True:
+        raise _nonsense("kept", answer.get("kept"))
+    return refusal
+
+
 class RenderAnswers:
     """The answers to one render, of which each rung comes once, and facts after all of them."""
 
-    def __init__(self, header: Header, expected: tuple[RungSize, ...], folder: Path) -> None:
+    def __init__(
+        self,
+        header: Header,
+        expected: tuple[RungSize, ...],
+        folder: Path,
+        *,
+        suffix: OutputFormat = "webp",
+        placeholder: bool = True,
+    ) -> None:
         """The ladder that this header asks for, and where its files are written."""
         self._header = header
         self._expected = {size.rung: size for size in expected}
         self._folder = folder
+        self._suffix = suffix
+        self._placeholder = placeholder
 
     def read(self, answer: Answer) -> Rendered | Finished | Refusal:
         """The next one; all but `Rendered` are the last.
@@ -158,7 +182,7 @@ class RenderAnswers:
         size_bytes = _number(fields, "size_bytes", 1)
         if size_bytes > _BYTES_A_PIXEL * expected.width * expected.height + _SMALLEST_BYTES:
             raise _nonsense("size_bytes", size_bytes)
-        path = Path(self._folder, f"{expected.rung}.webp")
+        path = Path(self._folder, f"{expected.rung}.{self._suffix}")
         try:
             found = path.lstat()
         except OSError as error:
@@ -177,8 +201,8 @@ class RenderAnswers:
             pages=_number(fields, "pages"),
             taken_at=_text_or_none(fields, "taken_at"),
             camera=_text_or_none(fields, "camera"),
-            thumbhash=_matching(fields, "thumbhash", _BASE64),
-            color=_matching(fields, "color", _COLOR),
+            thumbhash=_matching(fields, "thumbhash", _BASE64 if self._placeholder else _NOTHING),
+            color=_matching(fields, "color", _COLOR if self._placeholder else _NOTHING),
         )
         measured = (header.format, header.width, header.height, header.pages)
         if (facts.format, facts.width, facts.height, facts.pages) != measured:

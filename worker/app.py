@@ -30,11 +30,16 @@ from worker.deregister import DeregisterHandler
 from worker.dispatch import Dispatcher, Topics
 from worker.errors import Fatal, StorageForbidden, StorageUnavailable, StreamLost
 from worker.events import Buckets
+from worker.exporters import Tracing, open_tracing
+from worker.globs import Globs
 from worker.layout import Layout
+from worker.leases import Leases
 from worker.limits import Limits
 from worker.manifests import Manifests
+from worker.measures import Measures
 from worker.originals import Originals
 from worker.patience import Patience
+from worker.ports import Publisher, Renderer
 from worker.pubsub import PubSubPublisher, Subscriber, check_subscription, look_at
 from worker.reachability import Reachability
 from worker.register import RegisterHandler
@@ -43,6 +48,7 @@ from worker.renderer import RenderPool
 from worker.rendering import RenderSettings
 from worker.renditions import Renditions
 from worker.scratch import Scratch
+from worker.spans import Tracer
 from worker.storage import GcsStore
 from worker.telemetry import Log
 
@@ -70,9 +76,12 @@ class App:
     pool: RenderPool
     consumer: Consumer
     brake: Brake
+    leases: Leases
+    measures: Measures
     pubsub: Reachability
     storage: Reachability
     scratch: Scratch
+    tracing: Tracing
     troubles: queue.SimpleQueue[Fatal]
 
 
@@ -132,6 +141,7 @@ def build(settings: Settings, capacity: Capacity, log: Log) -> App:
     """
     if settings.subscription is None or settings.renditions_bucket is None:
         raise Fatal("WORKER_SUBSCRIPTION and WORKER_RENDITIONS_BUCKET are needed")
+    tracing = open_tracing(os.environ, lambda text: log.warning("traces are lost", detail=text))
     emulated = settings.pubsub_emulator_host is not None
     transfers = TRANSFERS_PER_MESSAGE * capacity.in_flight
     store = open_store(settings, connections=capacity.in_flight + transfers + 2)
@@ -165,33 +175,38 @@ def build(settings: Settings, capacity: Capacity, log: Log) -> App:
     )
     pubsub = Reachability("Pub/Sub", partial(look_at, subscriber, settings.subscription), log)
     storage = Reachability("Cloud Storage", partial(_look_at_storage, settings, store), log)
+    leases, measures = Leases(), Measures()
     dispatcher = _dispatcher(
         settings,
         store,
-        publisher,
-        pool,
+        tracing.publisher(publisher),
+        tracing.renderer(pool),
+        tracing.events(settings.subscription),
         scratch.path,
         ThreadPoolExecutor(transfers, thread_name_prefix="transfer"),
         troubles,
         draining.wait,
         brake,
+        measures,
         log,
     )
 
     def handle(delivery: Delivery) -> None:
-        # Tried again and again, a message uses up all the delivery attempts that its subscription
-        # allows within minutes of an outage.
-        if storage.hold(draining):
-            dispatcher(delivery)
-        else:
-            delivery.nack()
+        with leases.hold(delivery) as lease:
+            # Tried again and again, a message uses up all the delivery attempts that its
+            # subscription allows within minutes of an outage.
+            if storage.hold(draining):
+                lease.begin()
+                dispatcher(delivery)
+            else:
+                delivery.nack()
 
     consumer = Consumer(
         subscriber,
         settings.subscription,
         in_flight=capacity.in_flight,
         lease_seconds=EMULATOR_LEASE_SECONDS if emulated else LEASE_SECONDS,
-        max_lease_seconds=_longest_handling_seconds(settings),
+        max_lease_seconds=longest_handling_seconds(settings),
         drain_seconds=settings.drain_seconds,
         handle=handle,
         on_start=end_drain,
@@ -207,9 +222,12 @@ def build(settings: Settings, capacity: Capacity, log: Log) -> App:
         pool=pool,
         consumer=consumer,
         brake=brake,
+        leases=leases,
+        measures=measures,
         pubsub=pubsub,
         storage=storage,
         scratch=scratch,
+        tracing=tracing,
         troubles=troubles,
     )
 
@@ -220,6 +238,7 @@ def buckets_of(settings: Settings) -> Buckets:
         originals=frozenset(settings.originals_buckets),
         renditions=settings.renditions_bucket or "",
         layout=Layout(settings.output_prefix),
+        globs=Globs(include=settings.include, exclude=settings.exclude),
     )
 
 
@@ -251,13 +270,15 @@ def _look_at_storage(settings: Settings, store: GcsStore) -> None:
 def _dispatcher(  # noqa: PLR0913, PLR0917 (the composition root passes everything on)
     settings: Settings,
     store: GcsStore,
-    publisher: PubSubPublisher,
-    pool: RenderPool,
+    publisher: Publisher,
+    renderer: Renderer,
+    tracer: Tracer,
     scratch: Path,
     threads: Executor,
     troubles: queue.SimpleQueue[Fatal],
     pause: Callable[[float], object],
     brake: Brake,
+    measures: Measures,
     log: Log,
 ) -> Dispatcher:
     buckets = buckets_of(settings)
@@ -269,7 +290,7 @@ def _dispatcher(  # noqa: PLR0913, PLR0917 (the composition root passes everythi
             manifests=manifests,
             originals=originals_of(settings, store, buckets, grace_seconds=ORIGINAL_GRACE_SECONDS),
             renditions=renditions,
-            renderer=pool,
+            renderer=renderer,
             clock=now,
             fresh_id=fresh_id,
             scratch=scratch,
@@ -277,7 +298,7 @@ def _dispatcher(  # noqa: PLR0913, PLR0917 (the composition root passes everythi
         deregister=DeregisterHandler(
             manifests=manifests, renditions=renditions, clock=now, fresh_id=fresh_id
         ),
-        reject=Rejector(manifests=manifests, renderer=pool, clock=now, fresh_id=fresh_id),
+        reject=Rejector(manifests=manifests, renderer=renderer, clock=now, fresh_id=fresh_id),
         publisher=publisher,
         topics=Topics(outcome=settings.outcome_topic, dead_letter=settings.dead_letter_topic),
         troubles=troubles,
@@ -285,10 +306,12 @@ def _dispatcher(  # noqa: PLR0913, PLR0917 (the composition root passes everythi
         worker_name=f"photo-worker/{__version__} {socket.gethostname()}:{os.getpid()}",
         log=log,
         brake=brake,
+        measures=measures,
+        tracer=tracer,
     )
 
 
-def _longest_handling_seconds(settings: Settings) -> float:
+def longest_handling_seconds(settings: Settings) -> float:
     """How long a message can be held for good reasons: whatever holds it longer is stuck.
 
     It may wait for the others that share its slot, and be rendered twice on its last attempt.

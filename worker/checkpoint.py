@@ -6,23 +6,37 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from worker.errors import UsageFault
-from worker.sweep_report import Report
+
+
+class Resumable(Protocol):
+    """What a run came to so far: a dataclass of JSON's own types."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+    prefix: str
+    """Every place begins with it."""
+
+    resumed_at: str | None
+
+
+R = TypeVar("R", bound=Resumable)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Checkpoint:
+class Checkpoint(Generic[R]):
     """One run's; without a file nothing is kept.
 
     `run` says what the run does and where. A checkpoint of anything else is refused: a dry run that
-    was interrupted must not shorten the real one.
+    was interrupted must not shorten the real one. `report` is what reports are made of.
     """
 
     file: Path | None
     run: Mapping[str, object]
+    report: type[R]
 
-    def load(self) -> tuple[str, Report] | None:
+    def load(self) -> tuple[str, R] | None:
         """Where to begin and the report so far, or `None` at the start.
 
         Raises:
@@ -35,7 +49,8 @@ class Checkpoint:
             return None
         try:
             kept = json.loads(self.file.read_text())
-            run, resume_at, report = kept["run"], kept["resume_at"], Report(**kept["report"])
+            run, resume_at = kept["run"], kept["resume_at"]
+            report = self.report(**kept["report"])
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise UsageFault(f"{self.file} is no checkpoint; name another file") from error
         if run != dict(self.run):
@@ -48,7 +63,7 @@ class Checkpoint:
         report.resumed_at = resume_at
         return resume_at, report
 
-    def save(self, resume_at: str, report: Report) -> None:
+    def save(self, resume_at: str, report: R) -> None:
         """Keep it; a reader finds the old one or this one, never half of it.
 
         Raises:

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -14,7 +15,9 @@ from rich.console import Console
 from rich.table import Table
 
 from worker import __version__
+from worker.cli_backfill import EPILOG, backfill
 from worker.cli_bench import app as bench
+from worker.cli_convert import convert
 from worker.cli_dead_letters import app as dead_letters
 from worker.config import Settings
 from worker.errors import ConfigurationError, ExitCode, Fatal, Permanent, Transient
@@ -54,7 +57,8 @@ def run(flags: dict[str, str]) -> None:
     from worker.telemetry import configure_logs
 
     capacity = settings.capacity(read_machine())
-    run_and_exit(settings, capacity, configure_logs(settings.log_format, settings.log_level))
+    log = configure_logs(settings.log_format, settings.log_level, project=settings.project)
+    run_and_exit(settings, capacity, log)
 
 
 @app.command(epilog="Example: photo-worker plan --vcpus 4 --memory-bytes 8GiB --no-check")
@@ -251,6 +255,8 @@ def _version(asked: bool) -> None:  # noqa: FBT001 (typer's callback protocol)
 
 app.add_typer(dead_letters, name="dead-letters")
 app.add_typer(bench, name="bench")
+app.command(epilog=EPILOG)(backfill)
+app.command(epilog="Example: photo-worker convert ~/Pictures ~/web --sizes 640,1280,full")(convert)
 
 
 @app.callback()
@@ -302,21 +308,26 @@ def _check(settings: Settings) -> None:
 
 def _publish(settings: Settings, send: Callable[[Any], Any], *, as_json: bool) -> None:
     from worker.app import open_store
+    from worker.exporters import traced
     from worker.publish import EventPublisher, as_json_text
     from worker.pubsub import PubSubPublisher
 
-    store, publisher = open_store(settings), PubSubPublisher(settings.pubsub_emulator_host)
     sent = []
-    try:
-        for each in send(EventPublisher(store, publisher, settings.topic or "")):
-            sent.append(each)
-            if not as_json:
-                typer.echo(f"{each.photo_id}  version {each.version}  message {each.message_id}")
-    finally:
-        if as_json:
-            typer.echo(as_json_text(sent))
-        publisher.close()
-        store.close()
+    with ExitStack() as stack:
+        store, publisher = open_store(settings), PubSubPublisher(settings.pubsub_emulator_host)
+        stack.callback(store.close)
+        stack.callback(publisher.close)
+        sender = traced(publisher, stack)
+        try:
+            for each in send(EventPublisher(store, sender, settings.topic or "")):
+                sent.append(each)
+                if not as_json:
+                    typer.echo(
+                        f"{each.photo_id}  version {each.version}  message {each.message_id}"
+                    )
+        finally:
+            if as_json:
+                typer.echo(as_json_text(sent))
 
 
 if __name__ == "__main__":

@@ -26,7 +26,9 @@ from worker.errors import ConfigurationError
 from worker.ladder import DEFAULT_LADDER, Ladder
 from worker.machine import Machine
 from worker.recipe import Recipe
-from worker.setting_texts import Bytes, auto, bucket, buckets, ladder_of, resource_path, size
+from worker.setting_pictures import Background, Compass, FileOfPicture
+from worker.setting_texts import Bytes, auto, bucket, buckets, globs, ladder_of, resource_path, size
+from worker.watermark import Watermark
 
 PREFIX = "WORKER_"
 
@@ -58,6 +60,14 @@ class Settings(BaseModel):
         description="Comma list of the buckets that originals may lie in; `register` uploads to "
         "the first.",
     )
+    include: Annotated[tuple[str, ...], BeforeValidator(globs)] = Field(
+        (),
+        description="Comma list of globs: the objects that notifications and `backfill` register; "
+        "all of them without any.",
+    )
+    exclude: Annotated[tuple[str, ...], BeforeValidator(globs)] = Field(
+        (), description="Comma list of globs: the objects that they leave; wins over `INCLUDE`."
+    )
     renditions_bucket: str | None = Field(
         None, description="The bucket that renditions and manifests are written to."
     )
@@ -76,6 +86,29 @@ class Settings(BaseModel):
     )
     full_effort: Annotated[int | None, BeforeValidator(auto)] = Field(
         None, ge=0, le=6, description="WebP effort of `full`, 0-6, over `ENCODING`'s."
+    )
+    target_bytes: Bytes | None = Field(
+        None, description="The most bytes of each rung; its quality is lowered to fit."
+    )
+    target_quality: float | None = Field(
+        None,
+        ge=30,
+        le=90,
+        description="How good each rung must look, 30-90 on SSIMULACRA2's scale; its quality is "
+        "chosen for it, and `QUALITY` not used.",
+    )
+    watermark: FileOfPicture = Field(
+        None, description="File of a picture that is laid over every rung."
+    )
+    watermark_opacity: float = Field(0.5, gt=0, le=1, description="How strong it is, up to 1.")
+    watermark_position: Compass = Field(
+        "south-east", description="Where it lies: `centre`, `north`, `north-east` …, or `tile`."
+    )
+    watermark_scale: float = Field(
+        0.2, ge=0.01, le=1, description="How wide it is, as a share of the rung's width."
+    )
+    background: Background = Field(
+        None, description="`#rrggbb` behind what is transparent; `transparent` keeps it so."
     )
     vcpus: Annotated[int | None, BeforeValidator(auto)] = Field(
         None, ge=1, le=1024, description="Render slots; `auto` is what the cgroup grants."
@@ -97,6 +130,11 @@ class Settings(BaseModel):
     )
     drain_seconds: float = Field(
         20, ge=0, le=600, description="How long running work may take after SIGTERM."
+    )
+    preemption_notice: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="Whether the metadata server's word of a preemption starts the drain: `on`, "
+        "`off`, or `auto`: where one answers.",
     )
     brake_share: float = Field(
         0.9,
@@ -121,7 +159,7 @@ class Settings(BaseModel):
         "info", description="`debug`, `info`, `warning` or `error`."
     )
 
-    @field_validator("log_level", "log_format", mode="before")
+    @field_validator("log_level", "log_format", "preemption_notice", mode="before")
     @classmethod
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
@@ -217,6 +255,20 @@ class Settings(BaseModel):
             effort=effort if self.effort is None else self.effort,
             full_effort=full_effort if self.full_effort is None else self.full_effort,
             codec=codec,
+            target_bytes=self.target_bytes,
+            target_quality=self.target_quality,
+            watermark=self._laid_over(),
+            background=self.background,
+        )
+
+    def _laid_over(self) -> Watermark | None:
+        if self.watermark is None:
+            return None
+        return Watermark(
+            file=self.watermark,
+            opacity=self.watermark_opacity,
+            position=self.watermark_position,
+            scale=self.watermark_scale,
         )
 
     def capacity(self, machine: Machine) -> Capacity:

@@ -19,13 +19,16 @@ import threading
 import time
 from types import FrameType
 
-from worker.app import App, build, check_resources
+from worker.app import App, build, check_resources, longest_handling_seconds
 from worker.brake import TRIAL_DELIVERIES, TRIAL_IN_FLIGHT, Move
 from worker.capacity import Capacity
 from worker.config import Settings
 from worker.errors import ExitCode, Fatal
-from worker.health import HealthServer, Phase, Pulse
-from worker.telemetry import Log
+from worker.gauges import Gauges
+from worker.health import HealthServer
+from worker.preemption import PreemptionWatch, open_watch
+from worker.pulse import Phase, Pulse
+from worker.telemetry import Log, catch_strays
 
 _LOOK_SECONDS = 0.5
 _SIGNAL_EXIT = 128
@@ -41,6 +44,7 @@ class Daemon:
         self._log = log
         self._stop = threading.Event()
         self._signal: int | None = None
+        self._preempted = False
         self._app: App | None = None
         self._started = False
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -51,34 +55,45 @@ class Daemon:
         code = ExitCode.OK
         pulse: Pulse | None = None
         health: HealthServer | None = None
+        notice: PreemptionWatch | None = None
         try:
             self._app = build(self._settings, self._capacity, self._log)
-            pulse = Pulse(
-                self._app.consumer,
-                self._app.pool,
-                self._app.pubsub,
-                self._app.storage,
-                self._app.brake,
-            )
-            health = self._serve_health(pulse)
+            pulse = self._pulse(self._app)
+            health = self._serve_health(self._app, pulse)
+            notice = self._watch_for_preemption()
             self._start(self._app)
-            pulse.phase = Phase.RUNNING
-            self._watch(self._app)
+            pulse.enter(Phase.RUNNING)
+            self._watch(self._app, pulse)
         except Fatal as error:
             self._log.error(str(error), exit_code=int(error.exit_code))
             code = error.exit_code
         finally:
             if pulse is not None:
-                pulse.phase = Phase.DRAINING
+                pulse.enter(Phase.DRAINING)
+            if notice is not None:
+                notice.stop()
             if self._app is not None:
                 self._drain(self._app)
+                self._app.tracing.close()
                 self._app.pool.stop()
                 self._app.scratch.cleanup()
             if health is not None:
                 health.stop()
         return code
 
-    def _watch(self, app: App) -> None:
+    def _pulse(self, app: App) -> Pulse:
+        return Pulse(
+            consumer=app.consumer,
+            pool=app.pool,
+            pubsub=app.pubsub,
+            storage=app.storage,
+            brake=app.brake,
+            leases=app.leases,
+            handling_seconds=longest_handling_seconds(self._settings),
+            drain_seconds=self._settings.drain_seconds,
+        )
+
+    def _watch(self, app: App, pulse: Pulse) -> None:
         """Return once a signal asks for it.
 
         Raises:
@@ -86,6 +101,7 @@ class Daemon:
                 mend, the scratch folder is gone, or the brake was on for too long.
         """
         while not self._stop.wait(_LOOK_SECONDS):
+            pulse.beat()
             app.consumer.raise_if_lost()
             app.pubsub.tell()
             app.storage.tell()
@@ -121,15 +137,18 @@ class Daemon:
                 )
             case Move.GO:
                 app.consumer.pause()
-                app.consumer.start()
+                if not self._stop.is_set():
+                    # Opened only to be drained, a stream would take the drain's time once more.
+                    app.consumer.start()
                 self._log.info("brake off", seconds=round(brake.on_seconds, 1))
 
-    def _serve_health(self, pulse: Pulse) -> HealthServer | None:
+    def _serve_health(self, app: App, pulse: Pulse) -> HealthServer | None:
         port = self._settings.http_port
         if not port:
             return None
         try:
-            health = HealthServer(port, pulse)
+            app.measures.add(Gauges(pulse, self._capacity))
+            health = HealthServer(port, pulse, app.measures, self._log)
         except OSError as error:
             # A second worker on one machine still works; its probes are what will be missed.
             self._log.warning("no health checks: WORKER_HTTP_PORT is taken", error=str(error))
@@ -137,11 +156,28 @@ class Daemon:
         health.start()
         return health
 
+    def _watch_for_preemption(self) -> PreemptionWatch | None:
+        settings = self._settings
+        watch = open_watch(
+            settings.preemption_notice,
+            os.environ,
+            emulated=bool(settings.pubsub_emulator_host and settings.storage_emulator_host),
+            on_notice=self._on_preemption,
+            log=self._log,
+        )
+        if watch is not None:
+            watch.start()
+        return watch
+
     def _start(self, app: App) -> None:
         check_resources(self._settings, app.store, app.publisher, app.subscriber)
         app.pool.start()
         app.pubsub.start()
         app.storage.start()
+        if self._stop.is_set():
+            # What is pulled now would only lose a delivery attempt.
+            self._log.info("preempted before anything was pulled")
+            return
         # Before the first message can arrive: from here on a signal must drain, not just leave.
         self._started = True
         app.consumer.start()
@@ -162,13 +198,20 @@ class Daemon:
         if not self._started:
             return
         cause = signal.Signals(self._signal).name if self._signal else "failure"
+        if self._preempted:
+            cause = "preempted"
         self._log.info("draining", cause=cause, running=app.consumer.running)
         started = time.monotonic()
         in_time = app.consumer.drain()
         self._log.info("stopped", in_time=in_time, seconds=round(time.monotonic() - started, 3))
 
+    def _on_preemption(self) -> None:
+        # Its SIGTERM follows within moments, and is no second one: the drain goes on.
+        self._preempted = self._signal is None
+        self._stop.set()
+
     def _on_signal(self, number: int, _: FrameType | None) -> None:
-        if self._stop.is_set():
+        if self._signal is not None:
             # The second signal: whoever sends it does not want to wait. Children end by
             # themselves, their lifeline breaks with this process.
             if self._app is not None:
@@ -185,11 +228,14 @@ class Daemon:
 
 def run_and_exit(settings: Settings, capacity: Capacity, log: Log) -> None:
     """Run to the end and leave the process, whatever threads still hang."""
+    catch_strays(log)
     try:
         code = Daemon(settings, capacity, log).run()
     except Exception:
         log.exception("the worker failed in an unexpected way")
         code = ExitCode.UNEXPECTED
-    sys.stdout.flush()
-    sys.stderr.flush()
+    # Closed before the start, or its reader gone, it must not become the exit code. Standard error
+    # keeps nothing back, and a flush would wait for a reader that sleeps.
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        sys.stdout.flush()
     os._exit(int(code))

@@ -23,6 +23,7 @@ from worker.config import Settings
 from worker.dead_letter_views import facts_of, groups_text, letter_text, to_json
 from worker.dead_letters import DeadLetter, Filter, Groups
 from worker.errors import ExitCode, Fatal, InvalidArchive, Permanent, Transient, UsageFault
+from worker.exporters import traced
 from worker.instruments import build_canary_watch, build_forecaster, open_probe
 from worker.letterbox import Letterbox
 from worker.progress import progress
@@ -126,6 +127,7 @@ class Desk:
         self._stack.callback(publisher.close)
         topic = self._settings.topic or ""
         publisher.check_topic(topic)
+        sender = traced(publisher, self._stack)
         canary = None
         if options.canary:
             store = open_store(self._settings)
@@ -135,7 +137,7 @@ class Desk:
         letters: Letters = Archive(options.archive) if options.archive else self._letterbox()
         replayer = Replayer(
             letters=letters,
-            publish=lambda messages: publisher.publish_all(topic, messages),
+            publish=lambda messages: sender.publish_all(topic, messages),
             meant=meant,
             clock=_now,
             limit=options.limit,

@@ -25,10 +25,13 @@ UNDELIVERABLE = "undeliverable"
 
 REPLAY_OF = "replay_of"
 REPLAY_COUNT = "replay_count"
+REPLAY_TRACE = "replay_traceparent"
+"""What trace the dead letter belongs to; its replay, perhaps weeks later, is another."""
 
 _BY_PUBSUB = "CloudPubSubDeadLetter"
 _BY_WORKER = "dead_letter_"
-_TRANSPORT = (_BY_PUBSUB, _BY_WORKER, "googclient_")
+_TRACE = ("googclient_traceparent", "traceparent")
+_TRANSPORT = (_BY_PUBSUB, _BY_WORKER, "googclient_", "traceparent", "tracestate")
 """Attributes that say how a message travelled; a replay begins a journey of its own."""
 
 EXAMPLES = 3
@@ -154,6 +157,9 @@ def replay_attributes(letter: DeadLetter) -> dict[str, str]:
     own = {
         name: value for name, value in letter.attributes.items() if not name.startswith(_TRANSPORT)
     }
+    for name in _TRACE:
+        if name in letter.attributes:
+            own[REPLAY_TRACE] = letter.attributes[name]
     return own | {REPLAY_OF: letter.message_id, REPLAY_COUNT: str(letter.replays + 1)}
 
 

@@ -10,7 +10,7 @@ import re
 
 from worker.anatomy import Anatomy, dissect
 from worker.colour import from_lab, to_srgb
-from worker.drawing import Svg
+from worker.drawing import SVG_EDGE_PX, Svg
 from worker.errors import CorruptOriginal, RenderOutOfMemory, UnsupportedFormat
 from worker.formats import sniff
 from worker.header import Header
@@ -46,8 +46,8 @@ _TURNED = (5, 6, 7, 8)
 _COPIED = range(2, 9)
 
 
-def open_original(data: bytes, limits: Limits) -> Opened:
-    """Read what an original claims, without decoding a pixel.
+def open_original(data: bytes, limits: Limits, *, drawn_px: int = SVG_EDGE_PX) -> Opened:
+    """Read what an original claims, without decoding a pixel; a drawing's longest edge is asked.
 
     Raises:
         UnsupportedFormat, OriginalTooLarge, CorruptOriginal.
@@ -59,7 +59,7 @@ def open_original(data: bytes, limits: Limits) -> Opened:
     if name == "heic":
         opened = _Heic(data, anatomy)
     elif name == "svg":
-        opened = Svg(data, limits)
+        opened = Svg(data, limits, edge_px=drawn_px)
     else:
         opened = _Raster(name, data, anatomy)
     limits.check_pixels(opened.header.width, opened.header.height)

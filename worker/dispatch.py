@@ -17,10 +17,13 @@ from worker.delivery import Delivery
 from worker.deregister import DeregisterHandler
 from worker.errors import Braked, Draining, Fatal, Permanent, RenderFailed, Transient
 from worker.events import Buckets, Deregister, Event, Ignored, Register, parse
+from worker.measures import Measures
+from worker.metrics import IGNORED, INVALID, NACKED
 from worker.outcome import Effect, Outcome, outcome_event
 from worker.ports import Publisher
 from worker.register import RegisterHandler
 from worker.reject import Rejector
+from worker.spans import UNTRACED, Tracer
 from worker.steps import Steps
 from worker.telemetry import Log
 
@@ -66,35 +69,59 @@ class Dispatcher:
     worker_name: str
     log: Log
     brake: Brake = field(default_factory=Brake.disengaged)
+    measures: Measures = field(default_factory=Measures)
+    tracer: Tracer = UNTRACED
 
     def __call__(self, delivery: Delivery) -> None:
         """Handle one delivery and answer it; raises only what its answering raises."""
-        steps = Steps()
+        with self.tracer.receive(delivery) as spans:
+            self._answer(delivery, Steps(spans=spans))
+
+    def _answer(self, delivery: Delivery, steps: Steps) -> None:
+        self.measures.delivered(delivery.attempt)
         log = self.log.bind(message_id=delivery.message_id, delivery_attempt=delivery.attempt)
         try:
             with steps.time("total"):
                 outcome = self._settle(delivery, steps)
         except Transient as error:
             answered = self._give_back(delivery, _pause_seconds(error))
+            self._count(NACKED, steps)
+            steps.spans.end(NACKED, steps.facts, error)
             # Also over a refusal's own detail: what the nack waits for is what must be mended.
             steps.facts["detail"] = str(error)
             log = log.bind(error=type(error).__name__)
-            log.warning("handled", outcome="nacked", answered=answered, **steps.fields())
+            log.warning("handled", outcome=NACKED, answered=answered, **steps.fields())
         except Fatal as error:
             # No event can be handled now; the daemon ends the worker, and says what to mend.
             answered = self._give_back(delivery, 0.0)
+            self._count(NACKED, steps)
+            steps.spans.end(NACKED, steps.facts, error)
             self.troubles.put(error)
             log = log.bind(error=type(error).__name__, detail=str(error))
-            log.error("handled", outcome="nacked", answered=answered)  # noqa: TRY400
+            log.error("handled", outcome=NACKED, answered=answered)  # noqa: TRY400
         except Exception as error:
             answered = self._give_back(delivery, NACK_PAUSE_SECONDS)
+            self._count(NACKED, steps)
+            steps.spans.end(NACKED, steps.facts, error)
+            steps.facts["detail"] = str(error)
             log = log.bind(error=type(error).__name__, answered=answered)
-            log.exception("handled", outcome="nacked", **steps.fields())
+            log.exception("handled", outcome=NACKED, **steps.fields())
         else:
             answered = delivery.ack()
             if answered:
                 self.brake.acked(_photo(delivery, steps), outcome.effect)
+                self.measures.progressed()
+            self._count(outcome.effect.value, steps)
+            steps.spans.end(outcome.effect.value, steps.facts)
             log.info("handled", outcome=outcome.effect.value, answered=answered, **steps.fields())
+
+    def _count(self, outcome: str, steps: Steps) -> None:
+        self.measures.handled(steps.kind, outcome, steps.seconds.items())
+        self.measures.rendered(
+            bytes_in=steps.bytes_in,
+            bytes_out=steps.bytes_out,
+            cpu_seconds=steps.render_cpu_seconds,
+        )
 
     def _give_back(self, delivery: Delivery, pause_seconds: float) -> bool:
         # What a pause has given back already is no part of the trial that runs by now.
@@ -111,9 +138,12 @@ class Dispatcher:
         event: Event | None = None
         try:
             event = parse(delivery.data, delivery.attributes, self.buckets)
+            steps.kind = IGNORED if isinstance(event, Ignored) else event.type
             steps.facts |= _about(event)
             outcome = self._handle(event, delivery, steps)
         except Permanent as error:
+            if event is None:
+                steps.kind = INVALID
             self._ask_brake(error, delivery, steps)
             outcome = self._refuse(event, error, delivery, steps)
         if outcome.manifest is not None and self.topics.outcome is not None:
@@ -190,6 +220,7 @@ class Dispatcher:
                 {**delivery.attributes, **letter},
                 delivery.ordering_key,
             )
+        self.measures.dead_lettered(error.reason)
         return Outcome(effect=Effect.REJECTED, manifest=outcome.manifest)
 
 

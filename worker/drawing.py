@@ -16,7 +16,7 @@ from worker.svg_size import EDGE_PX
 from worker.vips import pyvips, translated
 
 SVG_EDGE_PX: Final = EDGE_PX
-"""What a drawing's longest edge is drawn at."""
+"""What a drawing's longest edge is drawn at, and the most that it can be."""
 
 _SVG_DPI, _LIBVIPS_DPI = 96, 72
 """CSS inches have 96 pixels; libvips multiplies the scale by what its own have not."""
@@ -37,13 +37,14 @@ class Svg(Opened):
         UnsupportedFormat, OriginalTooLarge, CorruptOriginal: nothing has been drawn yet.
     """
 
-    def __init__(self, data: bytes, limits: Limits) -> None:
+    def __init__(self, data: bytes, limits: Limits, *, edge_px: int = SVG_EDGE_PX) -> None:
+        self._edge_px = edge_px = min(edge_px, SVG_EDGE_PX)
         drawing = read_drawing(data, limits)
         self._text = drawing.text
         longest = max(drawing.width, drawing.height)
-        if min(drawing.width, drawing.height) * SVG_EDGE_PX < longest:
+        if min(drawing.width, drawing.height) * edge_px < longest:
             raise UnsupportedFormat(f"an SVG of {drawing.width:g} x {drawing.height:g} is a line")
-        self._scale = SVG_EDGE_PX / longest
+        self._scale = edge_px / longest
         width = max(1, round(drawing.width * self._scale))
         height = max(1, round(drawing.height * self._scale))
         with translated():
@@ -77,11 +78,14 @@ class Svg(Opened):
             if max(abs(image.width - width), abs(image.height - height)) <= 1:
                 break
             longest = max(image.width, image.height)
-            if abs(longest - SVG_EDGE_PX) <= 1:
+            if abs(longest - self._edge_px) <= 1:
                 self._scale = scale
-                return _fitted(image.width, longest), _fitted(image.height, longest)
-            scale *= SVG_EDGE_PX / longest
+                return self._fitted(image.width, longest), self._fitted(image.height, longest)
+            scale *= self._edge_px / longest
         return width, height
+
+    def _fitted(self, edge: int, longest: int) -> int:
+        return max(1, round(edge * self._edge_px / longest))
 
     def decode(self) -> Pixels:
         """See `Opened`."""
@@ -128,7 +132,3 @@ class Svg(Opened):
 def _sized(text: bytes, scale: float) -> pyvips.Image:
     """A drawing that is not drawn yet, `scale` pixels to a CSS pixel."""
     return pyvips.Image.svgload_buffer(text, dpi=_SVG_DPI, scale=scale * _LIBVIPS_DPI / _SVG_DPI)
-
-
-def _fitted(edge: int, longest: int) -> int:
-    return max(1, round(edge * SVG_EDGE_PX / longest))

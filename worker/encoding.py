@@ -30,7 +30,7 @@ class Tuning:
     to smooth ones, `filter_strength` 0-100: deblocking.
     """
 
-    quality: int
+    quality: float
     method: int
     sns_strength: int = 50
     filter_strength: int = 60
@@ -38,11 +38,13 @@ class Tuning:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoding:
-    """How each rung is encoded: WebP quality 0-100 and effort 0-6."""
+    """How each rung is encoded: WebP quality 0-100 and effort 0-6, or by targets (`aim`)."""
 
     quality: int
     effort: int
     full_effort: int
+    target_bytes: int | None = None
+    target_quality: float | None = None
 
     def tuning(self, size: RungSize) -> Tuning:
         """For one rung.

@@ -7,10 +7,10 @@ attempt) live on the delivery, never here.
 
 from __future__ import annotations
 
-import unicodedata
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import (
     AfterValidator,
@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from worker.errors import ForbiddenSource, InvalidEvent
+from worker.globs import Globs
 from worker.layout import Layout
 
 PHOTO_ID_MAX_BYTES = 800
@@ -34,6 +35,10 @@ VERSION_MAX = 2**63 - 1
 """A GCS generation is a signed 64 bit number; versions share its scale."""
 
 
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+"""Unicode's category Cc, all of it."""
+
+
 def _photo_id(value: str) -> str:
     try:
         size_bytes = len(value.encode())
@@ -41,7 +46,7 @@ def _photo_id(value: str) -> str:
         raise ValueError("must be valid UTF-8 (a lone surrogate is not)") from error
     if not 1 <= size_bytes <= PHOTO_ID_MAX_BYTES:
         raise ValueError(f"must have 1 to {PHOTO_ID_MAX_BYTES} bytes of UTF-8, has {size_bytes}")
-    if any(unicodedata.category(character) == "Cc" for character in value):
+    if _CONTROL.search(value):
         raise ValueError("must have no control characters")
     if any(segment in ("", ".", "..") for segment in value.split("/")):
         raise ValueError("must have no empty, '.' or '..' segment and no '/' at either end")
@@ -142,13 +147,21 @@ _EVENT: TypeAdapter[Register | Deregister] = TypeAdapter(
 )
 
 
+_EVERYTHING = Globs()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Buckets:
-    """Where originals may lie, and where the worker itself writes."""
+    """Where originals may lie, and where the worker itself writes.
+
+    Of the objects that notifications are about, `globs` choose those that are photos. An event that
+    names its photo is taken at its word.
+    """
 
     originals: frozenset[str]
     renditions: str
     layout: Layout
+    globs: Globs = _EVERYTHING
 
     def is_output(self, bucket: str, name: str) -> bool:
         """Whether an object is the worker's own."""
@@ -180,17 +193,12 @@ def _notification(
 ) -> Register | Deregister | Ignored:
     kind, name = attributes["eventType"], attributes["objectId"]
     bucket = attributes.get("bucketId", "")
-    if kind not in NOTIFIED:
-        return Ignored(why=f"notification {kind}")
-    if name.endswith("/"):
-        return Ignored(why="folder marker")
-    if buckets.is_output(bucket, name):
-        # The worker's own writes; taking them for originals would feed it its own output for ever.
-        return Ignored(why="own output")
-    if kind == "OBJECT_DELETE" and "overwrittenByGeneration" in attributes:
-        return Ignored(why="overwritten, the finalize of the new generation registers it")
+    if (why := _no_change_of_an_original(attributes, buckets)) is not None:
+        return Ignored(why=why)
     if bucket not in buckets.originals:
         raise ForbiddenSource(f"a notification about {bucket!r}, which no original may lie in")
+    if (why := buckets.globs.why_not(name)) is not None:
+        return Ignored(why=why)
     generation = attributes.get("objectGeneration", "")
     try:
         version = int(generation) if generation.isascii() and generation.isdigit() else 0
@@ -201,6 +209,20 @@ def _notification(
         )
     except ValidationError as error:
         raise InvalidEvent(f"notification about {name!r}: {explain(error)}") from error
+
+
+def _no_change_of_an_original(attributes: Mapping[str, str], buckets: Buckets) -> str | None:
+    kind, name = attributes["eventType"], attributes["objectId"]
+    if kind not in NOTIFIED:
+        return f"notification {kind}"
+    if name.endswith("/"):
+        return "folder marker"
+    if buckets.is_output(attributes.get("bucketId", ""), name):
+        # The worker's own writes; taking them for originals would feed it its own output for ever.
+        return "own output"
+    if kind == "OBJECT_DELETE" and "overwrittenByGeneration" in attributes:
+        return "overwritten, the finalize of the new generation registers it"
+    return None
 
 
 def explain(error: ValidationError) -> str:

@@ -9,11 +9,14 @@ table. Bytes above what an idle child process holds.
 from __future__ import annotations
 
 from bisect import bisect_left
+from dataclasses import replace
+from math import ceil
 from typing import Final
 
 from worker.header import Header
-from worker.ladder import RungSize
+from worker.ladder import FULL, RungSize
 from worker.recipe import Recipe
+from worker.targets import ceiling
 
 FIXED_BYTES: Final = 12 << 20
 """Codecs' code and tables, Python's copies and stacks."""
@@ -82,35 +85,73 @@ _ALPHA_NOISE_DENSITY: Final = 0.5
 """Bytes a pixel, at efforts 0 to 6: alpha is encoded without loss, whose search for repetitions
 takes more the fewer there are. The density of the original tells between the two."""
 
+_PNG: Final = 3.2
+"""Bytes for each of what cannot be compressed: a buffer that doubles, and Python's copy."""
+
+_MARK: Final = 10.0
+
+_LIKENESS: Final = 44 << 20
+_LIKENESS_KEPT: Final = 9 << 20
+"""To compare a rendition, and what is kept to compare it with (`likeness`): of the rung that is
+being encoded, and of `full`."""
+
 _ALPHA_SHARE: Final = {"svg": 1.0, "gif": 0.1}
 """The density of a drawing tells nothing; a GIF's alpha is one bit."""
 
 
 def peak_bytes(header: Header, original_bytes: int, recipe: Recipe) -> int:
     """The most that a render of this original will hold at once, over all of its steps."""
-    bands = 4 if header.has_alpha else 3
+    has_alpha = header.has_alpha and recipe.background is None
+    bands = 4 if has_alpha else 3
+    decoded = header.pixels * (4 if header.has_alpha else 3)
     pixels = header.pixels * bands
-    frame = _FRAME + header.has_alpha
-    *sized, full = recipe.ladder.sizes(header.width, header.height)
+    sizes = recipe.ladder.sizes(header.width, header.height)
+    sized = [size for size in sizes if size.rung != FULL]
+    full = sizes[-1] if len(sized) < len(sizes) else None
     largest = max(map(_pixels, sized), default=0)
-    clamped = _pixels(full) * bands if _pixels(full) < header.pixels else 0
-    in_tiles = clamped or header.has_alpha
+    last = _pixels(full) if full else 0
+    clamped = last * bands if last < header.pixels else 0
+    in_tiles = clamped or has_alpha
     tiles = min(_TILES_BYTES, header.pixels * _FLOAT_BYTES) if in_tiles else 0
-    held = _pixels(full) * frame
+    tiles = max(tiles, _LIKENESS if recipe.target_quality is not None else 0)
+    marked = max(last, largest) * _marked(recipe)
+    # Alpha that is filled in is not there when it is encoded.
+    shown = header if has_alpha else replace(header, has_alpha=False)
     density = original_bytes / header.pixels
-    rung = frame + _encoder(header, density, recipe.quality, recipe.effort, _MOST_RESIZED)
-    last = _encoder(header, density, recipe.quality, recipe.full_effort, _MOST_OF_ALL)
+    frame = bands if recipe.format == "png" else _FRAME + has_alpha
+    held = last * frame
+    rung = frame + _written(shown, density, recipe, recipe.effort, _MOST_RESIZED)
+    whole = frame + _written(shown, density, recipe, recipe.full_effort, _MOST_OF_ALL)
+    judged = 2 * _LIKENESS_KEPT if recipe.target_quality is not None else 0
     steps = (
-        _copies(header) * original_bytes + _decoder_bytes(header, original_bytes) + pixels,
+        _copies(header) * original_bytes + _decoder_bytes(header, original_bytes) + decoded,
         # Turned or mirrored into a copy: what the decoder read ahead is still kept, and there are
         # strips of the copy.
-        original_bytes + 2 * (pixels + _strips_bytes(header)) if header.copied else 0,
-        pixels + largest * bands + clamped + tiles,
+        original_bytes + 2 * (decoded + _strips_bytes(header)) if header.copied else 0,
+        decoded + pixels if decoded > pixels else 0,
+        pixels + largest * bands + clamped + tiles + marked,
         (pixels if not clamped else clamped + (0 if sized else pixels)) + largest * bands + held,
-        held + sum(map(_pixels, sized)) * bands + max(tiles, largest * rung),
-        held + _pixels(full) * last,
+        held + sum(map(_pixels, sized)) * bands + max(tiles + marked, largest * rung + judged),
+        last * whole + judged,
     )
     return FIXED_BYTES + int(max(steps))
+
+
+def _marked(recipe: Recipe) -> float:
+    """Bytes a pixel of a rung while a watermark is laid over it: the mark, and what it covers."""
+    return recipe.watermark.scale * _MARK if recipe.watermark else 0.0
+
+
+def _written(header: Header, density: float, recipe: Recipe, effort: int, most: float) -> float:
+    """Bytes a pixel that a rung's file takes to be made, besides what it is made of."""
+    bands = 4 if header.has_alpha else 3
+    if recipe.format == "png":
+        return _PNG * bands
+    if recipe.target_quality is None:
+        return _encoder(header, density, recipe.quality, effort, most)
+    quality = ceil(ceiling(recipe.target_quality))
+    # What is judged is decoded, once the encoder has ended.
+    return max(bands + 2 * most, _encoder(header, density, quality, effort, most) + most)
 
 
 def limit_bytes(header: Header, needs_bytes: int) -> int:

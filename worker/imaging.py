@@ -10,18 +10,23 @@ import base64
 import ctypes
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from worker import heif, vips, webp
+from worker import heif, png, vips, webp
+from worker.aim import Aim
 from worker.decode import open_original
 from worker.encoding import Encoding
 from worker.header import Header
-from worker.ladder import Ladder, RungSize
+from worker.ladder import FULL, Ladder, RungSize
+from worker.likeness import Likeness
 from worker.limits import Limits
+from worker.overlay import AS_IT_COMES, Looks, on_background
 from worker.pixels import Pixels
 from worker.placeholder import average_color, thumbhash
 from worker.ports import PictureFacts
 from worker.resize import resize, resize_ladder
+from worker.svg_size import EDGE_PX
 from worker.vips import translated
 from worker.webp import Frame
 
@@ -48,15 +53,27 @@ class Picture:
         UnsupportedFormat, OriginalTooLarge, CorruptOriginal: nothing has been decoded yet.
     """
 
-    def __init__(self, data: bytes, limits: Limits, *, stage: Stage = _unmeasured) -> None:
-        """Read what an encoded picture claims, and check it against the limits."""
+    def __init__(
+        self,
+        data: bytes,
+        limits: Limits,
+        *,
+        stage: Stage = _unmeasured,
+        drawn_px: int = EDGE_PX,
+    ) -> None:
+        """Read what an encoded picture claims, and check it against the limits.
+
+        A drawing has no pixels of its own; its longest edge will have `drawn_px`.
+        """
         self._stage = stage
         with stage("open"):
-            self._opened = open_original(data, limits)
+            self._opened = open_original(data, limits, drawn_px=drawn_px)
         self.header: Header = self._opened.header
         self._exif = self._opened.exif
         self._pixels: Pixels | None = None
         self._placeholder: Pixels | None = None
+        self._shows_placeholder = True
+        self.aim: Aim | None = None
 
     @property
     def format(self) -> str:
@@ -86,34 +103,48 @@ class Picture:
         # Decoders free many pieces, and the C library keeps them: up to a third of the next peak.
         give_back_memory()
 
-    def renditions(self, ladder: Ladder, encoding: Encoding) -> Iterator[tuple[RungSize, bytes]]:
-        """Encode each rung as WebP without metadata: the smallest first, `full` last.
+    def renditions(
+        self,
+        ladder: Ladder,
+        encoding: Encoding,
+        looks: Looks = AS_IT_COMES,
+        *,
+        placeholder: bool = True,
+    ) -> Iterator[tuple[RungSize, bytes]]:
+        """Encode each rung without metadata: the smallest first, `full` last.
 
         Once: a picture is let go of when nothing more is made of it. The smallest rung is there
-        long before `full`, which takes half of the time.
+        long before `full`, which takes half of the time. Without a `placeholder` the facts will
+        have none.
 
         Raises:
             RenderOutOfMemory: a rung does not fit the slot.
         """
-        *sizes, full_size = ladder.sizes(self.width, self.height)
-        rungs, full = self._prepared(sizes, full_size)
+        sizes = ladder.sizes(self.width, self.height)
+        self.aim = aim = Aim(encoding)
+        self._shows_placeholder = placeholder
+        rungs, full = self._prepared(sizes, looks, aim)
         for size in sizes:
             with self._stage("encode"):
-                encoded = _frame(rungs.pop(0)).encode(encoding.tuning(size))
+                finished = full if size.rung == FULL else None
+                if finished is None:
+                    finished = self._finished(rungs.pop(0), looks, aim)
+                encoded = finished.encode(aim, size, drawn=self.format == "svg")
+                # What comes next needs the room.
+                del finished
             yield size, encoded
-        with self._stage("encode"):
-            encoded = full.encode(encoding.tuning(full_size))
-        yield full_size, encoded
 
     def facts(self) -> PictureFacts:
         """What the manifest says about the original, placeholder included; after `renditions`."""
-        if self._placeholder is None:
+        if self._placeholder is None and self._shows_placeholder:
             raise RuntimeError("renditions() comes first")
-        small = self._placeholder
-        with self._stage("facts"), translated():
-            image = small.image if small.image.hasalpha() else small.image.addalpha()
-            rgba = bytes(image.write_to_memory())
-            hashed = thumbhash(small.width, small.height, rgba)
+        hashed, color = b"", ""
+        if (small := self._placeholder) is not None:
+            with self._stage("facts"), translated():
+                image = small.image if small.image.hasalpha() else small.image.addalpha()
+                rgba = bytes(image.write_to_memory())
+                hashed = thumbhash(small.width, small.height, rgba)
+                color = average_color(rgba)
         return PictureFacts(
             format=self.format,
             width=self.width,
@@ -122,28 +153,53 @@ class Picture:
             taken_at=self._exif.taken_at,
             camera=self._exif.camera,
             thumbhash=base64.b64encode(hashed).decode(),
-            color=average_color(rgba),
+            color=color,
         )
 
-    def _prepared(self, sizes: list[RungSize], full_size: RungSize) -> tuple[list[Pixels], Frame]:
-        """Every rung in ascending order, and `full`; and the placeholder's picture.
+    def _prepared(
+        self, sizes: tuple[RungSize, ...], looks: Looks, aim: Aim
+    ) -> tuple[list[Pixels], _Finished | None]:
+        """Every rung but `full` in ascending order, and `full`; and the placeholder's picture.
 
         The decoded pixels are let go as soon as the largest rung is made of them: `full` takes
         half of their memory as a frame.
         """
+        resized = [size for size in sizes if size.rung != FULL]
         with self._stage("resize"), translated():
             pixels = self._take_decoded()
-            largest = resize(pixels, sizes[-1]) if sizes else pixels
-            if (full_size.width, full_size.height) != (pixels.width, pixels.height):
-                pixels = resize(pixels, full_size)
-        with self._stage("encode"):
-            full = _frame(pixels)
+            if looks.background is not None:
+                pixels = on_background(pixels, looks.background)
+            largest = _sized(pixels, resized[-1]) if resized else pixels
+            if not resized:
+                self._take_placeholder(pixels)
+            if len(resized) < len(sizes):
+                pixels = _sized(pixels, sizes[-1])
+        full = None
+        if len(resized) < len(sizes):
+            with self._stage("encode"):
+                full = self._finished(pixels, looks, aim)
         del pixels
+        if not resized:
+            return [], full
         with self._stage("resize"), translated():
-            rungs = [*resize_ladder(largest, sizes[:-1]), largest] if sizes else []
-            smallest = rungs[0] if rungs else largest
-            self._placeholder = resize(smallest, _placeholder_size(smallest))
+            rungs = [*resize_ladder(largest, resized[:-1]), largest]
+            self._take_placeholder(rungs[0])
         return rungs, full
+
+    def _take_placeholder(self, pixels: Pixels) -> None:
+        if self._shows_placeholder:
+            self._placeholder = resize(pixels, _placeholder_size(pixels))
+
+    @staticmethod
+    def _finished(pixels: Pixels, looks: Looks, aim: Aim) -> _Finished:
+        """A rung as it will be encoded; nothing else may be made of these pixels any more."""
+        if looks.overlay is not None:
+            looks.overlay.lay_over(pixels)
+        if looks.format == "png":
+            return _Finished(pixels=pixels)
+        likeness = Likeness(pixels) if aim.needs_likeness else None
+        frame = Frame(pixels.buffer, pixels.width, pixels.height, pixels.bands)
+        return _Finished(frame=frame, likeness=likeness)
 
     def _take_decoded(self) -> Pixels:
         pixels, self._pixels = self._pixels, None
@@ -160,8 +216,25 @@ def give_back_memory() -> None:
         return  # not glibc; there is nothing to trim
 
 
-def _frame(pixels: Pixels) -> Frame:
-    return Frame(pixels.buffer, pixels.width, pixels.height, pixels.bands)
+@dataclass(slots=True, kw_only=True)
+class _Finished:
+    """A rung of which nothing but its file is still to be made: of its pixels, or of a frame."""
+
+    pixels: Pixels | None = None
+    frame: Frame | None = None
+    likeness: Likeness | None = None
+
+    def encode(self, aim: Aim, size: RungSize, *, drawn: bool) -> bytes:
+        if self.pixels is not None:
+            return png.encode(self.pixels, drawn=drawn)
+        assert self.frame is not None  # noqa: S101 (one or the other)
+        return aim.encode(self.frame, size, self.likeness)
+
+
+def _sized(pixels: Pixels, size: RungSize) -> Pixels:
+    if (size.width, size.height) == (pixels.width, pixels.height):
+        return pixels
+    return resize(pixels, size)
 
 
 def _placeholder_size(pixels: Pixels) -> RungSize:

@@ -34,7 +34,7 @@ class RungSize:
 
 @dataclass(frozen=True, slots=True)
 class Ladder:
-    """An ordered, duplicate-free list of rungs that ends with `full`."""
+    """An ordered, duplicate-free list of rungs; `full`, if it has one, is the last."""
 
     rungs: tuple[Rung, ...]
 
@@ -57,10 +57,28 @@ class Ladder:
         sized = tuple(Rung(name=str(edge), edge_px=edge) for edge in sorted(edges))
         return cls((*sized, Rung(name=FULL, edge_px=None)))
 
+    @classmethod
+    def exactly(cls, text: str) -> Ladder:
+        """Read just the rungs that are named: without `full` unless it is one of them.
+
+        Raises:
+            ValueError: as for `parse`.
+        """
+        ladder = cls.parse(text)
+        if FULL in (piece.strip() for piece in text.split(",")):
+            return ladder
+        return cls(ladder.rungs[:-1])
+
+    @property
+    def has_full(self) -> bool:
+        """Whether each picture is rendered in its own size too."""
+        return self.rungs[-1].edge_px is None
+
     def sizes(self, width: int, height: int) -> tuple[RungSize, ...]:
         """The renditions that a picture of `width` x `height` displayed pixels gets, in order.
 
-        A rung as large as the picture or larger is left out: `full` is that picture already.
+        A rung as large as the picture or larger is left out: `full` is that picture already. In a
+        ladder without `full` the smallest of those is the picture in its own size.
         """
         longest = max(width, height)
         fitting = [
@@ -68,7 +86,11 @@ class Ladder:
             for rung in self.rungs
             if rung.edge_px is not None and rung.edge_px < longest
         ]
-        return (*fitting, _fit(FULL, width, height, min(longest, WEBP_MAX_PX)))
+        if self.has_full:
+            return (*fitting, _fit(FULL, width, height, min(longest, WEBP_MAX_PX)))
+        if len(fitting) < len(self.rungs):
+            fitting.append(_fit(self.rungs[len(fitting)].name, width, height, longest))
+        return tuple(fitting)
 
     def __str__(self) -> str:
         """The comma list that `parse` reads."""

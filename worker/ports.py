@@ -6,7 +6,7 @@ in-memory ones. No SDK type appears here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -189,4 +189,15 @@ class Publisher(Protocol):
 
         Raises:
             PublishFailed: no confirmation in time; the message may have been published.
+        """
+
+
+class BatchPublisher(Publisher, Protocol):
+    """A publisher that also takes many messages at once; thread-safe."""
+
+    def publish_all(self, topic: str, messages: Sequence[OutgoingMessage]) -> None:
+        """Publish a batch, and wait until all of it is confirmed.
+
+        Raises:
+            PublishFailed: some are not confirmed, and may have been published all the same.
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,6 +93,19 @@ class Probe:
         """
         path = self._scratch.path / "original"
         self._store.download(original, path)
+        return self._look_at(path)
+
+    def of_file(self, file: Path) -> Probed:
+        """The same of a file of this machine.
+
+        Raises:
+            OSError: it cannot be read.
+            Transient: no child can be started.
+        """
+        # The child sees no file but those of its folder.
+        return self._look_at(Path(shutil.copyfile(file, self._scratch.path / "original")))
+
+    def _look_at(self, path: Path) -> Probed:
         try:
             return self._probe(self._living_child(), path)
         finally:

@@ -20,7 +20,7 @@ from worker.errors import (
     UsageFault,
 )
 from worker.events import Deregister, Register, check_photo_id, explain
-from worker.ports import ObjectStore, Publisher
+from worker.ports import ObjectStore, OutgoingMessage, Publisher, StoredObject
 
 CONTENT_TYPES = {
     ".jpg": "image/jpeg",
@@ -124,6 +124,36 @@ def _expand(argument: str) -> Iterator[Source]:
         yield Source(photo_id=file.relative_to(path).as_posix(), file=file, url=None)
 
 
+def upload(store: ObjectStore, bucket: str, name: str, file: Path) -> StoredObject:
+    """Put a file's bytes in a bucket, in place of what lies there.
+
+    Raises:
+        StorageUnavailable: the bucket does not answer, or somebody else keeps writing that name.
+        OSError: the file cannot be read.
+    """
+    kind = CONTENT_TYPES.get(file.suffix.lower(), "application/octet-stream")
+    for _ in range(_UPLOAD_ROUNDS):
+        there = store.stat(bucket, name)
+        try:
+            return store.write(
+                bucket,
+                name,
+                file,
+                content_type=kind,
+                cache_control="private",
+                if_generation=there.generation if there else 0,
+            )
+        except PreconditionFailed:
+            continue
+    raise StorageUnavailable(f"gs://{bucket}/{name}: somebody else keeps writing it")
+
+
+def message_of(event: Register | Deregister) -> OutgoingMessage:
+    """The message that says it."""
+    data = event.model_dump_json(exclude_none=True).encode()
+    return OutgoingMessage(data=data, attributes={"type": event.type})
+
+
 class EventPublisher:
     """Publishes events, uploading local originals first; thread-safe."""
 
@@ -197,27 +227,8 @@ class EventPublisher:
         url = f"gs://{bucket}/{source.photo_id}"
         # Before the upload: an event that no worker would accept must not leave an object behind.
         _checked(lambda: event(url, None))
-        generation = self._upload(bucket, source.photo_id, source.file)
-        return self.publish(_checked(lambda: event(url, generation)))
-
-    def _upload(self, bucket: str, name: str, file: Path) -> str:
-        data = file.read_bytes()
-        kind = CONTENT_TYPES.get(file.suffix.lower(), "application/octet-stream")
-        for _ in range(_UPLOAD_ROUNDS):
-            there = self._store.stat(bucket, name)
-            try:
-                stored = self._store.write(
-                    bucket,
-                    name,
-                    data,
-                    content_type=kind,
-                    cache_control="private",
-                    if_generation=there.generation if there else 0,
-                )
-            except PreconditionFailed:
-                continue
-            return str(stored.generation)
-        raise StorageUnavailable(f"gs://{bucket}/{name}: somebody else keeps writing it")
+        stored = upload(self._store, bucket, source.photo_id, source.file)
+        return self.publish(_checked(lambda: event(url, str(stored.generation))))
 
     def publish(self, event: Register | Deregister) -> Published:
         """Publish one event.
@@ -225,8 +236,8 @@ class EventPublisher:
         Raises:
             PublishFailed: no confirmation in time; it may have been published.
         """
-        data = json.dumps(event.model_dump(exclude_none=True), ensure_ascii=False).encode()
-        message_id = self._publisher.publish(self._topic, data, {"type": event.type})
+        message = message_of(event)
+        message_id = self._publisher.publish(self._topic, message.data, message.attributes)
         return Published(
             message_id=message_id,
             photo_id=event.photo_id,

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from worker.ladder import Ladder
+from worker.watermark import Watermark
+
+OutputFormat: TypeAlias = Literal["webp", "png"]
 
 PIPELINE = 2
 """Raised whenever the rendering code itself changes what comes out."""
@@ -17,6 +21,11 @@ class Recipe:
 
     `quality` is WebP's 0-100, `effort` its 0-6 (`full_effort` for the `full` rung, which holds
     more than half of the pixels); `codec` names the libraries that encode.
+
+    A target takes the quality's place: with `target_bytes` it is lowered as far as a rung needs to
+    have no more bytes, with `target_quality` (0-100, `targets` says of what) each rung gets the one
+    that reaches it. `background` is `#rrggbb`, which transparency is filled with, or `None`.
+    `format` is `webp`, or `png` without loss, of which quality and efforts say nothing.
     """
 
     ladder: Ladder
@@ -24,14 +33,26 @@ class Recipe:
     effort: int
     full_effort: int
     codec: str
+    target_bytes: int | None = None
+    target_quality: float | None = None
+    watermark: Watermark | None = None
+    background: str | None = None
+    format: OutputFormat = "webp"
 
     @property
     def fingerprint(self) -> str:
-        """One readable line; equal lines promise equal renditions of equal originals."""
-        return (
-            f"webp/{PIPELINE} q={self.quality} effort={self.effort}/{self.full_effort} "
-            f"ladder={self.ladder} codec={self.codec}"
-        )
+        """One readable line; equal lines promise equal renditions of equal originals.
+
+        What is not asked for is not in it: manifests of before there were targets stay current.
+        """
+        looks: dict[str, object] = {"background": self.background, "watermark": self.watermark}
+        if self.format == "webp":
+            how = f" q={self.quality} effort={self.effort}/{self.full_effort}"
+            looks |= {"target_bytes": self.target_bytes, "target_quality": self.target_quality}
+        else:
+            how = ""
+        more = "".join(f" {name}={value}" for name, value in looks.items() if value is not None)
+        return f"{self.format}/{PIPELINE}{how} ladder={self.ladder} codec={self.codec}{more}"
 
 
 class DigestingHash:

@@ -100,7 +100,14 @@ class RegisterHandler:
         uploads: list[Future[Rendition]] = []
         with steps.time("render_and_upload"):
             try:
-                uploads.extend(self.renditions.begin_put(ladder, each) for each in rendering)
+                uploads.extend(
+                    self.renditions.begin_put(
+                        ladder,
+                        each,
+                        steps.beside("upload", rung=each.size.rung, bytes=each.size_bytes),
+                    )
+                    for each in rendering
+                )
             finally:
                 with steps.time("last_uploads"):
                     wait(uploads)

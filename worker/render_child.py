@@ -7,14 +7,19 @@ parent dies, by whatever signal, the read ends and the child exits, in mid-rende
 
 Requests:  {"measure": path, "max_pixels": 150000000, "memory_bytes": 30000000, "cpu_seconds": 60}
            {"original": path, "folder": path, "ladder": "320,full", "quality": 80, "effort": 4,
-            "full_effort": 2, and the three limits as above}
+            "full_effort": 2, and the three limits as above; where they are asked for,
+            "target_bytes", "target_quality", "background", "watermark" as below, "format"
+            and "placeholder": false}; in both "drawn_px", the longest edge of a drawing
+           {"watermark": {"path": path, "sha256": ..., "opacity": 0.5, "position": "east",
+            "scale": 0.2}}, to be ready for it
            {"probe": path, "max_pixels": 150000000}
 Answers:   {"ready": {"codec": "libvips-8.18.7", "unconfined": []}} once; then for each request
            {"rendered": {...}} for each rung, and last {"facts": {...}, "cost": {...}} or
            {"refused": {"reason": ..., "message": ...}}; to be measured, {"header": {...}} or
-           "refused"; for a probe {"header": {...}} as soon as it is read, and last
-           {"decoded": true} or "refused". Instead of the last one {"unavailable": why} if a file
-           cannot be read or written here and now, whatever the picture. `answers` reads them.
+           "refused"; for a watermark {"kept": true} or "refused"; for a probe {"header": {...}} as
+           soon as it is read, and last {"decoded": true} or "refused". Instead of the last one
+           {"unavailable": why} if a file cannot be read or written here and now, whatever the
+           picture. `answers` reads them.
 """
 
 from __future__ import annotations
@@ -43,6 +48,8 @@ from worker.formats import sniff
 from worker.imaging import Picture
 from worker.ladder import Ladder, RungSize
 from worker.limits import Limits
+from worker.overlay import Looks, Overlay, Overlays
+from worker.svg_size import EDGE_PX
 
 _PARENT_GONE = 70
 _MESSAGE_MAX_CHARS = 2000
@@ -65,10 +72,11 @@ def main(memory_bytes: int, scratch: Path) -> None:
     threading.Thread(target=_listen, args=(requests,), daemon=True).start()
     # What the imports made is no garbage: to look through it takes two milliseconds a picture.
     gc.freeze()
+    overlays = Overlays()
     try:
         _answer(answers, ready={"codec": imaging.codec(), "unconfined": unconfined})
         while True:
-            answer = _serve(requests.get(), answers)
+            answer = _serve(requests.get(), answers, overlays)
             # Before the answer: once it is told, the memory is another render's.
             _forget()
             _answer(answers, **answer)
@@ -85,11 +93,10 @@ def _listen(requests: queue.SimpleQueue[dict[str, Any]]) -> None:
         os._exit(_PARENT_GONE)
 
 
-def _serve(request: dict[str, Any], answers: IO[str]) -> dict[str, Any]:
+def _serve(request: dict[str, Any], answers: IO[str], overlays: Overlays) -> dict[str, Any]:
     """Do what is asked; the last answer to it."""
-    kind = _measure if "measure" in request else _probe if "probe" in request else _render
     try:
-        return kind(request, answers)
+        return _do(request, answers, overlays)
     except Permanent as error:
         return _refusal(error)
     except _NoFile as error:
@@ -102,6 +109,17 @@ def _serve(request: dict[str, Any], answers: IO[str]) -> dict[str, Any]:
         # Perhaps a bug, and not the picture's fault: a reason that is tried again first.
         traceback.print_exc()
         return _refusal(RenderCrashed(f"{type(error).__name__}: {error}"))
+
+
+def _do(request: dict[str, Any], answers: IO[str], overlays: Overlays) -> dict[str, Any]:
+    if "measure" in request:
+        return _measure(request)
+    if "probe" in request:
+        return _probe(request, answers)
+    if "original" in request:
+        return _render(request, answers, _overlay(request, overlays))
+    overlays.of(request["watermark"])
+    return {"kept": True}
 
 
 def _read(path: str) -> bytes:
@@ -120,40 +138,57 @@ def _write(path: Path, data: bytes) -> None:
         raise _NoFile(f"a rendition cannot be written: {error}") from error
 
 
-def _open(data: bytes, max_pixels: int) -> Picture:
-    limits = Limits(max_original_bytes=sys.maxsize, max_original_pixels=max_pixels)
-    return Picture(data, limits)
+def _open(data: bytes, request: dict[str, Any]) -> Picture:
+    limits = Limits(max_original_bytes=sys.maxsize, max_original_pixels=request["max_pixels"])
+    return Picture(data, limits, drawn_px=request.get("drawn_px", EDGE_PX))
 
 
-def _measure(request: dict[str, Any], _answers: IO[str]) -> dict[str, Any]:
+def _overlay(request: dict[str, Any], overlays: Overlays) -> Overlay | None:
+    """The watermark, which was shown when this process started: no picture is to blame for it."""
+    try:
+        return overlays.of(request.get("watermark"))
+    except (OSError, Permanent) as error:
+        raise _NoFile(f"the watermark cannot be read: {error}") from error
+
+
+def _measure(request: dict[str, Any]) -> dict[str, Any]:
     memory_bytes, cpu_seconds = request["memory_bytes"], request["cpu_seconds"]
     sandbox.limit_render(memory_bytes, cpu_seconds)
     data = _read(request["measure"])
     if untouched := UNTOUCHED.get(sniff(data)):
         # Already to open it sets that aside.
         sandbox.limit_render(memory_bytes + int(untouched * request["max_pixels"]), cpu_seconds)
-    return {"header": asdict(_open(data, request["max_pixels"]).header)}
+    return {"header": asdict(_open(data, request).header)}
 
 
 def _probe(request: dict[str, Any], answers: IO[str]) -> dict[str, Any]:
-    picture = _open(_read(request["probe"]), request["max_pixels"])
+    picture = _open(_read(request["probe"]), request)
     _answer(answers, header=asdict(picture.header))
     picture.decode()
     return {"decoded": True}
 
 
-def _render(request: dict[str, Any], answers: IO[str]) -> dict[str, Any]:
+def _render(request: dict[str, Any], answers: IO[str], overlay: Overlay | None) -> dict[str, Any]:
     cpu_before = time.process_time()
     sandbox.limit_render(request["memory_bytes"], request["cpu_seconds"])
-    picture = _open(_read(request["original"]), request["max_pixels"])
+    picture = _open(_read(request["original"]), request)
     picture.decode()
     encoding = Encoding(
         quality=request["quality"],
         effort=request["effort"],
         full_effort=request["full_effort"],
+        target_bytes=request.get("target_bytes"),
+        target_quality=request.get("target_quality"),
     )
-    for size, data in _renditions(picture, request["ladder"], encoding):
-        _write(Path(request["folder"], f"{size.rung}.webp"), data)
+    looks = Looks(
+        overlay=overlay,
+        background=request.get("background"),
+        format=request.get("format", "webp"),
+    )
+    ladder, placeholder = Ladder.exactly(request["ladder"]), request.get("placeholder", True)
+    renditions = picture.renditions(ladder, encoding, looks, placeholder=placeholder)
+    for size, data in _blameless(renditions):
+        _write(Path(request["folder"], f"{size.rung}.{looks.format}"), data)
         _answer(
             answers,
             rendered={
@@ -165,12 +200,10 @@ def _render(request: dict[str, Any], answers: IO[str]) -> dict[str, Any]:
     return {"facts": asdict(picture.facts()), "cost": _cost(cpu_before)}
 
 
-def _renditions(
-    picture: Picture, ladder: str, encoding: Encoding
-) -> Iterator[tuple[RungSize, bytes]]:
-    """The renditions of a picture whose pixels were all read: it can no longer be to blame."""
+def _blameless(renditions: Iterator[tuple[RungSize, bytes]]) -> Iterator[tuple[RungSize, bytes]]:
+    """Those of a picture whose pixels were all read: it can no longer be to blame."""
     try:
-        yield from picture.renditions(Ladder.parse(ladder), encoding)
+        yield from renditions
     except CorruptOriginal as error:
         raise RenderCrashed(f"after the decode: {error}") from error
 

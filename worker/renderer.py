@@ -11,23 +11,23 @@ never hold a slot. See docs/decisions/0003.
 from __future__ import annotations
 
 import dataclasses
-import queue
 import threading
 import time
 from pathlib import Path
 from typing import Final
 
 from worker.admission import Admission, NeverFits, Ticket
-from worker.answers import Finished, Refusal, read_header, read_ready
+from worker.answers import Finished, Refusal, read_header
 from worker.capacity import HELD_ORIGINAL_BYTES
 from worker.errors import (
     Draining,
+    Fatal,
     RenderCrashed,
-    RendererBroken,
     SlotUnavailable,
     WorkerError,
 )
 from worker.footprint import header_bytes, limit_bytes, peak_bytes
+from worker.greeting import START_SECONDS, FirstCodec, greet
 from worker.ports import Rendered
 from worker.recipe import Recipe
 from worker.rendering import QueuedRendering, RenderSettings
@@ -38,7 +38,6 @@ RECYCLE_AFTER: Final = 200
 """Renders of one child. Another costs 0.07 CPU seconds, which is nothing to 200 renders, and ends
 whatever a picture may have left behind in the last one."""
 
-_START_SECONDS: Final = 60.0
 _RESPAWN_PAUSE_SECONDS: Final = 1.0
 
 
@@ -55,7 +54,7 @@ class RenderPool:
         )
         self._admitting = True
         self._stopped = threading.Event()
-        self._codec: queue.Queue[str | RendererBroken] = queue.Queue()
+        self._codec = FirstCodec()
         self._recipe: Recipe | None = None
         self._children: dict[int, Child] = {}
         self._told_unconfined = False
@@ -69,26 +68,17 @@ class RenderPool:
 
         Raises:
             RendererBroken: none got ready; the message holds what it printed last.
+            ConfigurationError: the watermark cannot be decoded.
         """
+        self._settings.place_watermark()
         for thread in self._threads:
             thread.start()
-        codec = self._first_codec()
-        if isinstance(codec, RendererBroken):
+        try:
+            codec = self._codec.wait(len(self._threads))
+        except Fatal:
             self.stop()
-            raise codec
+            raise
         self._recipe = dataclasses.replace(self._settings.recipe, codec=codec)
-
-    def _first_codec(self) -> str | RendererBroken:
-        """What the first child that gets ready says of its codecs, or why none did."""
-        told: str | RendererBroken = RendererBroken("there are no slots")
-        for _ in self._threads:
-            try:
-                told = self._codec.get(timeout=_START_SECONDS)
-            except queue.Empty:
-                return RendererBroken(f"no child process got ready in {_START_SECONDS:.0f} s")
-            if isinstance(told, str):
-                break
-        return told
 
     @property
     def recipe(self) -> Recipe:
@@ -102,6 +92,12 @@ class RenderPool:
         """Renders that hold a slot at this moment."""
         with self._changed:
             return sum(ticket.measured for ticket in self._admission.running)
+
+    @property
+    def admitted_bytes(self) -> int:
+        """Memory foretold for what holds a slot, and held by what waits."""
+        with self._changed:
+            return self._admission.used_bytes
 
     @property
     def alive(self) -> bool:
@@ -268,21 +264,21 @@ class RenderPool:
                 stopped = self._stopped.is_set()
             if stopped:
                 child.kill()
-            ready = read_ready(child.receive(time.monotonic() + _START_SECONDS))
+            ready = greet(child, self._settings, time.monotonic() + START_SECONDS)
             self._tell(ready.codec)
             self._warn(ready.unconfined)
         except Exception as error:  # noqa: BLE001 (a slot that dies would leave its renders waiting)
             if not self._stopped.is_set():
                 self._log.error("a child process did not start", slot=number, error=str(error))
-            self._tell(RendererBroken(f"a child process did not start: {error}"))
+            self._tell(error)
             if child is not None:
                 child.close()
             return None
         return child
 
-    def _tell(self, codec: str | RendererBroken) -> None:
+    def _tell(self, codec: str | Exception) -> None:
         if self._recipe is None:
-            self._codec.put(codec)
+            self._codec.tell(codec)
 
     def _warn(self, unconfined: list[str]) -> None:
         if unconfined and not self._told_unconfined:

@@ -10,10 +10,11 @@ from typing import Any, Final
 
 from worker.answers import Finished, RenderAnswers
 from worker.capacity import MIB
-from worker.errors import OriginalTooLarge, WorkerError
+from worker.errors import OriginalTooLarge, RendererBroken, WorkerError
 from worker.header import Header
 from worker.ports import PictureFacts, RenderCost, Rendered
 from worker.recipe import Recipe
+from worker.svg_size import EDGE_PX
 
 _CPU_PER_WALL: Final = 2
 """A decoder may run a second thread. The deadline is the parent's; this holds where it is stuck."""
@@ -25,7 +26,8 @@ class RenderSettings:
 
     The recipe's codec is the children's to name. `memory_bytes` is for all renders together, above
     what idle children hold. Originals and folders of renditions lie below `scratch`: a child sees
-    no other files.
+    no other files. Without `placeholders` facts have none, which saves a fifth of a small drawing's
+    time.
     """
 
     recipe: Recipe
@@ -33,6 +35,37 @@ class RenderSettings:
     timeout_seconds: float
     memory_bytes: int
     scratch: Path
+    placeholders: bool = True
+
+    def place_watermark(self) -> None:
+        """Put the watermark's file where children see it.
+
+        Raises:
+            RendererBroken: the scratch folder is full, broken or gone.
+        """
+        if self.recipe.watermark is None:
+            return
+        try:
+            self._watermark_file.write_bytes(self.recipe.watermark.file.data)
+        except OSError as error:
+            raise RendererBroken(f"the watermark cannot be handed on: {error}") from error
+
+    @property
+    def _watermark_file(self) -> Path:
+        return self.scratch / "watermark"
+
+    def watermark_request(self) -> dict[str, Any] | None:
+        """What a child is told of the watermark, if there is one."""
+        watermark = self.recipe.watermark
+        if watermark is None:
+            return None
+        return {
+            "path": str(self._watermark_file),
+            "sha256": watermark.file.sha256,
+            "opacity": watermark.opacity,
+            "position": watermark.position,
+            "scale": watermark.scale,
+        }
 
     def too_large(self, what: str, needs_bytes: int) -> OriginalTooLarge:
         """A render that these settings never admit, and what they would have to be."""
@@ -42,6 +75,12 @@ class RenderSettings:
             f"{self.memory_bytes // MIB:,} MiB for renders: WORKER_MEMORY_BYTES would have to be "
             f"{-(-short // MIB):,} MiB more"
         )
+
+
+def drawn_px(recipe: Recipe) -> int:
+    """The longest edge that a drawing is drawn at: what its largest rung needs, up to a limit."""
+    largest = recipe.ladder.rungs[-1].edge_px
+    return EDGE_PX if largest is None else min(EDGE_PX, largest)
 
 
 class QueuedRendering:
@@ -73,6 +112,7 @@ class QueuedRendering:
             "max_pixels": self._settings.max_pixels,
             "memory_bytes": memory_bytes,
             "cpu_seconds": _CPU_PER_WALL * self._settings.timeout_seconds,
+            "drawn_px": drawn_px(self._settings.recipe),
         }
 
     def render_request(self, memory_bytes: int) -> dict[str, Any]:
@@ -85,6 +125,13 @@ class QueuedRendering:
             "quality": recipe.quality,
             "effort": recipe.effort,
             "full_effort": recipe.full_effort,
+            "target_bytes": recipe.target_bytes,
+            "target_quality": recipe.target_quality,
+            "background": recipe.background,
+            "watermark": self._settings.watermark_request(),
+            "format": recipe.format,
+            "placeholder": self._settings.placeholders,
+            "drawn_px": drawn_px(recipe),
             "max_pixels": self._settings.max_pixels,
             "memory_bytes": memory_bytes,
             "cpu_seconds": _CPU_PER_WALL * self._settings.timeout_seconds,
@@ -95,7 +142,13 @@ class QueuedRendering:
         if self.header is None:
             raise RuntimeError("its header comes first")
         sizes = self._settings.recipe.ladder.sizes(self.header.width, self.header.height)
-        return RenderAnswers(self.header, sizes, self._folder)
+        return RenderAnswers(
+            self.header,
+            sizes,
+            self._folder,
+            suffix=self._settings.recipe.format,
+            placeholder=self._settings.placeholders,
+        )
 
     def __iter__(self) -> Iterator[Rendered]:
         """See `ports.Rendering`."""

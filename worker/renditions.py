@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -52,9 +53,19 @@ class Renditions:
         self._layout = layout
         self._threads = threads
 
-    def begin_put(self, ladder: LadderFolder, rendered: Rendered) -> Future[Rendition]:
-        """`put`, without waiting for it where there are threads."""
-        return self._begin(lambda: self.put(ladder, rendered))
+    def begin_put(
+        self,
+        ladder: LadderFolder,
+        rendered: Rendered,
+        within: AbstractContextManager[object] = nullcontext(),  # noqa: B008 (it has no state)
+    ) -> Future[Rendition]:
+        """`put`, without waiting for it where there are threads; `within` surrounds it there."""
+
+        def put() -> Rendition:
+            with within:
+                return self.put(ladder, rendered)
+
+        return self._begin(put)
 
     def _begin(self, request: Callable[[], T]) -> Future[T]:
         if self._threads is not None:

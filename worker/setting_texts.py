@@ -11,6 +11,7 @@ from typing import Annotated, Final
 
 from pydantic import BeforeValidator, Field
 
+from worker.globs import Globs, split_globs
 from worker.ladder import Ladder
 
 _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
@@ -49,6 +50,13 @@ def buckets(value: object) -> object:
     if not names:
         raise ValueError("must name at least one bucket")
     return tuple(dict.fromkeys(bucket(name) for name in names))
+
+
+def globs(value: object) -> object:
+    """Globs from a comma list, each looked at as a whole (`*.{jpg,png}` is one)."""
+    if not isinstance(value, str):
+        return value
+    return Globs(include=split_globs(value)).include
 
 
 def ladder_of(value: object) -> object:

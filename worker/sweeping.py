@@ -6,9 +6,7 @@ where to go on after an interruption.
 
 from __future__ import annotations
 
-import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -17,15 +15,15 @@ from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 
-import typer
-
 from worker.app import open_store
 from worker.checkpoint import Checkpoint
 from worker.config import Settings
 from worker.dead_letter_views import plain
 from worker.errors import ExitCode, Transient
+from worker.exporters import traced
 from worker.instruments import build_sweeper, build_verifier
 from worker.layout import Layout
+from worker.printer import Printer
 from worker.progress import Show, progress
 from worker.publish import EventPublisher
 from worker.pubsub import PubSubPublisher
@@ -71,7 +69,8 @@ def run_sweep(settings: Settings, options: SweepOptions, *, as_json: bool) -> in
             stack.callback(publisher.close)
             # Before a manifest is touched for the sake of an event that cannot be published.
             publisher.check_topic(settings.topic or "")
-            register_again = EventPublisher(store, publisher, settings.topic or "").publish
+            sender = traced(publisher, stack)
+            register_again = EventPublisher(store, sender, settings.topic or "").publish
         sweeper = build_sweeper(
             settings,
             store,
@@ -129,6 +128,7 @@ class Run:
         self._checkpoint = Checkpoint(
             file=Path(checkpoint) if checkpoint else None,
             run={**doing, "bucket": bucket, "prefix": prefix},
+            report=Report,
         )
         start, self._report = self._checkpoint.load() or (
             None,
@@ -141,7 +141,7 @@ class Run:
         self._log = configure_logs(settings.log_format, settings.log_level)
         self._verb = str(doing["verb"])
         self._as_json = as_json
-        self._readers_gone = False
+        self._printer = Printer()
         self._signal: int | None = None
 
     def __call__(self, judge: Callable[[SurveyedPhoto], Swept], removed: str) -> int:
@@ -179,7 +179,7 @@ class Run:
 
     def _finish(self, seconds: float) -> None:
         self._report.seconds = round(seconds, 3)
-        self._print(self._report.to_json() if self._as_json else self._report.summary())
+        self._printer(self._report.to_json() if self._as_json else self._report.summary())
 
     def _judge_all(self, judge: Callable[[SurveyedPhoto], Swept], removed: str, show: Show) -> None:
         def guarded(photo: SurveyedPhoto) -> Swept | _Failed:
@@ -226,15 +226,4 @@ class Run:
     def _tell(self, line: str) -> None:
         if not self._as_json:
             # Names come from a bucket: they must not move the cursor, or turn the line round.
-            self._print(plain(line))
-
-    def _print(self, text: str) -> None:
-        """Print, unless whoever read it has gone (`| head`): the work and its exit code go on."""
-        if self._readers_gone:
-            return
-        try:
-            typer.echo(text)
-        except BrokenPipeError:
-            self._readers_gone = True
-            # Python flushes once more at its end, and would complain there.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            self._printer(plain(line))

@@ -1,4 +1,4 @@
-"""WebP: the only room that talks to libwebp, the encoder itself. In child processes only.
+"""WebP: the only room that talks to libwebp itself. In child processes only.
 
 libvips encodes with a build of libwebp of its own, after copying the picture, and lets through only
 some of the encoder's settings. The build that comes with Pillow makes the same bytes of the same
@@ -11,7 +11,7 @@ from __future__ import annotations
 import ctypes
 import importlib.metadata
 import re
-from ctypes import c_char, c_float, c_int, c_size_t, c_uint32, c_void_p
+from ctypes import c_char, c_char_p, c_float, c_int, c_size_t, c_uint32, c_void_p
 from ctypes.util import find_library
 from typing import Any, Final
 
@@ -140,6 +140,24 @@ class Frame:
         raise RuntimeError(f"libwebp gave up with its error {self._picture.error_code}")
 
 
+def decode(data: bytes, width: int, height: int, bands: int) -> bytearray:
+    """The pixels of a WebP of this size that was written here: `bands` (3 or 4) bytes each.
+
+    Raises:
+        RenderOutOfMemory: there is no memory for it.
+    """
+    try:
+        pixels = bytearray(width * height * bands)
+    except MemoryError as error:
+        raise RenderOutOfMemory("the render's memory limit was reached") from error
+    read = _lib.WebPDecodeRGBAInto if bands == _RGBA_BANDS else _lib.WebPDecodeRGBInto
+    first = (c_char * len(pixels)).from_buffer(pixels)
+    if not read(data, len(data), first, len(pixels), width * bands):
+        # It is libwebp's own work, of this size: nothing else can have failed.
+        raise RenderOutOfMemory("the slot's memory limit was reached: libwebp cannot read it back")
+    return pixels
+
+
 def version() -> str:
     """For the recipe."""
     number = _lib.WebPGetEncoderVersion()
@@ -154,6 +172,9 @@ def _load() -> ctypes.CDLL:
     lib.WebPPictureImportRGB.argtypes = [c_void_p, c_void_p, c_int]
     lib.WebPPictureImportRGBA.argtypes = [c_void_p, c_void_p, c_int]
     lib.WebPEncode.argtypes = [c_void_p, c_void_p]
+    for name in ("WebPDecodeRGBInto", "WebPDecodeRGBAInto"):
+        getattr(lib, name).argtypes = [c_char_p, c_size_t, c_void_p, c_size_t, c_int]
+        getattr(lib, name).restype = c_void_p
     for name in ("WebPValidateConfig", "WebPMemoryWriterInit"):
         getattr(lib, name).argtypes = [c_void_p]
     for name in ("WebPMemoryWriterClear", "WebPPictureFree"):

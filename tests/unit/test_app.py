@@ -9,10 +9,16 @@ import pytest
 
 from tests.fakes import recording_log
 from tests.waiting import eventually
-from worker.app import App, build
+from worker.app import App, build, longest_handling_seconds
+from worker.brake import Move
 from worker.capacity import MIB, Capacity
 from worker.config import Settings
+from worker.daemon import Daemon
 from worker.delivery import Delivery
+from worker.errors import Fatal
+from worker.gauges import Gauges
+from worker.outcome import Effect
+from worker.pulse import Phase
 from worker.reachability import SILENT_SECONDS
 
 NOBODY = "127.0.0.1:1"
@@ -58,6 +64,76 @@ def test_after_a_pause_deliveries_are_held_and_renders_taken_again(app: App) -> 
     assert answers == []
     app.consumer._on_drain()
     eventually(lambda: answers == ["nack"], "the drain gives it back", seconds=10)
+
+
+def test_waiting_for_a_silent_storage_is_held_and_not_handled(app: App) -> None:
+    app.storage._answered_at -= SILENT_SECONDS + 1
+    handle_one(app)
+    assert app.leases.oldest_seconds > 0
+    assert app.leases.longest_handling_seconds == 0
+    app.consumer._scheduler.close_admission()
+    eventually(lambda: app.leases.oldest_seconds == 0, "the drain lets it go", seconds=10)
+
+
+def test_handling_is_watched_and_counted(app: App) -> None:
+    seen: list[float] = []
+    acked = app.brake.acked
+
+    def look(photo: str, effect: Effect) -> None:
+        seen.append(app.leases.longest_handling_seconds)
+        acked(photo, effect)
+
+    app.brake.acked = look  # type: ignore[method-assign]
+    answers = handle_one(app)
+    eventually(lambda: answers == ["ack"] and seen, "it is handled", seconds=10)
+    assert seen[0] > 0
+    eventually(lambda: app.leases.longest_handling_seconds == 0, "it is let go", seconds=10)
+    line = b'photo_worker_events_total{outcome="ignored",type="ignored"} 1.0'
+    assert line in app.measures.text()[0]
+
+
+def test_a_worker_that_has_not_started_can_be_scraped(app: App) -> None:
+    settings = app.settings
+    daemon = Daemon.__new__(Daemon)
+    daemon._settings = settings
+    pulse = daemon._pulse(app)
+    app.measures.add(Gauges(pulse, app.capacity))
+    text = app.measures.text()[0]
+    assert b"photo_worker_slots 1.0" in text
+    assert b"photo_worker_stream_open 0.0" in text
+    assert pulse.handling_seconds == longest_handling_seconds(settings)
+    assert all(pulse.alive().values())
+    assert not pulse.ready()["running"]
+
+
+def test_the_daemon_beats_each_time_that_it_looks(app: App) -> None:
+    daemon = Daemon.__new__(Daemon)
+    daemon._settings = app.settings
+    daemon._stop = threading.Event()
+    pulse = daemon._pulse(app)
+    pulse.enter(Phase.RUNNING)
+    pulse._beaten_at -= 1000
+    assert not pulse.alive()["daemon_looks"]
+    app.troubles.put(Fatal("enough"))
+    with pytest.raises(Fatal, match="enough"):
+        daemon._watch(app, pulse)
+    assert pulse.alive()["daemon_looks"]
+
+
+def test_a_brake_that_comes_off_in_a_drain_opens_no_stream(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon = Daemon.__new__(Daemon)
+    daemon._log = recording_log()[0]
+    daemon._stop = threading.Event()
+    opened: list[str] = []
+    monkeypatch.setattr(app.brake, "next_move", lambda: Move.GO)
+    monkeypatch.setattr(app.consumer, "start", lambda: opened.append("stream"))
+    daemon._obey_brake(app)
+    # The trial that is waited for may take all of the drain's time.
+    monkeypatch.setattr(app.consumer, "pause", daemon._stop.set)
+    daemon._obey_brake(app)
+    assert opened == ["stream"]
 
 
 def handle_one(app: App) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from worker.backfill.report import BackfillReport
 from worker.checkpoint import Checkpoint
 from worker.errors import ExitCode, UsageFault
 from worker.sweep_report import Report
@@ -15,8 +16,8 @@ RUN = {"verb": "verify", "bucket": "b", "prefix": "photos/"}
 AT = "photos/p/manifest.json"
 
 
-def checkpoint(file: Path | None, **run: object) -> Checkpoint:
-    return Checkpoint(file=file, run={**RUN, **run})
+def checkpoint(file: Path | None, **run: object) -> Checkpoint[Report]:
+    return Checkpoint(file=file, run={**RUN, **run}, report=Report)
 
 
 def report() -> Report:
@@ -69,3 +70,10 @@ def test_without_a_file_nothing_is_kept() -> None:
     assert checkpoint(None).load() is None
     checkpoint(None).save(AT, report())
     checkpoint(None).clear()
+
+
+def test_a_checkpoint_of_another_kind_of_report_is_none(tmp_path: Path) -> None:
+    file = tmp_path / "checkpoint.json"
+    checkpoint(file).save(AT, report())
+    with pytest.raises(UsageFault, match="is no checkpoint"):
+        Checkpoint(file=file, run=RUN, report=BackfillReport).load()

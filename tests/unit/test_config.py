@@ -278,3 +278,17 @@ def test_settings_win_over_the_machine() -> None:
     assert load().capacity(machine).slots == 8
     assert load(vcpus="2").capacity(machine).slots == 2
     assert load(memory_bytes="1GiB").capacity(machine).slots == 3
+
+
+def test_globs_are_read_from_comma_lists() -> None:
+    settings = load(include=" *.{jpg,heic}, raw/** ", exclude="drafts/")
+    assert settings.include == ("*.{jpg,heic}", "raw/**")
+    assert settings.exclude == ("drafts/",)
+    assert load().include == ()
+
+
+def test_a_glob_that_cannot_be_meant_is_named() -> None:
+    with pytest.raises(ConfigurationError) as wrong:
+        load(exclude="*.{jpg")
+    [problem] = wrong.value.problems
+    assert problem.startswith("WORKER_EXCLUDE='*.{jpg': '*.{jpg' has a brace that is not closed")

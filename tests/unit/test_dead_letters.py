@@ -120,6 +120,15 @@ def test_a_replay_strips_the_transports_attributes_and_counts() -> None:
     assert again == own | {"replay_of": "9", "replay_count": "2"}
 
 
+def test_a_replay_is_no_part_of_the_trace_that_ended_but_points_to_it() -> None:
+    trace = {"traceparent": "00-1", "googclient_traceparent": "00-2", "tracestate": "a=b"}
+    replay = replay_attributes(letter("7", attributes=trace))
+    assert replay == {"replay_of": "7", "replay_count": "1", "replay_traceparent": "00-1"}
+    again = letter("8", attributes=replay | {"googclient_traceparent": "00-3"})
+    assert replay_attributes(again)["replay_traceparent"] == "00-3"
+    assert replay_attributes(letter("9", attributes=replay))["replay_traceparent"] == "00-1"
+
+
 LABELLED = letter("1", event("hanoi/2026/IMG[1]", labels={"album": "hanoi", "by": ""}), at=DEAD_AT)
 
 

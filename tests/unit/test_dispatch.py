@@ -139,6 +139,7 @@ def test_an_unknown_exception_is_nacked_and_does_not_escape(
     assert desk.publisher.messages == []
     assert desk.last_entry["level"] == "error"
     assert desk.last_entry["error"] == type(error).__name__
+    assert desk.last_entry["detail"] == str(error)
     assert desk.last_entry["exc_info"]
 
 

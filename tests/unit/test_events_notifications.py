@@ -6,6 +6,7 @@ import pytest
 
 from worker.errors import ForbiddenSource, InvalidEvent
 from worker.events import Buckets, Deregister, Event, Ignored, Register, parse
+from worker.globs import Globs
 from worker.layout import Layout
 
 FINALIZE = {
@@ -17,11 +18,21 @@ FINALIZE = {
 }
 
 
-def read(attributes: dict[str, str], *, prefix: str = "photos/", data: bytes = b"{}") -> Event:
+EVERYTHING = Globs()
+
+
+def read(
+    attributes: dict[str, str],
+    *,
+    prefix: str = "photos/",
+    data: bytes = b"{}",
+    globs: Globs = EVERYTHING,
+) -> Event:
     buckets = Buckets(
         originals=frozenset({"originals", "renditions"}),
         renditions="renditions",
         layout=Layout(prefix),
+        globs=globs,
     )
     return parse(data, attributes, buckets)
 
@@ -95,6 +106,44 @@ def test_what_is_none_of_our_business_is_ignored(changed: dict[str, str], why: s
 )
 def test_what_only_looks_like_own_output_is_an_original(changed: dict[str, str]) -> None:
     assert isinstance(read({**FINALIZE, **changed}), Register)
+
+
+@pytest.mark.parametrize("kind", ["OBJECT_FINALIZE", "OBJECT_DELETE"])
+@pytest.mark.parametrize(
+    ("globs", "why"),
+    [
+        (Globs(include=("*.png",)), "not included"),
+        (Globs(include=("album/*",), exclude=("*.jpg",)), "excluded by '*.jpg'"),
+    ],
+    ids=["include", "exclude"],
+)
+def test_globs_leave_objects_whatever_became_of_them(kind: str, globs: Globs, why: str) -> None:
+    event = read({**FINALIZE, "eventType": kind}, globs=globs)
+    assert event == Ignored(why=why)
+
+
+def test_globs_choose_objects_however_a_camera_spells_them() -> None:
+    globs = Globs(include=("album/*.jpg",))
+    assert isinstance(read({**FINALIZE, "objectId": "album/IMG_1.JPG"}, globs=globs), Register)
+
+
+def test_an_event_that_names_its_photo_is_taken_at_its_word() -> None:
+    data = b"""{"type": "photo.register", "photo_id": "a", "version": 1,
+                "original": "gs://originals/a.tmp"}"""
+    assert isinstance(read({}, data=data, globs=Globs(exclude=("**",))), Register)
+
+
+def test_globs_cannot_bring_in_own_output_or_other_buckets() -> None:
+    globs = Globs(include=("**",))
+    own = {**FINALIZE, "bucketId": "renditions", "objectId": "photos/a/1-3fd0c1a2b4e5/320.webp"}
+    assert read(own, globs=globs) == Ignored(why="own output")
+    with pytest.raises(ForbiddenSource):
+        read({**FINALIZE, "bucketId": "somebody-elses"}, globs=Globs(exclude=("**",)))
+
+
+def test_what_globs_leave_need_not_be_a_possible_photo() -> None:
+    globs = Globs(exclude=("/new//**",))
+    assert isinstance(read({**FINALIZE, "objectId": "new//a.jpg"}, globs=globs), Ignored)
 
 
 def test_everything_in_the_renditions_bucket_is_own_output_without_a_prefix() -> None:

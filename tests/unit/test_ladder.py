@@ -121,3 +121,29 @@ def test_turning_a_picture_turns_its_renditions(ladder: Ladder, width: int, heig
     upright = [(size.rung, size.width, size.height) for size in ladder.sizes(width, height)]
     turned = [(size.rung, size.height, size.width) for size in ladder.sizes(height, width)]
     assert upright == turned
+
+
+@pytest.mark.parametrize(
+    ("text", "size", "rungs"),
+    [
+        ("64,256", (24, 24), {"64": (24, 24)}),
+        ("64,256", (256, 128), {"64": (64, 32), "256": (256, 128)}),
+        ("64,256", (4000, 3000), {"64": (64, 48), "256": (256, 192)}),
+        ("64,256", (100, 80), {"64": (64, 51), "256": (100, 80)}),
+        ("full", (100, 80), {"full": (100, 80)}),
+        ("64,full", (100, 80), {"64": (64, 51), "full": (100, 80)}),
+    ],
+)
+def test_a_ladder_of_just_these_rungs(
+    text: str, size: tuple[int, int], rungs: dict[str, tuple[int, int]]
+) -> None:
+    """Never enlarged, and never nothing: the smallest rung that is too large is the picture."""
+    ladder = Ladder.exactly(text)
+    assert str(ladder) == text
+    assert {each.rung: (each.width, each.height) for each in ladder.sizes(*size)} == rungs
+
+
+def test_the_default_ladder_survives_being_read_exactly() -> None:
+    assert Ladder.exactly(str(DEFAULT_LADDER)) == DEFAULT_LADDER
+    with pytest.raises(ValueError, match="rung 'x'"):
+        Ladder.exactly("x")

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from worker.bench import processes
+from worker import processes
 from worker.errors import Fatal
 
 

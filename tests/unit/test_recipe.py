@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.config import Settings
 from worker.ladder import Ladder
 from worker.recipe import DigestingHash, Recipe
+from worker.watermark import PictureFile, Watermark
 
 RECIPE = Recipe(
     ladder=Ladder.parse("320,full"), quality=80, effort=4, full_effort=2, codec="libvips-8.18.7"
@@ -28,9 +30,48 @@ def test_the_fingerprint_is_one_readable_line() -> None:
     assert RECIPE.fingerprint == "webp/2 q=80 effort=4/2 ladder=320,full codec=libvips-8.18.7"
 
 
+WATERMARK = Watermark(
+    file=PictureFile(name="logo.png", data=b"a logo"), opacity=0.5, position="east", scale=0.2
+)
+
+
+def test_the_fingerprint_says_what_is_asked_for_besides() -> None:
+    asked = replace(
+        RECIPE,
+        target_bytes=100_000,
+        target_quality=72.5,
+        background="#ffffff",
+        watermark=WATERMARK,
+    )
+    digest = hashlib.sha256(b"a logo").hexdigest()[:12]
+    assert asked.fingerprint == (
+        f"{RECIPE.fingerprint} background=#ffffff "
+        f"watermark={digest}@east opacity=0.5 scale=0.2 target_bytes=100000 target_quality=72.5"
+    )
+
+
+def test_a_png_has_neither_quality_nor_targets() -> None:
+    png = replace(RECIPE, format="png", quality=1, effort=0, target_bytes=5, target_quality=70.0)
+    assert png.fingerprint == "png/2 ladder=320,full codec=libvips-8.18.7"
+
+
+def test_the_fingerprint_of_the_settings_has_not_changed() -> None:
+    """Byte for byte: manifests of earlier workers must not become stale."""
+    assert Settings.load({}).recipe("libvips-8.18.7").fingerprint == (
+        "webp/2 q=80 effort=4/2 ladder=320,512,768,1024,1280,1600,2048,2560,full "
+        "codec=libvips-8.18.7"
+    )
+
+
 @pytest.mark.parametrize(
     "other",
     [
+        replace(RECIPE, target_bytes=100_000),
+        replace(RECIPE, target_quality=70.0),
+        replace(RECIPE, watermark=WATERMARK),
+        replace(RECIPE, watermark=replace(WATERMARK, opacity=0.6)),
+        replace(RECIPE, background="#ffffff"),
+        replace(RECIPE, format="png"),
         replace(RECIPE, quality=81),
         replace(RECIPE, effort=5),
         replace(RECIPE, full_effort=3),

@@ -7,36 +7,30 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from tests.unit.small_pictures import jpeg, noise
 from tests.waiting import PATIENCE_SECONDS
-from worker.encoding import Encoding
 from worker.errors import CorruptOriginal, RenderCrashed, RenderOutOfMemory
-from worker.imaging import Picture
-from worker.ladder import Ladder, RungSize
-from worker.render_child import _renditions
+from worker.ladder import RungSize
+from worker.render_child import _blameless
 from worker.slot import Child
 from worker.vips import pyvips, translated
 
-ENCODING = Encoding(quality=80, effort=4, full_effort=2)
 
-
-class DecodedPicture:
-    """One rendition, and then an encoder that fails."""
-
-    def renditions(self, _ladder: Ladder, _encoding: Encoding) -> Iterator[tuple[RungSize, bytes]]:
-        yield RungSize(rung="320", width=1, height=1), b"webp"
-        raise CorruptOriginal("webpsave: unable to encode")
+def renditions() -> Iterator[tuple[RungSize, bytes]]:
+    """One, and then an encoder that fails."""
+    yield RungSize(rung="320", width=1, height=1), b"webp"
+    raise CorruptOriginal("webpsave: unable to encode")
 
 
 def test_what_fails_after_the_decode_is_tried_again() -> None:
-    renditions = _renditions(cast("Picture", DecodedPicture()), "320,full", ENCODING)
-    assert next(renditions)[1] == b"webp"
+    blameless = _blameless(renditions())
+    assert next(blameless)[1] == b"webp"
     with pytest.raises(RenderCrashed, match="after the decode: webpsave"):
-        next(renditions)
+        next(blameless)
 
 
 @pytest.mark.parametrize(

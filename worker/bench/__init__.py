@@ -13,6 +13,6 @@ measures throughput, `moments` single events, and `worker_shown` shows them.
 is where their renditions lie, `quality` and `scores` see what is left of the pictures, and
 `rivals_shown` shows it all.
 
-All three: `photos` chooses the originals, `facts` describes the machine, `processes` reads /proc,
-`figures` is the arithmetic, `chart` draws over the axes of `scale`, `report` prints and writes.
+All three: `photos` chooses the originals, `facts` heads the report, `figures` is the arithmetic,
+`chart` draws over the axes of `scale`, `report` prints and writes.
 """

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from worker.bench import processes
+from worker import processes
 from worker.bench.figures import median
 from worker.bench.pace import Uploaded
 from worker.bench.rig import Rig, RunningWorker

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from worker.bench import processes
+from worker import processes
 from worker.bench.figures import ratio
 from worker.bench.photos import Photo
 from worker.bench.rig import Rig, RunningWorker

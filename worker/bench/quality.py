@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from worker.bench import processes
+from worker import processes
 from worker.bench.contenders import OURS, Contender, ours
 from worker.bench.figures import bytes_at_score, geometric_mean
 from worker.bench.ladders import Ladders, in_order

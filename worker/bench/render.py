@@ -19,10 +19,10 @@ from worker.bench import chart
 from worker.bench.facts import facts, request_of
 from worker.bench.figures import median, medians, ratio
 from worker.bench.photos import Photo, open_photos
-from worker.bench.processes import run
 from worker.bench.report import Output, mib, table
 from worker.config import Settings
 from worker.errors import ExitCode
+from worker.processes import run
 from worker.progress import progress
 from worker.telemetry import Log
 

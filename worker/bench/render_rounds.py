@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from worker.bench import subject
-from worker.bench.processes import memory_bytes, reset_peak
 from worker.bench.stopwatch import Stopwatch
 from worker.encoding import Encoding
 from worker.ladder import Ladder
+from worker.processes import memory_bytes, reset_peak
 
 
 def measure(request: dict[str, Any]) -> dict[str, Any]:

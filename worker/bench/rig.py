@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from worker.bench import processes
+from worker import processes
 from worker.bench.latency import LatencyProxy
 from worker.errors import Fatal
 from worker.local.child import WorkerChild

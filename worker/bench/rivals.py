@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from worker.bench import processes
+from worker import processes
 from worker.bench.contenders import EQUAL_EFFORT, OURS, OURS_EQUAL, Contender, find_contenders
 from worker.bench.facts import facts
 from worker.bench.figures import in_turns, median, ratio

@@ -19,12 +19,12 @@ from worker.bench.figures import in_turns, medians, ratio
 from worker.bench.moments import drain, first_rungs, single_events, tiny_ladder
 from worker.bench.pace import Uploaded, one_round, upload, upload_bytes, what_limits
 from worker.bench.photos import Photo, open_photos, tiny_jpeg
-from worker.bench.processes import memory_bytes
 from worker.bench.report import Output
 from worker.bench.rig import Rig, RunningWorker
 from worker.bench.worker_shown import charts, tables, way_name
 from worker.config import Settings
 from worker.errors import ExitCode
+from worker.processes import memory_bytes
 from worker.progress import Show, progress
 from worker.telemetry import Log
 

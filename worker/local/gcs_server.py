@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
 import platform
 import socket
 import tempfile
 import time
 import urllib.error
 import urllib.request
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -21,6 +23,15 @@ _STOP_SECONDS = 5.0
 _ARCHITECTURES = {"x86_64": "amd64", "AMD64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notifications:
+    """Where Pub/Sub notifications about every object of every bucket go."""
+
+    broker: str
+    project: str
+    topic: str
+
+
 class GcsServer:
     """One run of fake-gcs-server on the loopback interface, in memory; a context manager.
 
@@ -29,8 +40,9 @@ class GcsServer:
     Ctrl-C would end it before the worker has drained.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, notifications: Notifications | None = None) -> None:
         """Start nothing yet."""
+        self._notifications = notifications
         self._server: Guarded | None = None
         self._stack = contextlib.ExitStack()
         self._port = 0
@@ -55,8 +67,10 @@ class GcsServer:
                 *("-scheme", "http", "-backend", "memory", "-log-level", "warn"),
                 *("-host", "127.0.0.1", "-port", str(self._port)),
                 *("-external-url", self.url, "-public-host", f"127.0.0.1:{self._port}"),
+                *self._event_flags(),
             ],
             log=log,
+            environment=self._environment(),
         )
         deadline = time.monotonic() + _START_SECONDS
         while not self._answers():
@@ -80,6 +94,19 @@ class GcsServer:
     def __exit__(self, *_: object) -> None:
         """See `stop`."""
         self.stop()
+
+    def _event_flags(self) -> list[str]:
+        to = self._notifications
+        if to is None:
+            return []
+        return [
+            *("-event.pubsub-project-id", to.project, "-event.pubsub-topic", to.topic),
+            *("-event.list", "finalize,delete,metadataUpdate,archive"),
+        ]
+
+    def _environment(self) -> dict[str, str]:
+        to = self._notifications
+        return dict(os.environ) | ({"PUBSUB_EMULATOR_HOST": to.broker} if to else {})
 
     def _answers(self) -> bool:
         try:

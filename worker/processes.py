@@ -113,6 +113,18 @@ def memory_bytes(pid: int | str, field: str) -> int:
     return 0
 
 
+def resident_bytes(pid: int) -> int:
+    """What a process has in memory, its share of what it shares with others; 0 once it is gone.
+
+    The proportional set size (`Pss`) where the kernel tells it, else the resident one.
+    """
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * 1024
+    return memory_bytes(pid, "VmRSS")
+
+
 def reset_peak() -> None:
     """Let this process's `VmHWM` begin anew, where the kernel allows it."""
     with contextlib.suppress(OSError):

@@ -1,0 +1,81 @@
+"""The state: what is known of originals, across runs."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from worker.convert.outcomes import Known, OutputFails, Source
+from worker.convert.state import State
+from worker.errors import UsageFault
+
+SOURCE = Source(size_bytes=5, mtime_ns=1_763_769_600_000_000_001, sha256=b"\x00" * 32)
+KNOWN = Known(source=SOURCE, made="webp/2", files={"/320.webp": 10, "/full.webp": 20})
+ODD = os.fsdecode(b"caf\xe9\n.jpg")
+
+
+def test_what_was_written_is_found_by_the_next_run(tmp_path: Path) -> None:
+    state = State(tmp_path / "s")
+    assert state.find(ODD) is None
+    state.write([(ODD, KNOWN)])
+    state.keep_note("codec", "a")
+    state.close()
+    state = State(tmp_path / "s")
+    assert state.find(ODD) == KNOWN
+    assert (state.note("codec"), state.note("other")) == ("a", None)
+    state.write([(ODD, Known(source=SOURCE, made=None, files={}))])
+    found = state.find(ODD)
+    assert found is not None
+    assert found.made is None
+    state.close()
+
+
+def test_nothing_but_one_file_is_left(tmp_path: Path) -> None:
+    state = State(tmp_path / "s")
+    state.write([("a", KNOWN)])
+    state.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["s"]
+
+
+def test_two_cannot_use_it_at_once(tmp_path: Path) -> None:
+    state = State(tmp_path / "s")
+    with pytest.raises(UsageFault, match="another photo-worker"):
+        State(tmp_path / "s")
+    state.close()
+
+
+def test_who_came_first_has_a_name() -> None:
+    state = State(None)
+    assert state.claim("a.jpg", "A.jpg") == "A.jpg"
+    assert state.claim("a.jpg", "a.JPG") == "A.jpg"
+    state.take("a.jpg", "a.JPG")
+    assert state.claim("a.jpg", "A.jpg") == "a.JPG"
+    state.close()
+
+
+def test_another_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "s").write_bytes(b"no database at all" * 100)
+    with pytest.raises(UsageFault, match="is no state of photo-worker convert"):
+        State(tmp_path / "s")
+
+
+def test_another_version_is_refused(tmp_path: Path) -> None:
+    database = sqlite3.connect(tmp_path / "s")
+    database.execute("PRAGMA user_version = 99")
+    database.close()
+    with pytest.raises(UsageFault, match=r"another version of photo-worker \(99"):
+        State(tmp_path / "s")
+
+
+def test_a_full_disk_is_told_apart(tmp_path: Path) -> None:
+    state = State(tmp_path / "s")
+    state._database.execute("PRAGMA max_page_count = 6")
+    many = [(f"{number:0500}", KNOWN) for number in range(100)]
+    with pytest.raises(OutputFails, match="is full"):
+        state.write(many)
+    state.write([("a", KNOWN)])
+    assert state.find("a") == KNOWN
+    state.close()

@@ -1,0 +1,300 @@
+"""The `backfill` verb: one run, from its start or a checkpoint to its end.
+
+What a single original comes to is decided in `comparison` and `backfill`; here are clients,
+progress, signals, the sample of a dry run, and the wait for outcomes.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, nullcontext
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from worker.app import open_store
+from worker.backfill.comparison import Compared
+from worker.backfill.estimate import Prices, estimate, summary
+from worker.backfill.following import Follower, Outcomes
+from worker.backfill.headway import Headway, left
+from worker.backfill.inventory import Inventory
+from worker.backfill.pages import FILES, PAGE, PARALLEL, Comparer
+from worker.backfill.pending import Pending
+from worker.backfill.publishing import UPLOADS, Backfill, BackfillOptions
+from worker.backfill.report import BackfillReport
+from worker.backfill.sampling import Reservoir, look_at
+from worker.backfill.source import inventory_of, prefix_of
+from worker.checkpoint import Checkpoint
+from worker.config import Settings
+from worker.dead_letter_views import plain
+from worker.errors import ExitCode, RendererBroken, RenderFailed, Transient
+from worker.exporters import traced
+from worker.instruments import open_probe
+from worker.layout import Layout
+from worker.manifests import Manifests
+from worker.ports import OutgoingMessage
+from worker.printer import Printer
+from worker.probe import Probe
+from worker.progress import Show, progress
+from worker.pubsub import PubSubPublisher
+from worker.storage import GcsStore
+from worker.telemetry import configure_logs
+
+_SIGNAL_EXIT: Final = 128
+
+_SAVE_SECONDS: Final = 1.0
+
+_AGAIN_FROM_THERE: Final = "the same command goes on from there"
+_AGAIN_FROM_THE_START: Final = (
+    "another run compares everything again; what is on its way already may be published twice, "
+    "which changes nothing (--checkpoint FILE would spare it)"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackfillRequest:
+    """What the `backfill` verb was asked for. `wait_seconds`: `None` waits for no outcome."""
+
+    source: str
+    options: BackfillOptions
+    checkpoint: str | None
+    sample: int
+    prices: Prices
+    wait_seconds: float | None
+
+
+def run_backfill(settings: Settings, request: BackfillRequest, *, as_json: bool) -> int:
+    """Backfill, and print what it came to, also where it is cut short; the exit code.
+
+    Raises:
+        UsageFault, ConfigurationError: it cannot be meant; nothing has been touched.
+        Fatal, Transient: a bucket or the topic is missing, forbidden or does not answer.
+    """
+    with ExitStack() as stack:
+        store = open_store(settings, connections=PARALLEL + UPLOADS + 2)
+        stack.callback(store.close)
+        inventory = inventory_of(request.source, settings, store)
+        for bucket in sorted({inventory.bucket, settings.renditions_bucket or ""}):
+            store.check_bucket(bucket)
+        # A dry run has no topic, and never calls this.
+        publish: Callable[[Sequence[OutgoingMessage]], object] = len
+        if not request.options.dry_run:
+            publisher = PubSubPublisher(settings.pubsub_emulator_host)
+            stack.callback(publisher.close)
+            publisher.check_topic(settings.topic or "")
+            publish = partial(traced(publisher, stack).publish_all, settings.topic or "")
+        try:
+            probe = stack.enter_context(open_probe(settings, store))
+        except RenderFailed as error:
+            raise RendererBroken(f"no child process, which knows the codecs: {error}") from error
+        recipe = settings.recipe(probe.codec).fingerprint
+        run = _Run(settings, request, store, inventory, recipe, as_json=as_json)
+        stack.callback(run.close)
+        return run(publish, probe)
+
+
+class _Run:
+    """One run, from its start or a checkpoint."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        request: BackfillRequest,
+        store: GcsStore,
+        inventory: Inventory,
+        recipe: str,
+        *,
+        as_json: bool,
+    ) -> None:
+        """Read the checkpoint.
+
+        Raises:
+            UsageFault: it is none, or one of another run.
+        """
+        self._settings, self._request, self._store = settings, request, store
+        self._inventory, self._recipe, self._as_json = inventory, recipe, as_json
+        self._checkpoint = Checkpoint(
+            file=Path(request.checkpoint) if request.checkpoint else None,
+            run=self._identity(),
+            report=BackfillReport,
+        )
+        kept = self._checkpoint.load()
+        self._behind = kept[0] if kept else None
+        self._report = kept[1] if kept else self._fresh_report()
+        self._report.stopped_by = self._report.outcomes = None
+        self._place, self._saved = self._behind, time.monotonic()
+        self._log = configure_logs(settings.log_format, settings.log_level)
+        self._printer = Printer()
+        self._sample: Reservoir[Compared] = Reservoir(request.sample)
+        self._pending = Pending()
+        self._stopping = threading.Event()
+        self._signal: int | None = None
+
+    def _fresh_report(self) -> BackfillReport:
+        return BackfillReport(
+            source=self._request.source,
+            bucket=self._inventory.bucket,
+            prefix=prefix_of(self._request.source),
+            recipe=self._recipe,
+            dry_run=self._request.options.dry_run,
+        )
+
+    def _identity(self) -> dict[str, object]:
+        """What a checkpoint must be of, to be gone on from."""
+        settings, options = self._settings, self._request.options
+        return {
+            "verb": "backfill",
+            "source": self._request.source,
+            "wanted": sorted(options.wanted),
+            "include": list(settings.include),
+            "exclude": list(settings.exclude),
+            "dry_run": options.dry_run,
+            "topic": settings.topic,
+            "renditions": f"gs://{settings.renditions_bucket}/{settings.output_prefix}",
+            "recipe": self._recipe,
+        }
+
+    def close(self) -> None:
+        """Forget what was published."""
+        self._pending.close()
+
+    def __call__(self, publish: Callable[[Sequence[OutgoingMessage]], object], probe: Probe) -> int:
+        """Go through everything, then wait or estimate, and print; the exit code."""
+        report, before, started = self._report, self._report.seconds, time.monotonic()
+        if report.resumed_at is not None:
+            self._log.info("resumed", behind=report.resumed_at, published=report.published)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._on_signal)
+        broken: Transient | None = None
+        try:
+            with progress("backfill", self._log) as show:
+                self._publish_all(publish, show)
+        except Transient as error:
+            broken = error
+        finally:
+            self._keep_for_good()
+        if report.dry_run and broken is None and self._signal is None and self._request.sample:
+            sampled = look_at(self._sample.kept, probe)
+            report.estimate = estimate(
+                report.published, sampled, self._settings, self._request.prices
+            )
+        if self._request.wait_seconds is not None and not report.dry_run and broken is None:
+            with progress("backfill --wait", self._log) as show:
+                self._wait(self._request.wait_seconds, show)
+        report.seconds = round(before + time.monotonic() - started, 3)
+        self._printer(report.to_json() if self._as_json else self._text())
+        return self._end(broken)
+
+    def _publish_all(
+        self, publish: Callable[[Sequence[OutgoingMessage]], object], show: Show
+    ) -> None:
+        options = self._request.options
+        backfill = Backfill(
+            store=self._store,
+            publish=publish,
+            options=options,
+            report=self._report,
+            published=self._note,
+            keep=self._keep,
+            tell=self._tell,
+            stopping=self._stopping,
+        )
+        comparer = Comparer(
+            self._store,
+            originals=self._inventory.bucket,
+            renditions=self._settings.renditions_bucket or "",
+            layout=Layout(self._settings.output_prefix),
+            recipe=self._recipe,
+            page=PAGE if self._request.source.startswith("gs://") else FILES,
+        )
+        before = self._report.names
+        # A limit is reached by events, not by names; nobody can tell when.
+        counting = options.limit is None
+        with Headway(self._inventory, self._behind) if counting else nullcontext() as headway:
+
+            def show_with_eta(counts: dict[str, object]) -> None:
+                show(counts | (headway.left(self._report.names - before) if headway else {}))
+
+            backfill(comparer.pages(self._inventory.items(self._behind)), show_with_eta)
+
+    def _note(self, settled: Sequence[Compared]) -> None:
+        if self._request.options.dry_run:
+            for each in settled:
+                self._sample.add(each)
+        elif self._request.wait_seconds is not None:
+            self._pending.add((each.original.name, each.version, each.seen) for each in settled)
+
+    def _keep(self, place: str) -> None:
+        self._place = place
+        if time.monotonic() - self._saved >= _SAVE_SECONDS:
+            self._saved = time.monotonic()
+            self._checkpoint.save(place, self._report)
+
+    def _keep_for_good(self) -> None:
+        if self._report.complete:
+            self._checkpoint.clear()
+        elif self._place is not None:
+            self._checkpoint.save(self._place, self._report)
+
+    def _on_signal(self, number: int, _: FrameType | None) -> None:
+        """Finish the batch under way; a second signal does not wait for it."""
+        if self._signal is not None:
+            raise KeyboardInterrupt
+        self._signal = number
+        self._stopping.set()
+
+    def _wait(self, stalled_seconds: float, show: Show) -> None:
+        manifests = Manifests(
+            self._store,
+            self._settings.renditions_bucket or "",
+            Layout(self._settings.output_prefix),
+        )
+        follower = Follower(
+            read=manifests.read, stopping=self._stopping, stalled_seconds=stalled_seconds
+        )
+        started, total = time.monotonic(), len(self._pending)
+
+        def show_outcomes(outcomes: Outcomes) -> None:
+            ended = total - outcomes.pending
+            show(outcomes.counts() | left(time.monotonic() - started, ended, total))
+
+        outcomes = follower(self._pending, show_outcomes)
+        self._report.outcomes = {
+            **asdict(outcomes),
+            "seconds": round(time.monotonic() - started, 3),
+        }
+
+    def _end(self, broken: Transient | None) -> int:
+        report = self._report
+        if not report.complete:
+            again = _AGAIN_FROM_THERE if self._checkpoint.file else _AGAIN_FROM_THE_START
+            self._log.warning("not complete", stopped_by=report.stopped_by, then=again)
+        if report.stopped_by == "max_events":
+            self._log.error(
+                "more events than --max-events allows: look at --dry-run, and allow more",
+                max_events=self._request.options.max_events,
+            )
+        if broken is not None:
+            self._log.error("a service does not answer any more", error=str(broken))
+            return int(ExitCode.SOME_FAILED if report.names else ExitCode.STREAM_LOST)
+        if self._signal is not None:
+            return _SIGNAL_EXIT + self._signal
+        if report.complete and not report.originals:
+            self._log.warning("no original lies there", source=report.source)
+        return int(report.exit_code)
+
+    def _text(self) -> str:
+        text = self._report.summary()
+        if self._report.estimate is not None:
+            text += f"\n{summary(self._report.estimate)}"
+        return "\n".join(plain(line) for line in text.split("\n"))
+
+    def _tell(self, line: str) -> None:
+        if not self._as_json:
+            # Names come from a bucket: they must not move the cursor, or turn the line round.
+            self._printer(plain(line))

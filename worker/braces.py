@@ -1,0 +1,99 @@
+"""Braces, brackets and commas in the text of globs: where they open and close, what they mean.
+
+Nothing is matched here; see `globs`.
+"""
+
+from __future__ import annotations
+
+EXPANSIONS_MAX = 1000
+"""A glob may stand for as many: each pair of braces multiplies them."""
+
+
+def expand(glob: str, whole: str) -> list[str]:
+    """The globs without braces that a glob stands for; `whole` is what a message names.
+
+    Raises:
+        ValueError: a brace or bracket that is not closed, a brace too many, or too many globs.
+    """
+    expanded, position = [""], 0
+    for start, end in _braces(glob, whole):
+        inner = [
+            choice
+            for alternative in split(glob[start + 1 : end], whole)
+            for choice in expand(alternative, whole)
+        ]
+        before = glob[position:start]
+        if len(expanded) * len(inner) > EXPANSIONS_MAX:
+            raise ValueError(f"{whole!r} stands for more than {EXPANSIONS_MAX:,} globs")
+        expanded = [f"{head}{before}{choice}" for head in expanded for choice in inner]
+        position = end + 1
+    return [head + glob[position:] for head in expanded]
+
+
+def _braces(glob: str, whole: str) -> list[tuple[int, int]]:
+    """Where each outermost pair of braces opens and closes."""
+    pairs, depth, start = [], 0, 0
+    for index, character in _bare(glob, whole):
+        if character == "{":
+            start = start if depth else index
+            depth += 1
+        elif character == "}":
+            depth -= 1
+            if depth < 0:
+                raise ValueError(f"{whole!r} closes a brace that none opens; write \\}} for itself")
+            if depth == 0:
+                pairs.append((start, index))
+    if depth:
+        raise ValueError(f"{whole!r} has a brace that is not closed; write \\{{ for itself")
+    return pairs
+
+
+def split(text: str, whole: str) -> list[str]:
+    """The parts between commas that are in no braces.
+
+    Raises:
+        ValueError: see `expand`.
+    """
+    inside = _braces(text, whole)
+    commas = [
+        index
+        for index, character in _bare(text, whole)
+        if character == "," and not any(start < index < end for start, end in inside)
+    ]
+    starts = [0, *(comma + 1 for comma in commas)]
+    return [text[start:end] for start, end in zip(starts, [*commas, len(text)], strict=True)]
+
+
+def _bare(text: str, whole: str) -> list[tuple[int, str]]:
+    """Each character with its place, without escaped ones and those of a `[...]`."""
+    bare, index = [], 0
+    while index < len(text):
+        if text[index] == "\\":
+            index += 2
+        elif text[index] == "[":
+            index = class_end(text, index, whole)
+        else:
+            bare.append((index, text[index]))
+            index += 1
+    return bare
+
+
+def class_end(text: str, start: int, whole: str) -> int:
+    """The place behind the `]` of the `[` at `start`.
+
+    Raises:
+        ValueError: there is none, or a slash before it.
+    """
+    index = start + 1
+    if text[index : index + 1] in ("!", "^"):
+        index += 1
+    first = index
+    while index < len(text):
+        if text[index] == "\\":
+            index += 1
+        elif text[index] == "]" and index > first:
+            return index + 1
+        if text[index : index + 1] == "/":
+            raise ValueError(f"{whole!r} has a slash between brackets; they stand for no slash")
+        index += 1
+    raise ValueError(f"{whole!r} has a bracket that is not closed; write \\[ for itself")

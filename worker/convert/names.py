@@ -1,0 +1,58 @@
+"""What the files of an original are called below the output; pure text, no disk.
+
+The original's whole name stays, its ending too: `a.jpg` and `a.png` are two pictures.
+
+    ladder         sub/a.jpg  →  sub/a.jpg/320.webp … sub/a.jpg/full.webp
+    a single size  sub/a.jpg  →  sub/a.jpg.webp
+
+An original that is kept because its WebP would be larger takes that one's place:
+`sub/a.jpg/full.jpg` in a ladder, `sub/a.jpg` where there is a single size.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+from typing import Final
+
+from worker.ladder import FULL, Ladder
+
+SUMMARY: Final = "summary.json"
+FAILURES: Final = "failures.jsonl"
+
+RESERVED: Final = frozenset({SUMMARY, FAILURES})
+"""What `convert` writes itself at the top of the output."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Naming:
+    """How one run calls its files: `ending` is that of renditions, `.webp`."""
+
+    single: bool
+    ending: str
+
+    @classmethod
+    def of(cls, ladder: Ladder, output_format: str) -> Naming:
+        """A ladder of one rung is a single size."""
+        return cls(single=len(ladder.rungs) == 1, ending=f".{output_format}")
+
+    def rendition(self, rung: str) -> str:
+        """What comes behind the original's name."""
+        return self.ending if self.single else f"/{rung}{self.ending}"
+
+    def kept(self, name: str) -> str:
+        """The same for an original that is kept as it is."""
+        if self.single:
+            return ""
+        last = name.rpartition("/")[2]
+        stem, dot, ending = last.rpartition(".")
+        return f"/{FULL}.{ending}" if dot and stem else f"/{FULL}"
+
+    def top(self, name: str) -> str:
+        """The one name that all of an original's renditions lie at, or below."""
+        return name + self.ending if self.single else name
+
+
+def folded(name: str) -> str:
+    """The same for all names that a disk which ignores case and composition takes for one."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())

@@ -1,0 +1,62 @@
+"""What the `convert` verb was asked for, and the recipe that follows from it."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import get_args
+
+from worker.config import Settings
+from worker.errors import UsageFault
+from worker.globs import Globs
+from worker.ladder import Ladder
+from worker.recipe import OutputFormat, Recipe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConvertOptions:
+    """Beside the settings. `sizes` takes the place of the settings' ladder."""
+
+    source: Path
+    output: Path
+    sizes: Ladder | None = None
+    output_format: OutputFormat = "webp"
+    globs: Globs = field(default_factory=Globs)
+    keep_smaller: bool = False
+    dry_run: bool = False
+    limit: int | None = None
+    summary: Path | None = None
+    report: Path | None = None
+    as_json: bool = False
+
+    def recipe(self, settings: Settings, codec: str) -> Recipe:
+        """Everything that decides the bytes."""
+        recipe = settings.recipe(codec)
+        return dataclasses.replace(
+            recipe, ladder=self.sizes or recipe.ladder, format=self.output_format
+        )
+
+
+def sizes_of(text: str) -> Ladder:
+    """The sizes that are named, and no others.
+
+    Raises:
+        UsageFault: one is neither `full` nor a number of pixels.
+    """
+    try:
+        return Ladder.exactly(text)
+    except ValueError as error:
+        raise UsageFault(f"--sizes {text}: {error}") from error
+
+
+def format_of(text: str) -> OutputFormat:
+    """What renditions are written as.
+
+    Raises:
+        UsageFault: no such format.
+    """
+    for known in get_args(OutputFormat):
+        if text.lower() == known:
+            return known  # type: ignore[no-any-return]
+    raise UsageFault(f"--format {text}: expected {' or '.join(get_args(OutputFormat))}")

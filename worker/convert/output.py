@@ -1,0 +1,169 @@
+"""The output folder: that it is a sensible one, this run's alone, and can be written.
+
+In it lies one hidden folder, `.photo-worker`: what `state` keeps, and while a run is under way the
+scratch folder, on the same file system as its output so that a rename brings a file to its place. A
+lock on it goes with the process, however that ends.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from worker.convert.intake import ORIGINAL
+from worker.convert.outcomes import OutputFails
+from worker.convert.walk import HIDDEN
+from worker.errors import UsageFault
+
+_SCRATCH: Final = "scratch-"
+
+FATAL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE})
+"""Errors that the next picture would meet as well."""
+
+
+class Output:
+    """An output folder held by this process from `open` to `close`."""
+
+    def __init__(self, root: Path) -> None:
+        """Touch nothing yet."""
+        self.root = root
+        self.hidden = root / HIDDEN
+        self.scratch = self.hidden
+        self.folds = False
+        """Whether names that differ only in case are one name here."""
+        self._lock: int | None = None
+        self._made = False
+        self._free: list[Path] = []
+
+    @property
+    def identity(self) -> tuple[int, int] | None:
+        """Device and inode, once it is there."""
+        with suppress(OSError):
+            status = self.root.stat()
+            return status.st_dev, status.st_ino
+        return None
+
+    def open(self) -> None:
+        """Make it where it is missing, lock it, and remove what a killed run left half done.
+
+        Raises:
+            UsageFault: it cannot be written, or another process converts into it.
+        """
+        self._made = not self.root.exists()
+        try:
+            self.hidden.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(self.hidden, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._hold(self._lock)
+            self._remove_scratch()
+            # Not the folder of before: an orphan may still write there for a moment.
+            self.scratch = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=self.hidden.absolute()))
+            self.folds = self._ignores_case()
+        except (FileExistsError, NotADirectoryError) as error:
+            raise UsageFault(f"{self.root} is no folder: name one for the output") from error
+        except OSError as error:
+            raise UsageFault(f"cannot write to {self.root}: {error.strerror}") from error
+
+    def close(self) -> None:
+        """Remove the scratch folder and let go; idempotent."""
+        if self._lock is None:
+            return
+        self._remove_scratch()
+        os.close(self._lock)
+        self._lock = None
+
+    def take_folder(self) -> Path:
+        """An empty scratch folder for one picture; from any thread.
+
+        Raises:
+            OutputFails: none can be made.
+        """
+        with suppress(IndexError):
+            return self._free.pop()
+        try:
+            return Path(tempfile.mkdtemp(dir=self.scratch))
+        except OSError as error:
+            raise failing(self.root, error) from error
+
+    def give_folder(self, folder: Path) -> None:
+        """Take one back whose renditions are in their places: another would cost milliseconds."""
+        with suppress(OSError):
+            (folder / ORIGINAL).unlink(missing_ok=True)
+            if not any(folder.iterdir()):
+                self._free.append(folder)
+                return
+        self.drop_folder(folder)
+
+    def drop_folder(self, folder: Path) -> None:
+        """Remove one, whatever lies in it."""
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def undo(self) -> None:
+        """Take away again what was made for nothing: no picture was ever placed."""
+        if self._made:
+            shutil.rmtree(self.hidden, ignore_errors=True)
+            with suppress(OSError):
+                self.root.rmdir()
+
+    def _hold(self, descriptor: int) -> None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageFault(
+                f"another photo-worker converts into {self.root} at this moment; wait for it, or "
+                "name another folder"
+            ) from error
+        except OSError:
+            return  # a file system without such locks: SQLite's, on the state, remains
+
+    def _remove_scratch(self) -> None:
+        for left in self.hidden.glob(f"{_SCRATCH}*"):
+            shutil.rmtree(left, ignore_errors=True)
+
+    def _ignores_case(self) -> bool:
+        probe = self.scratch / "Case-\u00e9"
+        probe.touch()
+        try:
+            return any((self.scratch / name).exists() for name in ("case-\u00e9", "Case-e\u0301"))
+        finally:
+            probe.unlink()
+
+
+def check_apart(source: Path, output: Path) -> None:
+    """See that the output is no place that belongs to the originals.
+
+    Raises:
+        UsageFault: there is nothing to convert, or the output would mix with it.
+    """
+    try:
+        real = source.resolve(strict=True)
+    except (OSError, RuntimeError) as error:
+        raise UsageFault(f"{source}: {getattr(error, 'strerror', None) or error}") from error
+    if not (real.is_dir() or real.is_file()):
+        raise UsageFault(f"{source} is neither a folder nor a file")
+    target = output.resolve()
+    if real == target:
+        raise UsageFault(f"{output} is what is to be converted: name another folder for the output")
+    if real.is_dir() and target in real.parents:
+        raise UsageFault(
+            f"{source} lies in {output}: what is written there could not be told from originals; "
+            "name another folder for the output"
+        )
+
+
+def failing(root: Path, error: OSError) -> OutputFails:
+    """What to say when nothing more can be written."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return OutputFails(
+            f"the disk of {root} is full ({error.strerror}). What is there is complete: make room "
+            "and run the same command again, it goes on where it stopped"
+        )
+    return OutputFails(
+        f"{root} cannot be written any more: {error.strerror or error}. What is there is complete; "
+        "the same command goes on where it stopped"
+    )

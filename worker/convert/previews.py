@@ -1,0 +1,67 @@
+"""Previews: a few small pictures for the report's page, rendered as any other, in a child."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from worker.capacity import MIB
+from worker.config import Settings
+from worker.convert.intake import ORIGINAL, NoPicture, OriginalUnreadable, take_in
+from worker.convert.outcomes import Found
+from worker.errors import Fatal, WorkerError
+from worker.ladder import Ladder
+from worker.limits import Limits
+from worker.renderer import RenderPool
+from worker.rendering import RenderSettings
+from worker.telemetry import Log
+
+_EDGE_PX: Final = 480
+_MEMORY_BYTES: Final = 2048 * MIB
+
+
+def previews(names: Sequence[str], originals: str, settings: Settings, log: Log) -> dict[str, str]:
+    """A `data:` address of a small WebP by name; one that cannot be rendered is left out."""
+    made: dict[str, str] = {}
+    if not names:
+        return made
+    limits = Limits(
+        max_original_bytes=settings.max_original_bytes,
+        max_original_pixels=settings.max_original_pixels,
+    )
+    # Nothing of the run's output is needed: `full` alone would be far too large for a page.
+    with tempfile.TemporaryDirectory(prefix="photo-worker-previews-") as scratch:
+        pool = RenderPool(
+            RenderSettings(
+                recipe=dataclasses.replace(
+                    settings.recipe(""), ladder=Ladder.exactly(str(_EDGE_PX)), format="webp"
+                ),
+                max_pixels=settings.max_original_pixels,
+                timeout_seconds=settings.render_timeout_seconds,
+                memory_bytes=_MEMORY_BYTES,
+                scratch=Path(scratch),
+                placeholders=False,
+            ),
+            1,
+            log,
+        )
+        try:
+            pool.start()
+            for name in dict.fromkeys(names):
+                folder = Path(tempfile.mkdtemp(dir=scratch))
+                found = Found(name=name, path=f"{originals}/{name}", size_bytes=0, mtime_ns=0)
+                with suppress(NoPicture, OriginalUnreadable, WorkerError, OSError):
+                    take_in(found, folder / ORIGINAL, limits)
+                    (rendered,) = pool.render(folder / ORIGINAL, folder)
+                    encoded = base64.b64encode(rendered.path.read_bytes()).decode()
+                    made[name] = f"data:image/webp;base64,{encoded}"
+        except Fatal as error:
+            log.warning("the page has no previews", error=str(error))
+        finally:
+            pool.stop()
+    return made

@@ -1,0 +1,183 @@
+"""The state: which original each output was made from, and by which recipe.
+
+An SQLite file in the output's hidden folder, so that a million pictures take no memory. A file is
+named here, on disk, before it appears in the output: so after a crash, of the power too, what lies
+there can always be told from what others have put there. One transaction, and one wait for the
+disk, serves as many pictures as are finished by then (`placing`).
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from worker.convert.outcomes import Known, OutputFails, Source
+from worker.convert.output import failing
+from worker.errors import UsageFault
+
+_VERSION: Final = 1
+
+_SCHEMA: Final = """
+CREATE TABLE originals (
+    name BLOB PRIMARY KEY,
+    size_bytes INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    sha256 BLOB NOT NULL,
+    made TEXT,
+    files TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE claims (key BLOB PRIMARY KEY, name BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE notes (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+FILE: Final = "convert.sqlite"
+
+
+class State:
+    """One output's; thread-safe."""
+
+    def __init__(self, file: Path | None) -> None:
+        """Open or create it; without a file it is empty and forgotten.
+
+        Raises:
+            UsageFault: it is another process's, another version's, or no such file.
+            OutputFails: it cannot be written.
+        """
+        self._file = file
+        self._lock = threading.Lock()
+        try:
+            self._database = sqlite3.connect(
+                str(file) if file else ":memory:",
+                isolation_level=None,
+                check_same_thread=False,
+                timeout=0.0,
+            )
+            self._set_up()
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
+
+    def _set_up(self) -> None:
+        run = self._database.execute
+        run("PRAGMA locking_mode = EXCLUSIVE")
+        run("PRAGMA journal_mode = WAL")
+        run("PRAGMA cache_size = -2000")
+        run("BEGIN IMMEDIATE")
+        version = run("PRAGMA user_version").fetchone()[0]
+        if version not in (0, _VERSION):
+            self._database.close()
+            raise UsageFault(
+                f"{self._file} was written by another version of photo-worker ({version}, not "
+                f"{_VERSION}): convert into another folder"
+            )
+        if not version:
+            for statement in _SCHEMA.split(";"):
+                run(statement)
+            run(f"PRAGMA user_version = {_VERSION}")
+        run("COMMIT")
+
+    def _unusable(self, error: sqlite3.Error) -> UsageFault | OutputFails:
+        if "locked" in str(error):
+            return UsageFault(
+                f"another photo-worker converts into the folder of {self._file} at this moment; "
+                "wait for it, or name another folder"
+            )
+        if isinstance(error, sqlite3.OperationalError):
+            return self._failing(error)
+        return UsageFault(f"{self._file} is no state of photo-worker convert: {error}")
+
+    def _failing(self, error: sqlite3.Error) -> OutputFails:
+        code = errno.ENOSPC if "full" in str(error) else errno.EIO
+        root = self._file.parent.parent if self._file else Path()
+        return failing(root, OSError(code, str(error)))
+
+    def find(self, name: str) -> Known | None:
+        """What is known of an original."""
+        row = self._one(
+            "SELECT size_bytes, mtime_ns, sha256, made, files FROM originals WHERE name = ?",
+            os.fsencode(name),
+        )
+        if row is None:
+            return None
+        source = Source(size_bytes=row[0], mtime_ns=row[1], sha256=row[2])
+        return Known(source=source, made=row[3], files=json.loads(row[4]))
+
+    def write(self, rows: Sequence[tuple[str, Known]]) -> None:
+        """Keep what is known of these originals from now on; on disk when it returns.
+
+        Raises:
+            OutputFails: the disk is full or fails; nothing of it is kept.
+        """
+        values = [
+            (
+                os.fsencode(name),
+                known.source.size_bytes,
+                known.source.mtime_ns,
+                known.source.sha256,
+                known.made,
+                json.dumps(known.files, separators=(",", ":")),
+            )
+            for name, known in rows
+        ]
+        self._change("INSERT OR REPLACE INTO originals VALUES (?, ?, ?, ?, ?, ?)", values)
+
+    def claim(self, key: str, name: str) -> str:
+        """Who has the name that `key` stands for: `name`, unless another came first."""
+        row = self._one("SELECT name FROM claims WHERE key = ?", os.fsencode(key))
+        if row is None:
+            self.take(key, name)
+            return name
+        return os.fsdecode(row[0])
+
+    def take(self, key: str, name: str) -> None:
+        """Give the name that `key` stands for to an original."""
+        values = [(os.fsencode(key), os.fsencode(name))]
+        # Nothing in the output depends on it: the next commit takes it to the disk.
+        self._change("INSERT OR REPLACE INTO claims VALUES (?, ?)", values, "NORMAL")
+
+    def note(self, key: str) -> str | None:
+        """A short text that was kept under this key."""
+        row = self._one("SELECT value FROM notes WHERE key = ?", key)
+        return None if row is None else str(row[0])
+
+    def keep_note(self, key: str, value: str) -> None:
+        """Keep a short text.
+
+        Raises:
+            OutputFails: the disk is full or fails.
+        """
+        if self.note(key) != value:
+            self._change("INSERT OR REPLACE INTO notes VALUES (?, ?)", [(key, value)])
+
+    def close(self) -> None:
+        """Let go of it; what was written stays."""
+        with self._lock:
+            self._database.close()
+
+    def _one(self, query: str, key: bytes | str) -> Any:  # noqa: ANN401 (a row)
+        with self._lock:
+            try:
+                return self._database.execute(query, (key,)).fetchone()
+            except sqlite3.Error as error:
+                raise self._failing(error) from error
+
+    def _change(
+        self, statement: str, values: Sequence[tuple[Any, ...]], synchronous: str = "FULL"
+    ) -> None:
+        if not values:
+            return
+        with self._lock:
+            try:
+                self._database.execute(f"PRAGMA synchronous = {synchronous}")
+                self._database.execute("BEGIN IMMEDIATE")
+                self._database.executemany(statement, values)
+                self._database.execute("COMMIT")
+            except sqlite3.Error as error:
+                if self._database.in_transaction:
+                    self._database.rollback()
+                raise self._failing(error) from error

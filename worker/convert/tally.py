@@ -1,0 +1,222 @@
+"""The tally: what one run has come to so far, in memory that does not grow with the pictures.
+
+Counts everything, keeps the first names of each list, the best and the worst savings, and how often
+a picture took how long. Every failure goes to a file, a line of JSON each.
+"""
+
+from __future__ import annotations
+
+import bisect
+import heapq
+import json
+import threading
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Final
+
+from worker.convert.outcomes import Converted, Failed, Found, Outcome, PassedOver, Unchanged
+
+LISTED: Final = 1000
+"""As many failures, and as many files passed over, are kept by name; all are counted."""
+
+SHOWN: Final = 8
+"""As many of the best savings are kept, and of the worst."""
+
+SECONDS: Final = (
+    *(0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75),
+    *(1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0, 20.0, 60.0),
+)
+"""Upper ends of the classes that pictures are counted in by their seconds; the last has none."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Saving:
+    """What one picture came to: `share` of its bytes that the largest rendition saves."""
+
+    share: float
+    name: str
+    original_bytes: int = field(compare=False)
+    rendition_bytes: int = field(compare=False)
+    width: int = field(compare=False)
+    height: int = field(compare=False)
+    format: str = field(compare=False)
+    kept: bool = field(compare=False)
+
+
+@dataclass(slots=True, kw_only=True)
+class RungTotal:
+    """All renditions of one rung, and the bytes of their originals."""
+
+    count: int = 0
+    bytes: int = 0
+    pixels: int = 0
+    original_bytes: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Counts:
+    """Numbers of pictures, files, bytes and seconds; a copy of them is `Tally.counts`."""
+
+    found: int = 0
+    converted: int = 0
+    current: int = 0
+    failed: int = 0
+    kept: int = 0
+    pending: int = 0
+    """In a dry run: what would be converted, and its bytes."""
+    pending_bytes: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    pixels: int = 0
+    seconds: float = 0.0
+    child_cpu_seconds: float = 0.0
+    shortest_seconds: float = 0.0
+    longest_seconds: float = 0.0
+    largest_render_bytes: int = 0
+
+    @property
+    def settled(self) -> int:
+        """Pictures that have their end."""
+        return self.converted + self.current + self.failed
+
+
+class Tally:
+    """One run's; thread-safe."""
+
+    def __init__(self, failures: Path | None) -> None:
+        """`failures` is the file that every failure is written to, once there is one."""
+        self.counts = Counts()
+        self.reasons: Counter[str] = Counter()
+        self.passed: Counter[str] = Counter()
+        self.formats: Counter[str] = Counter()
+        self.rungs: dict[str, RungTotal] = {}
+        self.failures: list[Failed] = []
+        self.passed_over: list[PassedOver] = []
+        self.times = [0] * (len(SECONDS) + 1)
+        self._best: list[tuple[Saving, int]] = []
+        self._worst: list[tuple[tuple[float, int], Saving]] = []
+        self._file = failures
+        self._lines: IO[bytes] | None = None
+        self._lock = threading.Lock()
+
+    def saw(self) -> None:
+        """Count in a picture that was found."""
+        with self._lock:
+            self.counts.found += 1
+
+    def wants(self, found: Found) -> None:
+        """Count in one that would be converted."""
+        with self._lock:
+            self.counts.pending += 1
+            self.counts.pending_bytes += found.size_bytes
+
+    def add(self, outcome: Outcome) -> None:
+        """Count in what became of one."""
+        with self._lock:
+            if isinstance(outcome, Converted):
+                self._converted(outcome)
+            elif isinstance(outcome, Unchanged):
+                self.counts.current += 1
+            elif isinstance(outcome, Failed):
+                self._failed(outcome)
+            else:
+                self.passed[outcome.why.value] += 1
+                if len(self.passed_over) < LISTED:
+                    self.passed_over.append(outcome)
+
+    def unsaw(self) -> None:
+        """Count out one that was found, and is none, or is left for another run."""
+        with self._lock:
+            self.counts.found -= 1
+
+    @property
+    def best(self) -> list[Saving]:
+        """The largest savings, largest first."""
+        return [saving for saving, _ in sorted(self._best, reverse=True)]
+
+    @property
+    def worst(self) -> list[Saving]:
+        """The smallest, smallest first, and none that is among the best."""
+        best = set(self.best)
+        return [saving for _, saving in sorted(self._worst, reverse=True) if saving not in best]
+
+    def close(self) -> None:
+        """All failures are in their file."""
+        with self._lock:
+            if self._lines is not None:
+                with suppress(OSError):
+                    self._lines.close()
+
+    def _converted(self, done: Converted) -> None:
+        counts, original_bytes = self.counts, done.source.size_bytes
+        counts.converted += 1
+        counts.kept += done.kept
+        counts.bytes_in += original_bytes
+        counts.pixels += done.width * done.height
+        counts.seconds += done.seconds
+        counts.child_cpu_seconds += done.cpu_seconds
+        counts.longest_seconds = max(counts.longest_seconds, done.seconds)
+        shortest = counts.shortest_seconds if counts.converted > 1 else done.seconds
+        counts.shortest_seconds = min(shortest, done.seconds)
+        counts.largest_render_bytes = max(counts.largest_render_bytes, done.peak_bytes)
+        self.formats[done.format] += 1
+        self.times[bisect.bisect_left(SECONDS, done.seconds)] += 1
+        for each in done.renditions:
+            counts.bytes_out += each.size_bytes
+            total = self.rungs.setdefault(each.rung, RungTotal())
+            total.count += 1
+            total.bytes += each.size_bytes
+            total.pixels += each.width * each.height
+            total.original_bytes += original_bytes
+        self._compare(done)
+
+    def _compare(self, done: Converted) -> None:
+        original_bytes, largest = done.source.size_bytes, done.renditions[-1]
+        saving = Saving(
+            share=round(1 - largest.size_bytes / original_bytes, 4),
+            name=done.found.name,
+            original_bytes=original_bytes,
+            rendition_bytes=largest.size_bytes,
+            width=done.width,
+            height=done.height,
+            format=done.format,
+            kept=done.kept,
+        )
+        number = self.counts.converted
+        _keep(self._best, (saving, number))
+        _keep(self._worst, ((-saving.share, number), saving))
+
+    def _failed(self, failed: Failed) -> None:
+        self.counts.failed += 1
+        self.reasons[failed.reason] += 1
+        if len(self.failures) < LISTED:
+            self.failures.append(failed)
+        if self._file is None:
+            return
+        try:
+            if self._lines is None:
+                self._lines = self._file.open("wb")
+            self._lines.write(json_bytes(failure_fields(failed)) + b"\n")
+        except OSError:
+            # A full disk: the next picture tells of it, and ends the run.
+            self._file = None
+
+
+def failure_fields(failed: Failed) -> dict[str, str]:
+    """As the summary and the file of failures have it."""
+    return {"name": failed.name, "reason": failed.reason, "message": failed.message}
+
+
+def json_bytes(value: object, indent: int | None = None) -> bytes:
+    """JSON in UTF-8; a name's bytes that are no text are escaped as Python reads them back."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    return text.encode("utf-8", "backslashreplace")
+
+
+def _keep(heap: list[Any], item: Any) -> None:  # noqa: ANN401 (whatever compares)
+    if len(heap) < SHOWN:
+        heapq.heappush(heap, item)
+    else:
+        heapq.heappushpop(heap, item)

@@ -1,0 +1,182 @@
+# A million names: a text costs a tenth of a Path.
+# ruff: noqa: PTH116, PTH118
+"""The walk: every original below a folder, in the order of names, however many there are.
+
+Holds the names of one folder at a time, and of one with very many only a page: those are sorted in
+a temporary file of SQLite's. Folders that are links are not entered, so there are no loops; links
+to files are followed, wherever they lead. What cannot be read is told, never passed over silently.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sqlite3
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Final, TypeAlias
+
+from worker.convert.kinds import head_of, looks_like_a_picture, named_like_a_picture
+from worker.convert.outcomes import Failed, Fault, Found, Passed, PassedOver
+from worker.errors import Reason
+from worker.globs import Globs
+
+HELD_NAMES: Final = 20_000
+"""Of one folder in memory; more are sorted on disk."""
+
+_PAGE_NAMES: Final = 2_000
+
+HIDDEN: Final = ".photo-worker"
+"""The folder of `state` and of what is half done; passed by wherever it lies."""
+
+_FOLDER, _FILE, _LINK, _SPECIAL = range(4)
+
+_Name: TypeAlias = tuple[bytes, int]
+Sighting: TypeAlias = Found | PassedOver | Failed
+
+
+class Walk:
+    """One walk below `root`; iterate once. Not thread-safe."""
+
+    def __init__(self, root: str, globs: Globs, avoid: tuple[int, int] | None) -> None:
+        """`avoid` is the device and inode of a folder that is not entered: the output."""
+        self._root = root
+        self._globs = globs
+        self._avoid = avoid
+
+    def __iter__(self) -> Iterator[Sighting]:
+        """Everything that lies there, folders themselves left out."""
+        pending: list[Iterator[_Name]] = []
+        folders: list[str] = []
+        try:
+            pending.append(names_in_order(self._root))
+        except OSError as error:
+            yield unreadable("", error)
+        while pending:
+            if (entry := next(pending[-1], None)) is None:
+                pending.pop()
+                del folders[-1:]
+                continue
+            name = "/".join((*folders, os.fsdecode(entry[0])))
+            if entry[1] != _FOLDER:
+                yield self._sight(name, entry[1])
+                continue
+            if os.fsdecode(entry[0]) == HIDDEN:
+                continue
+            try:
+                path = self._path(name)
+                if self._avoid and _identity(os.stat(path)) == self._avoid:
+                    continue
+                pending.append(names_in_order(path))
+                folders.append(os.fsdecode(entry[0]))
+            except OSError as error:
+                yield unreadable(name, error)
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self._root, name)
+
+    def _sight(self, name: str, kind: int) -> Sighting:
+        if not self._globs.chooses(name):
+            return PassedOver(name=name, why=Passed.EXCLUDED)
+        if kind == _SPECIAL:
+            return PassedOver(name=name, why=Passed.SPECIAL_FILE)
+        return sight(name, self._path(name))
+
+
+def sight(name: str, path: str) -> Sighting:
+    """What lies at a path that is a file or a link; `name` is what it is called in the output."""
+    like_a_picture = named_like_a_picture(name)
+    try:
+        status = os.stat(path)
+        if stat.S_ISDIR(status.st_mode):
+            return PassedOver(name=name, why=Passed.LINKED_FOLDER)
+        if not stat.S_ISREG(status.st_mode):
+            return PassedOver(name=name, why=Passed.SPECIAL_FILE)
+        if not like_a_picture and not looks_like_a_picture(head_of(path)):
+            return PassedOver(name=name, why=Passed.NO_PICTURE)
+    except OSError as error:
+        if not like_a_picture and not isinstance(error, PermissionError):
+            return PassedOver(name=name, why=Passed.NO_PICTURE)  # a link to nowhere
+        return unreadable(name, error)
+    return Found(name=name, path=path, size_bytes=status.st_size, mtime_ns=status.st_mtime_ns)
+
+
+def unreadable(name: str, error: OSError) -> Failed:
+    """A file or folder that cannot be read, or is not there any more."""
+    gone = isinstance(error, FileNotFoundError)
+    reason = Reason.ORIGINAL_MISSING.value if gone else Fault.UNREADABLE.value
+    return Failed(name=name or ".", reason=reason, message=error.strerror or str(error))
+
+
+def names_in_order(path: str, held: int = HELD_NAMES) -> Iterator[_Name]:
+    """The names in a folder in the order of their bytes, each with its kind; read at once.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with os.scandir(os.fsencode(path)) as entries:
+        names = ((entry.name, _kind(entry)) for entry in entries)
+        first = list(itertools.islice(names, held))
+        if len(first) < held:
+            return iter(sorted(first))
+        return _sorted_on_disk(itertools.chain(first, names))
+
+
+def _sorted_on_disk(names: Iterator[_Name]) -> Iterator[_Name]:
+    # Without a name: SQLite keeps it in a temporary file, which dies with this process.
+    database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+    database.execute("PRAGMA cache_size = -4000")
+    database.execute("CREATE TABLE names (name BLOB PRIMARY KEY, kind INTEGER) WITHOUT ROWID")
+    database.execute("BEGIN")
+    database.executemany("INSERT OR IGNORE INTO names VALUES (?, ?)", names)
+    database.execute("COMMIT")
+
+    def pages() -> Iterator[_Name]:
+        with closing(database):
+            last = b""
+            while page := database.execute(
+                "SELECT name, kind FROM names WHERE name > ? ORDER BY name LIMIT ?",
+                (last, _PAGE_NAMES),
+            ).fetchall():
+                yield from page
+                last = page[-1][0]
+
+    return pages()
+
+
+def _kind(entry: os.DirEntry[bytes]) -> int:
+    if entry.is_symlink():
+        return _LINK
+    if entry.is_dir(follow_symlinks=False):
+        return _FOLDER
+    return _FILE if entry.is_file(follow_symlinks=False) else _SPECIAL
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
+def count_pictures(
+    root: str, globs: Globs, avoid: tuple[int, int] | None, give_up: Callable[[], bool]
+) -> int | None:
+    """How many files are named like pictures, for an estimate; `None` where it would take much."""
+    count, pending = 0, [("", root)]
+    while pending:
+        below, path = pending.pop()
+        if give_up() or len(pending) > HELD_NAMES:
+            return None
+        try:
+            if avoid and _identity(os.stat(path)) == avoid:
+                continue
+            with os.scandir(path) as entries:
+                for entry in entries:
+                    name = below + entry.name
+                    if entry.is_dir(follow_symlinks=False):
+                        if entry.name != HIDDEN:
+                            pending.append((f"{name}/", entry.path))
+                    elif named_like_a_picture(entry.name) and globs.chooses(name):
+                        count += 1
+        except OSError:
+            continue  # the walk itself tells
+    return count

@@ -1,0 +1,85 @@
+"""Outlet: a log's way out of the process, whatever becomes of its reader.
+
+Standard error is most often a pipe or a socket, to a container's runtime or to journald. A full one
+holds whoever writes for as long as its reader sleeps: every handler, and the drain. So a line waits
+a moment, then lines are dropped and counted until there is room. Knows nothing of what a line says.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import stat
+import time
+from collections.abc import Callable
+from typing import Final, TextIO
+
+PATIENCE_SECONDS: Final = 0.5
+"""For one line. The dozen lines of a drain must fit into the 30 s of a spot VM."""
+
+_CHUNK_BYTES: Final = select.PIPE_BUF
+"""What a pipe that is ready takes at once, without waiting for room."""
+
+
+class Outlet:
+    """What loggers take for a file. Never raises; used by one thread at a time.
+
+    `tell` makes the line that is written, after a stall, about so many lost ones.
+    """
+
+    def __init__(self, file: TextIO, tell: Callable[[int], str]) -> None:
+        """Write nothing yet."""
+        self._file = file
+        self._tell = tell
+        self._may_stall = _is_pipe(file)
+        self._lost = 0
+        self._torn = False
+
+    def write(self, text: str) -> int:
+        """Write a line, or lose it."""
+        with contextlib.suppress(OSError, ValueError):
+            if self._may_stall:
+                self._send(text)
+            else:
+                self._file.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Have it written now."""
+        with contextlib.suppress(OSError, ValueError):
+            self._file.flush()
+
+    def _send(self, text: str) -> None:
+        # Once a line has waited in vain, the next ones do not wait.
+        until = time.monotonic() + (0.0 if self._lost else PATIENCE_SECONDS)
+        if self._lost and self._put(self._tell(self._lost), until):
+            self._lost = 0
+        if self._lost or not self._put(text, until):
+            self._lost += 1
+
+    def _put(self, text: str, until: float) -> bool:
+        """Whether all of it was taken in time."""
+        # The half of a line that a stall has left would spoil the next.
+        whole = ("\n" * self._torn + text).encode(errors="backslashreplace")
+        left = memoryview(whole)
+        while left and _has_room(self._file.fileno(), until):
+            left = left[os.write(self._file.fileno(), left[:_CHUNK_BYTES]) :]
+        self._torn = bool(left) and (self._torn or len(left) < len(whole))
+        return not left
+
+
+def _is_pipe(file: TextIO) -> bool:
+    """Whether its reader can make a writer wait: a pipe, or a socket."""
+    try:
+        mode = os.fstat(file.fileno()).st_mode
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+
+
+def _has_room(descriptor: int, until: float) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    # A reader that is gone counts as room: writing then says so.
+    return bool(poll.poll(max(0.0, until - time.monotonic()) * 1000))
