@@ -51,7 +51,8 @@ def plan_capacity(*, vcpus: int, memory_bytes: int, in_flight_per_vcpu: int) -> 
         raise ConfigurationError(
             [
                 (
-                    f"WORKER_MEMORY_BYTES: {memory_bytes} leaves no room for one render; "
+                    f"WORKER_MEMORY_BYTES: {memory_bytes} (unless set, what the container or the "
+                    "machine has) leaves no room for one render; "
                     f"at least {needed} ({needed // MIB} MiB) are needed"
                 )
             ]
