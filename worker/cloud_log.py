@@ -40,6 +40,11 @@ _ODD: Final = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800
 """What JSON lets stand in a text although it ends lines, moves cursors, turns the direction of
 writing, or is no UTF-8."""
 
+_READ_CHARACTERS: Final = 320_000
+"""Of one text; a message has up to 10 MB, and an error may quote it. The whole worker stands still
+while so much is searched and escaped. What is left is cut at its end, behind which no secret can
+hide."""
+
 _CUTS: Final = (4000, 1000, 200)
 
 
@@ -100,6 +105,7 @@ def _current_trace(project: str) -> Callable[[], dict[str, Any]]:
 
 def json_line(_: WrappedLogger, __: str, entry: EventDict) -> str:
     """A processor: one line of JSON without secrets, of at most `LINE_BYTES`."""
+    entry = {name: _readable(value) for name, value in entry.items()}
     line = _line(entry)
     for longest in _CUTS:
         if _fits(line):
@@ -107,7 +113,9 @@ def json_line(_: WrappedLogger, __: str, entry: EventDict) -> str:
         line = _line({name[:longest]: _cut(value, longest) for name, value in entry.items()})
     if _fits(line):
         return line
-    kept = {name: entry[name] for name in ("severity", "message", "time") if name in entry}
+    kept: dict[str, Any] = {
+        name: entry[name] for name in ("severity", "message", "time") if name in entry
+    }
     short = {name: _cut(value, _CUTS[-1]) for name, value in kept.items()}
     return _line({**short, "fields_cut": len(entry) - len(kept)})
 
@@ -129,6 +137,12 @@ def redacted_line(_: WrappedLogger, __: str, line: Any) -> str:  # noqa: ANN401 
 def _line(entry: Mapping[str, Any]) -> str:
     line = redact(json.dumps(entry, ensure_ascii=False, default=str))
     return _ODD.sub(lambda odd: f"\\u{ord(odd[0]):04x}", line)
+
+
+def _readable(value: Any) -> Any:  # noqa: ANN401 (whatever was logged)
+    if not isinstance(value, str) or len(value) <= _READ_CHARACTERS:
+        return value
+    return f"{value[:_READ_CHARACTERS]} … {len(value) - _READ_CHARACTERS} characters cut"
 
 
 def _fits(line: str) -> bool:

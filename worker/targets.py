@@ -34,8 +34,8 @@ _TOLD: Final = 3.0
 """Points of the score that the curve tells: photos differ by a quarter of a step along it."""
 
 HARDER: Final = 14.0
-"""A rung may get the quality that is usual for a score so much higher. Noise in its own size makes a
-photo that much harder; beyond, chroma of half the size keeps it from its score at any quality."""
+"""A rung may get the quality that is usual for a score so much higher: noise makes a photo in its
+own size that much harder. Beyond, chroma of half the size keeps it from its score at any quality."""
 
 _BYTES_OVER_PIXELS: Final = 0.76
 """Twice the pixels of one photo have that power of two times the bytes."""

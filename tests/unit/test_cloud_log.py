@@ -29,6 +29,11 @@ def test_a_long_text_is_cut_in_the_middle() -> None:
     assert "296001 characters cut" in found["original"]
 
 
+def test_of_a_text_as_long_as_a_message_only_the_beginning_is_read() -> None:
+    found = entry_of({"detail": f"X-Goog-Signature={'S' * 5_000_000}"})
+    assert found["detail"] == f"X-Goog-Signature={REDACTED} … 4680017 characters cut"
+
+
 def test_what_is_short_enough_is_left_as_it_is() -> None:
     text = "ả" * 5000
     assert entry_of({"original": text})["original"] == text

@@ -205,9 +205,11 @@ def test_a_companion_of_a_mac_is_no_picture(bench: MakeBench) -> None:
 
 def test_what_cannot_be_rendered_here_ends_the_run(bench: MakeBench) -> None:
     here = bench()
-    here.renderer.errors = [SlotUnavailable("No space left on device")] * 2
-    with pytest.raises(OutputFails, match="No space left on device"):
-        here.one(here.add("a.jpg"))
+    full = f"a rendition cannot be written: [Errno 28] {os.strerror(errno.ENOSPC)}"
+    for said, match in ((full, "is full"), ("no processes", "can be rendered any more: no proc")):
+        here.renderer.errors = [SlotUnavailable(said)] * 2
+        with pytest.raises(OutputFails, match=match):
+            here.one(here.add("a.jpg"))
     here.renderer.errors = [Draining("stopped")]
     with pytest.raises(Draining):
         here.one(here.add("a.jpg"))

@@ -20,7 +20,7 @@ from worker.rendering import RenderSettings
 from worker.telemetry import Log
 
 PARENT_BYTES: Final = 64 * MIB
-"""This process, which knows no cloud: 50 MiB measured over a million pictures."""
+"""This process, which knows no cloud: 50 MiB over ten thousand pictures."""
 
 _LEAST_RENDER_BYTES: Final = 96 * MIB
 """Of one slot: a 12 MP photo."""

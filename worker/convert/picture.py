@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -116,6 +117,9 @@ class Pictures:
         except Permanent as error:
             return Failed.by(found.name, error)
         except SlotUnavailable as error:
+            full = os.strerror(errno.ENOSPC)
+            if full in str(error):
+                raise failing(self._output.root, OSError(errno.ENOSPC, full)) from error
             raise OutputFails(
                 f"nothing can be rendered any more: {error}. What is there is complete; the same "
                 "command goes on where it stopped"

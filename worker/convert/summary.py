@@ -103,7 +103,7 @@ def summarise(run: Run, tally: Tally, watch: MemoryWatch, stop: Stop) -> dict[st
             "peak_bytes": watch.peak_bytes,
             "what": "this process and its children, shared pages counted once, native memory too",
             "parent_peak_bytes": own.ru_maxrss * 1024,
-            "largest_child_peak_bytes": children.ru_maxrss * 1024 if run.children else 0,
+            "largest_child_peak_bytes": counts.largest_render_bytes,
             "samples": [{"at_seconds": at, "bytes": in_use} for at, in_use in watch.samples],
         },
         "formats": dict(tally.formats.most_common()),
@@ -122,6 +122,7 @@ def summarise(run: Run, tally: Tally, watch: MemoryWatch, stop: Stop) -> dict[st
         ],
         "recipe": run.recipe.fingerprint,
         "slots": run.slots,
+        "children_started": run.children,
         "machine": machine(),
         "versions": {
             "photo-worker": __version__,
