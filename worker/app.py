@@ -1,6 +1,7 @@
 """The composition root: settings become the objects that run. Nothing else constructs them.
 
-What the operators' verbs use beside a worker is put together in `instruments`.
+What it shares with the operators' verbs is in `parts`; what only those use is put together in
+`instruments`.
 """
 
 from __future__ import annotations
@@ -10,11 +11,9 @@ import os
 import queue
 import socket
 import threading
-import uuid
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -28,19 +27,14 @@ from worker.consumer import EMULATOR_LEASE_SECONDS, LEASE_SECONDS, Consumer
 from worker.delivery import Delivery
 from worker.deregister import DeregisterHandler
 from worker.dispatch import Dispatcher, Topics
-from worker.errors import Fatal, StorageForbidden, StorageUnavailable, StreamLost
-from worker.events import Buckets
+from worker.errors import Fatal, StorageForbidden
 from worker.exporters import Tracing, open_tracing
-from worker.globs import Globs
-from worker.layout import Layout
 from worker.leases import Leases
-from worker.limits import Limits
 from worker.manifests import Manifests
 from worker.measures import Measures
-from worker.originals import Originals
-from worker.patience import Patience
+from worker.parts import buckets_of, fresh_id, now, open_store, open_subscriber, originals_of
 from worker.ports import Publisher, Renderer
-from worker.pubsub import PubSubPublisher, Subscriber, check_subscription, look_at
+from worker.pubsub import PubSubPublisher, look_at
 from worker.reachability import Reachability
 from worker.register import RegisterHandler
 from worker.reject import Rejector
@@ -83,54 +77,6 @@ class App:
     scratch: Scratch
     tracing: Tracing
     troubles: queue.SimpleQueue[Fatal]
-
-
-def open_store(settings: Settings, *, connections: int = 8) -> GcsStore:
-    """A client of the buckets that settings name.
-
-    Raises:
-        Fatal: no credentials.
-    """
-    return GcsStore(
-        project=settings.project,
-        emulator_url=settings.storage_emulator_host,
-        connections=connections,
-        patience=Patience.within(settings.drain_seconds),
-    )
-
-
-def open_subscriber(settings: Settings) -> pubsub_v1.SubscriberClient:
-    """A client of subscriptions, on the emulator where one is set.
-
-    Raises:
-        Fatal: no credentials.
-    """
-    return Subscriber(settings.pubsub_emulator_host)
-
-
-def check_resources(
-    settings: Settings,
-    store: GcsStore,
-    publisher: PubSubPublisher,
-    subscriber: pubsub_v1.SubscriberClient,
-) -> None:
-    """See that everything which settings name exists.
-
-    Raises:
-        SubscriptionUnavailable, BucketUnavailable, StreamLost: it does not, or nobody answers.
-    """
-    if settings.subscription:
-        check_subscription(subscriber, settings.subscription)
-    for topic in (settings.topic, settings.dead_letter_topic, settings.outcome_topic):
-        if topic:
-            publisher.check_topic(topic)
-    for bucket in sorted({*settings.originals_buckets, settings.renditions_bucket or ""} - {""}):
-        try:
-            store.check_bucket(bucket)
-        except StorageUnavailable as error:
-            raise StreamLost(
-                f"cannot reach Cloud Storage to look at {bucket!r}: {error}"
-            ) from error
 
 
 def build(settings: Settings, capacity: Capacity, log: Log) -> App:
@@ -232,31 +178,6 @@ def build(settings: Settings, capacity: Capacity, log: Log) -> App:
     )
 
 
-def buckets_of(settings: Settings) -> Buckets:
-    """Where originals may lie, and where output goes."""
-    return Buckets(
-        originals=frozenset(settings.originals_buckets),
-        renditions=settings.renditions_bucket or "",
-        layout=Layout(settings.output_prefix),
-        globs=Globs(include=settings.include, exclude=settings.exclude),
-    )
-
-
-def originals_of(
-    settings: Settings, store: GcsStore, buckets: Buckets, *, grace_seconds: float
-) -> Originals:
-    """Originals as these settings allow them; a missing one is waited for so long."""
-    return Originals(
-        store,
-        buckets=buckets,
-        limits=Limits(
-            max_original_bytes=settings.max_original_bytes,
-            max_original_pixels=settings.max_original_pixels,
-        ),
-        grace_seconds=grace_seconds,
-    )
-
-
 def _look_at_storage(settings: Settings, store: GcsStore) -> None:
     """See that Cloud Storage answers, by an object that never exists: the cheapest request.
 
@@ -318,13 +239,3 @@ def longest_handling_seconds(settings: Settings) -> float:
     """
     renders = settings.in_flight_per_vcpu + 1
     return renders * settings.render_timeout_seconds + STORAGE_AND_PUBSUB_SECONDS
-
-
-def now() -> datetime:
-    """The moment, in UTC."""
-    return datetime.now(UTC)
-
-
-def fresh_id() -> str:
-    """One that nobody else has."""
-    return uuid.uuid4().hex

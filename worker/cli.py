@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
-from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
@@ -19,9 +18,10 @@ from worker.cli_backfill import EPILOG, backfill
 from worker.cli_bench import app as bench
 from worker.cli_convert import convert
 from worker.cli_dead_letters import app as dead_letters
+from worker.cli_sweep import sweep, verify
 from worker.config import Settings
 from worker.errors import ConfigurationError, ExitCode, Fatal, Permanent, Transient
-from worker.flags import JsonFlag, age, labels_of, with_settings
+from worker.flags import JsonFlag, labels_of, with_settings
 
 app = typer.Typer(
     name="photo-worker",
@@ -42,9 +42,6 @@ _PUBLISH = (
     "storage_emulator_host",
     "pubsub_emulator_host",
 )
-
-_SWEEP = ("project", "renditions_bucket", "output_prefix", "storage_emulator_host")
-_REPAIR = ("topic", "pubsub_emulator_host")
 
 
 @app.command(epilog="Example: photo-worker run --subscription photos --http-port 0")
@@ -185,68 +182,6 @@ def local(
     raise typer.Exit(int(run_local(options, os.environ)))
 
 
-CheckpointFlag = Annotated[
-    str | None,
-    typer.Option(
-        metavar="FILE",
-        help="Keep the position in this file; an interrupted run goes on from there.",
-        show_default=False,
-    ),
-]
-
-
-@app.command(epilog="Example: photo-worker sweep --dry-run --older-than 1d")
-@with_settings(*_SWEEP, *_REPAIR)
-def sweep(
-    flags: dict[str, str],
-    *,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
-    older_than: Annotated[
-        timedelta,
-        typer.Option(
-            metavar="AGE",
-            parser=age,
-            help="Leave alone what is younger and might still be committed: 90s, 15m, 1h, 2d. "
-            "Safe at any value; a render that a sweep overtakes has to begin again.",
-        ),
-    ] = "1h",  # type: ignore[assignment]
-    repair: Annotated[
-        bool,
-        typer.Option(
-            "--repair",
-            help="Strike renditions that are lost out of their manifests, and register those "
-            "photos again (needs the topic).",
-        ),
-    ] = False,
-    checkpoint: CheckpointFlag = None,
-    as_json: JsonFlag = False,
-) -> None:
-    """Remove renditions that no manifest names and none may name again; report untrue manifests."""
-    need = ("renditions_bucket", "topic") if repair else ("renditions_bucket",)
-    settings = Settings.load(os.environ, flags, need=need)
-    from worker.sweeping import SweepOptions, run_sweep
-
-    options = SweepOptions(
-        older_than=older_than, dry_run=dry_run, repair=repair, checkpoint=checkpoint
-    )
-    raise typer.Exit(run_sweep(settings, options, as_json=as_json))
-
-
-@app.command(epilog="Example: photo-worker verify --json")
-@with_settings(*_SWEEP)
-def verify(
-    flags: dict[str, str],
-    *,
-    checkpoint: CheckpointFlag = None,
-    as_json: JsonFlag = False,
-) -> None:
-    """See that each ready manifest's renditions exist with the stated size and checksum."""
-    settings = Settings.load(os.environ, flags, need=("renditions_bucket",))
-    from worker.sweeping import run_verify
-
-    raise typer.Exit(run_verify(settings, checkpoint=checkpoint, as_json=as_json))
-
-
 def _version(asked: bool) -> None:  # noqa: FBT001 (typer's callback protocol)
     if asked:
         typer.echo(f"photo-worker {__version__}")
@@ -256,6 +191,8 @@ def _version(asked: bool) -> None:  # noqa: FBT001 (typer's callback protocol)
 app.add_typer(dead_letters, name="dead-letters")
 app.add_typer(bench, name="bench")
 app.command(epilog=EPILOG)(backfill)
+app.command(epilog="Example: photo-worker sweep --dry-run --older-than 1d")(sweep)
+app.command(epilog="Example: photo-worker verify --json")(verify)
 app.command(epilog="Example: photo-worker convert ~/Pictures ~/web --sizes 640,1280,full")(convert)
 
 
@@ -293,7 +230,7 @@ def _complain(lines: list[str]) -> None:
 
 
 def _check(settings: Settings) -> None:
-    from worker.app import check_resources, open_store, open_subscriber
+    from worker.parts import check_resources, open_store, open_subscriber
     from worker.pubsub import PubSubPublisher
 
     store, subscriber = open_store(settings), open_subscriber(settings)
@@ -307,8 +244,8 @@ def _check(settings: Settings) -> None:
 
 
 def _publish(settings: Settings, send: Callable[[Any], Any], *, as_json: bool) -> None:
-    from worker.app import open_store
     from worker.exporters import traced
+    from worker.parts import open_store
     from worker.publish import EventPublisher, as_json_text
     from worker.pubsub import PubSubPublisher
 

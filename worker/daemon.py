@@ -19,13 +19,14 @@ import threading
 import time
 from types import FrameType
 
-from worker.app import App, build, check_resources, longest_handling_seconds
+from worker.app import App, build, longest_handling_seconds
 from worker.brake import TRIAL_DELIVERIES, TRIAL_IN_FLIGHT, Move
 from worker.capacity import Capacity
 from worker.config import Settings
 from worker.errors import ExitCode, Fatal
 from worker.gauges import Gauges
 from worker.health import HealthServer
+from worker.parts import check_resources
 from worker.preemption import PreemptionWatch, open_watch
 from worker.pulse import Phase, Pulse
 from worker.telemetry import Log, catch_strays

@@ -17,7 +17,6 @@ from typing import Self
 
 import typer
 
-from worker.app import open_store, open_subscriber
 from worker.archive import Archive, ArchiveWriter
 from worker.config import Settings
 from worker.dead_letter_views import facts_of, groups_text, letter_text, to_json
@@ -26,6 +25,7 @@ from worker.errors import ExitCode, Fatal, InvalidArchive, Permanent, Transient,
 from worker.exporters import traced
 from worker.instruments import build_canary_watch, build_forecaster, open_probe
 from worker.letterbox import Letterbox
+from worker.parts import open_store, open_subscriber
 from worker.progress import progress
 from worker.pubsub import PubSubPublisher
 from worker.replay import Canary, Letters, Replayer, ReplayReport

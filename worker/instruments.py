@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 
-from worker.app import buckets_of, fresh_id, now, originals_of
 from worker.canary import CanaryWatch
 from worker.config import Settings
 from worker.events import Register
@@ -13,6 +12,7 @@ from worker.forecast import Forecaster
 from worker.layout import Layout
 from worker.machine import read_machine
 from worker.manifests import Manifests
+from worker.parts import buckets_of, fresh_id, now, originals_of
 from worker.probe import Probe
 from worker.renditions import Renditions
 from worker.storage import GcsStore

@@ -15,7 +15,6 @@ from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 
-from worker.app import open_store
 from worker.checkpoint import Checkpoint
 from worker.config import Settings
 from worker.dead_letter_views import plain
@@ -23,6 +22,7 @@ from worker.errors import ExitCode, Transient
 from worker.exporters import traced
 from worker.instruments import build_sweeper, build_verifier
 from worker.layout import Layout
+from worker.parts import open_store
 from worker.printer import Printer
 from worker.progress import Show, progress
 from worker.publish import EventPublisher

@@ -17,7 +17,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from worker.app import open_store
 from worker.backfill.comparison import Compared
 from worker.backfill.estimate import Prices, estimate, summary
 from worker.backfill.following import Follower, Outcomes
@@ -37,6 +36,7 @@ from worker.exporters import traced
 from worker.instruments import open_probe
 from worker.layout import Layout
 from worker.manifests import Manifests
+from worker.parts import open_store
 from worker.ports import OutgoingMessage
 from worker.printer import Printer
 from worker.probe import Probe

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from worker.app import buckets_of
 from worker.backfill.inventory import BucketInventory, FolderInventory, Inventory
 from worker.config import Settings
 from worker.errors import ConfigurationError, UsageFault
 from worker.events import Buckets
+from worker.parts import buckets_of
 from worker.ports import ObjectStore
 from worker.publish import CONTENT_TYPES
 

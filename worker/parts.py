@@ -1,0 +1,105 @@
+"""Parts: what a worker and the operators' verbs are both made of, by the settings.
+
+Clients of the services, and whether what settings name is there. Starts nothing.
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+
+from google.cloud import pubsub_v1
+
+from worker.config import Settings
+from worker.errors import StorageUnavailable, StreamLost
+from worker.events import Buckets
+from worker.globs import Globs
+from worker.layout import Layout
+from worker.limits import Limits
+from worker.originals import Originals
+from worker.patience import Patience
+from worker.pubsub import PubSubPublisher, Subscriber, check_subscription
+from worker.storage import GcsStore
+
+
+def open_store(settings: Settings, *, connections: int = 8) -> GcsStore:
+    """A client of the buckets that settings name.
+
+    Raises:
+        Fatal: no credentials.
+    """
+    return GcsStore(
+        project=settings.project,
+        emulator_url=settings.storage_emulator_host,
+        connections=connections,
+        patience=Patience.within(settings.drain_seconds),
+    )
+
+
+def open_subscriber(settings: Settings) -> pubsub_v1.SubscriberClient:
+    """A client of subscriptions, on the emulator where one is set.
+
+    Raises:
+        Fatal: no credentials.
+    """
+    return Subscriber(settings.pubsub_emulator_host)
+
+
+def check_resources(
+    settings: Settings,
+    store: GcsStore,
+    publisher: PubSubPublisher,
+    subscriber: pubsub_v1.SubscriberClient,
+) -> None:
+    """See that everything which settings name exists.
+
+    Raises:
+        SubscriptionUnavailable, BucketUnavailable, StreamLost: it does not, or nobody answers.
+    """
+    if settings.subscription:
+        check_subscription(subscriber, settings.subscription)
+    for topic in (settings.topic, settings.dead_letter_topic, settings.outcome_topic):
+        if topic:
+            publisher.check_topic(topic)
+    for bucket in sorted({*settings.originals_buckets, settings.renditions_bucket or ""} - {""}):
+        try:
+            store.check_bucket(bucket)
+        except StorageUnavailable as error:
+            raise StreamLost(
+                f"cannot reach Cloud Storage to look at {bucket!r}: {error}"
+            ) from error
+
+
+def buckets_of(settings: Settings) -> Buckets:
+    """Where originals may lie, and where output goes."""
+    return Buckets(
+        originals=frozenset(settings.originals_buckets),
+        renditions=settings.renditions_bucket or "",
+        layout=Layout(settings.output_prefix),
+        globs=Globs(include=settings.include, exclude=settings.exclude),
+    )
+
+
+def originals_of(
+    settings: Settings, store: GcsStore, buckets: Buckets, *, grace_seconds: float
+) -> Originals:
+    """Originals as these settings allow them; a missing one is waited for so long."""
+    return Originals(
+        store,
+        buckets=buckets,
+        limits=Limits(
+            max_original_bytes=settings.max_original_bytes,
+            max_original_pixels=settings.max_original_pixels,
+        ),
+        grace_seconds=grace_seconds,
+    )
+
+
+def now() -> datetime:
+    """The moment, in UTC."""
+    return datetime.now(UTC)
+
+
+def fresh_id() -> str:
+    """One that nobody else has."""
+    return uuid.uuid4().hex
