@@ -33,7 +33,7 @@ def expand(glob: str, whole: str) -> list[str]:
 def _braces(glob: str, whole: str) -> list[tuple[int, int]]:
     """Where each outermost pair of braces opens and closes."""
     pairs, depth, start = [], 0, 0
-    for index, character in _bare(glob, whole):
+    for index, character in bare(glob, whole):
         if character == "{":
             start = start if depth else index
             depth += 1
@@ -57,15 +57,19 @@ def split(text: str, whole: str) -> list[str]:
     inside = _braces(text, whole)
     commas = [
         index
-        for index, character in _bare(text, whole)
+        for index, character in bare(text, whole)
         if character == "," and not any(start < index < end for start, end in inside)
     ]
     starts = [0, *(comma + 1 for comma in commas)]
     return [text[start:end] for start, end in zip(starts, [*commas, len(text)], strict=True)]
 
 
-def _bare(text: str, whole: str) -> list[tuple[int, str]]:
-    """Each character with its place, without escaped ones and those of a `[...]`."""
+def bare(text: str, whole: str) -> list[tuple[int, str]]:
+    """Each character with its place, without escaped ones and those of a `[...]`.
+
+    Raises:
+        ValueError: see `class_end`.
+    """
     bare, index = [], 0
     while index < len(text):
         if text[index] == "\\":

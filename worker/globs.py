@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from worker.braces import EXPANSIONS_MAX, class_end, expand, split
+from worker.braces import EXPANSIONS_MAX, bare, class_end, expand, split
 
 _ANY = "**"
 
@@ -133,17 +133,19 @@ def _segment_lists(glob: str, whole: str) -> list[tuple[str, ...]]:
         segments = [_ANY, *segments]
     lists: list[tuple[str, ...]] = [()]
     for segment in segments:
-        ways = _ways(segment)
+        ways = _ways(segment, whole)
         if len(lists) * len(ways) > EXPANSIONS_MAX:
             raise ValueError(f"{whole!r} stands for more than {EXPANSIONS_MAX:,} globs")
         lists = [(*head, *way) for head in lists for way in ways]
     return lists
 
 
-def _ways(segment: str) -> list[tuple[str, ...]]:
+def _ways(segment: str, whole: str) -> list[tuple[str, ...]]:
     if segment == _ANY:
         return [(_ANY,)]
-    parts = re.sub(r"\*{3,}", _ANY, segment).split(_ANY)
+    parts = _between_crossings(segment, whole)
+    if 2 ** (len(parts) - 1) > EXPANSIONS_MAX:
+        raise ValueError(f"{whole!r} stands for more than {EXPANSIONS_MAX:,} globs")
     ways: list[tuple[str, ...]] = [(parts[0],)]
     for part in parts[1:]:
         ways = [
@@ -155,6 +157,16 @@ def _ways(segment: str) -> list[tuple[str, ...]]:
             )
         ]
     return ways
+
+
+def _between_crossings(segment: str, whole: str) -> list[str]:
+    """The text around each run of bare stars; those of `\\**` and `[**]` are none."""
+    stars = {index for index, character in bare(segment, whole) if character == "*"}
+    marks = "".join("*" if index in stars else "." for index in range(len(segment)))
+    runs = [run.span() for run in re.finditer(r"\*{2,}", marks)]
+    starts = [0, *(end for _, end in runs)]
+    ends = [*(start for start, _ in runs), len(segment)]
+    return [segment[start:end] for start, end in zip(starts, ends, strict=True)]
 
 
 def _path(segments: tuple[str, ...], whole: str) -> _Path:

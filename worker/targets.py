@@ -35,7 +35,7 @@ _TOLD: Final = 3.0
 
 HARDER: Final = 14.0
 """A rung may get the quality that is usual for a score so much higher: noise makes a photo in its
-own size that much harder. Beyond, chroma of half the size keeps it from its score at any quality."""
+own size that much harder. Beyond, chroma of half the size keeps it from any score."""
 
 _BYTES_OVER_PIXELS: Final = 0.76
 """Twice the pixels of one photo have that power of two times the bytes."""

@@ -63,6 +63,9 @@ def chosen(glob: str, name: str) -> bool:
         ("{*.jpg,raw/**}", "x/y.jpg"),
         ("{*.jpg,raw/**}", "raw/y"),
         ("\\*.jpg", "*.jpg"),
+        ("\\**.jpg", "*a.jpg"),
+        ("a/\\***", "a/*b/c"),
+        ("a/x[**]y", "a/x*y"),
         ("a\\{b", "a{b"),
         ("a+(b).jpg", "a+(b).jpg"),
         ("a\nb*", "a\nbc"),
@@ -103,6 +106,8 @@ def test_a_glob_takes(glob: str, name: str) -> None:
         ("IMG_????.jpg", "IMG_042.jpg"),
         ("[a-c]x", "dx"),
         ("\\*.jpg", "a.jpg"),
+        ("\\**.jpg", "a.jpg"),
+        ("a/\\**", "a/*b/c"),
         ("*.{jpg,png}", "a.gif"),
         ("a\\,b", "a"),
         ("\u00e9*", "e.jpg"),
@@ -150,6 +155,7 @@ def test_a_comma_list_is_cut_at_its_own_commas() -> None:
         ("a\\", "ends with a backslash"),
         ("{a,b}" * 10, "more than 1,000"),
         ("a**b/" * 10, "more than 1,000"),
+        ("a**" * 60, "more than 1,000"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_with_its_text(glob: str, why: str) -> None:
