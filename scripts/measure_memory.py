@@ -19,12 +19,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from worker import imaging  # noqa: F401 # sets libvips up before pyvips is imported
 from worker.capacity import MIB
 from worker.config import Settings
 from worker.footprint import header_bytes, limit_bytes, peak_bytes
 from worker.greeting import greet
 from worker.header import Header
+from worker.pictures import imaging  # noqa: F401 # sets libvips up before pyvips is imported
 from worker.recipe import Recipe
 from worker.rendering import QueuedRendering, RenderSettings
 from worker.slot import Child

@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
+from worker.anatomy.formats import RENDERED
 from worker.errors import (
     PERMANENT_BY_REASON,
     CorruptOriginal,
@@ -24,7 +25,6 @@ from worker.errors import (
     SlotUnavailable,
     UnsupportedFormat,
 )
-from worker.formats import RENDERED
 from worker.header import Header
 from worker.ladder import RungSize
 from worker.ports import PictureFacts, Rendered

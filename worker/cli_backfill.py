@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from worker.config import Settings
-from worker.errors import UsageFault
+from worker.errors import ConfigurationError, UsageFault
 from worker.flags import JsonFlag, with_settings
+from worker.globs import Globs, split_globs
 
 EPILOG = "Example: photo-worker backfill gs://originals/2026/ --dry-run"
 
@@ -142,11 +143,15 @@ def backfill(  # noqa: PLR0913
     """Publish a register event for each original whose photo is missing or out of date."""
     if stale and only_missing:
         raise UsageFault("--stale and --only-missing leave nothing; take one of them, or neither")
-    for flag, number in (("--rate", rate), ("--wait-seconds", wait_seconds)):
-        if number is not None and not math.isfinite(number):
-            raise UsageFault(f"{flag} {number}: must be a finite number")
+    _check_finite(
+        rate=rate,
+        wait_seconds=wait_seconds,
+        vcpu_price=vcpu_price,
+        write_price=write_price,
+        read_price=read_price,
+    )
     globs = {"include": include, "exclude": exclude}
-    given = {name: ",".join(each) for name, each in globs.items() if each is not None}
+    given = {name: _joined(name, each) for name, each in globs.items() if each is not None}
     need = ("renditions_bucket",) if dry_run else ("topic", "renditions_bucket")
     settings = Settings.load(os.environ, {**flags, **given}, need=need)
     from worker.backfill.comparison import wanted
@@ -174,3 +179,22 @@ def backfill(  # noqa: PLR0913
         wait_seconds=wait_seconds if wait else None,
     )
     raise typer.Exit(run_backfill(settings, request, as_json=as_json))
+
+
+def _check_finite(**numbers: float | None) -> None:
+    for name, number in numbers.items():
+        if number is not None and not math.isfinite(number):
+            raise UsageFault(f"--{name.replace('_', '-')} {number}: must be a finite number")
+
+
+def _joined(name: str, given: list[str]) -> str:
+    """The list that a repeated flag stands for.
+
+    Each is looked at alone: `--include '{a' --include 'b}'` must not become one good glob.
+    """
+    for each in given:
+        try:
+            Globs(include=split_globs(each))
+        except ValueError as error:
+            raise ConfigurationError([f"--{name} {each!r}: {error}"]) from error
+    return ",".join(given)

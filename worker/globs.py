@@ -160,7 +160,7 @@ def _ways(segment: str, whole: str) -> list[tuple[str, ...]]:
 
 
 def _between_crossings(segment: str, whole: str) -> list[str]:
-    """The text around each run of bare stars; those of `\\**` and `[**]` are none."""
+    """The text around each run of two stars or more; escaped or in brackets, a star is none."""
     stars = {index for index, character in bare(segment, whole) if character == "*"}
     marks = "".join("*" if index in stars else "." for index in range(len(segment)))
     runs = [run.span() for run in re.finditer(r"\*{2,}", marks)]

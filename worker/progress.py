@@ -47,6 +47,7 @@ def _line(counts: Mapping[str, object]) -> str:
         for name, value in counts.items()
     )
 
+
 def duration(seconds: float) -> str:
     """`3 h 25 min`, `4 min 05 s` or `12 s`."""
     whole = round(seconds)

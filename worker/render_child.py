@@ -39,17 +39,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-from worker import imaging, sandbox
+from worker import sandbox
+from worker.anatomy.formats import sniff
+from worker.anatomy.svg_size import EDGE_PX
 from worker.checksum import crc32c_of
 from worker.encoding import Encoding
 from worker.errors import CorruptOriginal, Permanent, RenderCrashed, RenderOutOfMemory
 from worker.footprint import UNTOUCHED
-from worker.formats import sniff
-from worker.imaging import Picture
 from worker.ladder import Ladder, RungSize
 from worker.limits import Limits
-from worker.overlay import Looks, Overlay, Overlays
-from worker.svg_size import EDGE_PX
+from worker.pictures import imaging
+from worker.pictures.imaging import Picture
+from worker.pictures.overlay import Looks, Overlay, Overlays
 
 _PARENT_GONE = 70
 _MESSAGE_MAX_CHARS = 2000

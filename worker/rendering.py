@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from worker.anatomy.svg_size import EDGE_PX
 from worker.answers import Finished, RenderAnswers
 from worker.capacity import MIB
 from worker.errors import OriginalTooLarge, RendererBroken, WorkerError
 from worker.header import Header
 from worker.ports import PictureFacts, RenderCost, Rendered
 from worker.recipe import Recipe
-from worker.svg_size import EDGE_PX
 
 _CPU_PER_WALL: Final = 2
 """A decoder may run a second thread. The deadline is the parent's; this holds where it is stuck."""

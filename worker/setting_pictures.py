@@ -13,8 +13,8 @@ from typing import Annotated, Final
 
 from pydantic import BeforeValidator
 
+from worker.anatomy.formats import sniff
 from worker.errors import CorruptOriginal, UnsupportedFormat
-from worker.formats import sniff
 from worker.watermark import MAX_BYTES, PictureFile, Position
 
 _COLOUR: Final = re.compile(r"#?([0-9a-f]{6}|[0-9a-f]{3})", re.IGNORECASE)

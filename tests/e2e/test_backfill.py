@@ -222,12 +222,35 @@ def test_what_cannot_be_meant_says_what_to_do(embedded_stage: Stage) -> None:
         ((source(stage), "--topic", "projects/p/topics/nowhere"), 4, "does not exist"),
         ((source(stage), "--renditions-bucket", "nowhere-at-all"), 5, "does not exist"),
         ((source(stage), "--rate", "inf"), 2, "finite"),
+        ((source(stage), "--dry-run", "--vcpu-price", "inf"), 2, "finite"),
+        ((source(stage), "--include", "{a", "--include", "b}"), 3, "--include '{a'"),
+        ((source(stage), "--exclude", "a\\", "--exclude", "b"), 3, "ends with a backslash"),
     ):
         found, _, err = run(stage, *arguments)
         assert (found, words in err) == (code, True), (arguments, err)
     code, _, err = run(stage, source(stage, "no/such/prefix"))
     assert code == 0
     assert "no original lies there" in err
+
+
+def test_a_topic_that_vanishes_leaves_a_report_and_a_place(
+    embedded_stage: Stage, tmp_path: Path
+) -> None:
+    stage = embedded_stage
+    upload(stage, *(f"p{index:02}.jpg" for index in range(40)))
+    checkpoint = tmp_path / "checkpoint.json"
+    arguments = (source(stage), "--rate", "4", "--checkpoint", str(checkpoint), "--json")
+    running = start(stage, *arguments)
+    eventually(checkpoint.exists, "a place is kept")
+    stage.publisher.delete_topic(topic=stage.topic)
+    out, err = running.communicate(timeout=60)
+    assert running.returncode == 4
+    assert "is missing or forbidden" in err
+    found = json.loads(out)
+    assert not found["complete"]
+    assert 0 < found["published"] < 40
+    kept = json.loads(checkpoint.read_text())
+    assert kept["report"]["published"] == found["published"]
 
 
 def test_pending_outcomes_are_told_after_a_while(embedded_stage: Stage) -> None:

@@ -18,7 +18,7 @@ import pytest
 from tests.fuzz.mutations import mutated, seeds
 from tests.pictures import corners_jpeg, is_upright
 from tests.pool import PIXELS_ONLY, Came, chunks, outcome, render_pool
-from worker.formats import RENDERED
+from worker.anatomy.formats import RENDERED
 
 FILES = int(os.environ.get("FUZZ_FILES", "300"))
 FIRST = int(os.environ.get("FUZZ_FIRST", "1"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from worker import imaging  # noqa: F401 # sets libvips up before pyvips is imported
+from worker.pictures import imaging  # noqa: F401 # sets libvips up before pyvips is imported
 
 import pyvips  # isort: skip
 

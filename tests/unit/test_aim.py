@@ -6,13 +6,13 @@ import pytest
 
 from tests.unit.small_pictures import noise
 from tests.unit.test_likeness import picture
-from worker.aim import Aim
 from worker.encoding import Encoding
 from worker.ladder import RungSize
-from worker.likeness import Likeness
-from worker.pixels import Pixels
+from worker.pictures.aim import Aim
+from worker.pictures.likeness import Likeness
+from worker.pictures.pixels import Pixels
+from worker.pictures.webp import Frame
 from worker.targets import FLOOR, SCORE_OVER, ceiling
-from worker.webp import Frame
 
 FIXED = Encoding(quality=80, effort=2, full_effort=2)
 

@@ -10,9 +10,9 @@ import pytest
 
 from tests.skeletons import chunk, png, segment
 from tests.unit.small_pictures import corners
-from worker.anatomy import MAX_PAGES, MAX_PROFILE_BYTES, Anatomy, dissect
+from worker.anatomy.skeleton import MAX_PAGES, MAX_PROFILE_BYTES, Anatomy, dissect
 from worker.errors import CorruptOriginal, OriginalTooLarge, UnsupportedFormat
-from worker.vips import pyvips
+from worker.pictures.vips import pyvips
 
 
 def encoded(form: str, **options: Any) -> bytes:

@@ -379,6 +379,19 @@ def test_what_fails_is_named_and_the_others_go_on(desk: Desk) -> None:
     assert report.failures_total == len(desk.told) == 4
 
 
+def test_what_no_worker_would_accept_fails_alone(desk: Desk) -> None:
+    # Manifests that no worker wrote: each would be an event that every worker refuses.
+    desk.original("a.jpg")
+    desk.ready(desk.original("above.jpg"), recipe="old", version=2**63)
+    desk.ready(desk.original("below.jpg"), recipe="old", version=-5)
+    desk.original("z.jpg")
+    report = desk.run()
+    assert desk.photo_ids == ["a.jpg", "z.jpg"]
+    assert [each["object"] for each in report.failures] == ["above.jpg", "below.jpg"]
+    assert all("version" in each["message"] for each in report.failures)
+    assert (report.published, report.complete, desk.places) == (2, True, ["z.jpg"])
+
+
 def test_a_bucket_that_answers_nothing_ends_the_run(desk: Desk) -> None:
     for number in range(HOPELESS):
         desk.ready(desk.original(f"{number:04}.jpg"))

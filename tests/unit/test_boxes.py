@@ -7,8 +7,8 @@ import struct
 import pytest
 
 from tests.skeletons import box, heif
-from worker.anatomy import dissect
-from worker.boxes import Boxes, walk_boxes
+from worker.anatomy.boxes import Boxes, walk_boxes
+from worker.anatomy.skeleton import dissect
 from worker.errors import CorruptOriginal, OriginalTooLarge
 
 

@@ -12,9 +12,7 @@ import pytest
 
 from tests.skeletons import ASCII, LONG, SHORT, segment, tiff
 from tests.unit.small_pictures import CORNERS, RED, corners, decoded, jpeg, noise, png
-from worker import heif
-from worker.decode import open_original
-from worker.drawing import SVG_EDGE_PX
+from worker.anatomy.tiff import directories
 from worker.encoding import Encoding
 from worker.errors import (
     CorruptOriginal,
@@ -23,11 +21,13 @@ from worker.errors import (
     UnsupportedFormat,
 )
 from worker.header import Header
-from worker.imaging import Picture
 from worker.ladder import Ladder
 from worker.limits import Limits
-from worker.tiff import directories
-from worker.vips import pyvips
+from worker.pictures import heif
+from worker.pictures.decode import open_original
+from worker.pictures.drawing import SVG_EDGE_PX
+from worker.pictures.imaging import Picture
+from worker.pictures.vips import pyvips
 
 LIMITS = Limits(max_original_bytes=1 << 30, max_original_pixels=30_000_000)
 
@@ -442,7 +442,7 @@ def test_a_drawing_that_is_not_drawn_lacks_memory_or_asks_for_too_much(
         raise pyvips.Error("unable to write to memory", f"svgload_buffer: {words}")
 
     opened = open_original(SVG, LIMITS)
-    monkeypatch.setattr("worker.drawing.Pixels", fails)
+    monkeypatch.setattr("worker.pictures.drawing.Pixels", fails)
     with pytest.raises(reason):
         opened.decode()
 

@@ -8,8 +8,8 @@ import time
 import pytest
 
 from tests.skeletons import LONG, SHORT, box, tiff
+from worker.anatomy.formats import RENDERED, sniff
 from worker.errors import CorruptOriginal, UnsupportedFormat
-from worker.formats import RENDERED, sniff
 
 SUBFILE_TYPE, COMPRESSION, PHOTOMETRIC, SUB_IFDS, DNG_VERSION = 0xFE, 0x103, 0x106, 0x14A, 0xC612
 

@@ -20,13 +20,13 @@ from tests.unit.small_pictures import (
     noise,
     png,
 )
-from worker import webp
+from worker.anatomy.formats import sniff
 from worker.encoding import Encoding
 from worker.errors import CorruptOriginal, OriginalTooLarge, UnsupportedFormat
-from worker.formats import sniff
-from worker.imaging import Picture, codec
 from worker.ladder import Ladder
 from worker.limits import Limits
+from worker.pictures import webp
+from worker.pictures.imaging import Picture, codec
 from worker.ports import PictureFacts
 
 import pyvips  # isort: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -155,6 +156,23 @@ def test_links_to_files_are_followed_and_circles_are_not(tmp_path: Path) -> None
     (tmp_path / "album" / "a" / "lost.jpg").symlink_to(tmp_path / "nowhere.jpg")
     (tmp_path / "album" / "folder.jpg").mkdir()
     assert names(inventory) == ["a/1.jpg", "a/2.jpg"]
+
+
+def test_folders_nest_deeper_than_python_recurses(tmp_path: Path) -> None:
+    inventory = folder_of(tmp_path, "a.jpg", "z.jpg")
+    levels = ["/".join(["d"] * level) for level in range(1, sys.getrecursionlimit() + 100)]
+    for level in levels:
+        (tmp_path / level).mkdir()
+    deep = f"{levels[-1]}/deep.jpg"
+    (tmp_path / deep).touch()
+    try:
+        assert names(inventory) == ["a.jpg", "z.jpg"]
+        assert left(inventory) == {deep: Left.IMPOSSIBLE}
+    finally:
+        # What removes the folder of a test recurses too.
+        (tmp_path / deep).unlink()
+        for level in reversed(levels):
+            (tmp_path / level).rmdir()
 
 
 def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from tests.skeletons import segment
 from tests.unit.small_pictures import corners, jpeg, noise
+from worker.anatomy.jpeg import MAX_SCANS, Skeleton, walk_jpeg
 from worker.errors import CorruptOriginal, OriginalTooLarge, UnsupportedFormat
-from worker.jpeg import MAX_SCANS, Skeleton, walk_jpeg
 
 SCAN = segment(0xDA, b"\x01\x01\x00\x00\x3f\x00") + b"\x12\xff\x00\x34\xff\xd0\x56"
 END = b"\xff\xd9"

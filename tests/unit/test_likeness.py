@@ -10,9 +10,9 @@ import pytest
 
 from tests.unit.small_pictures import noise
 from worker.encoding import Tuning
-from worker.likeness import Likeness
-from worker.pixels import Pixels
-from worker.webp import Frame
+from worker.pictures.likeness import Likeness
+from worker.pictures.pixels import Pixels
+from worker.pictures.webp import Frame
 
 import pyvips  # isort: skip
 
@@ -80,7 +80,7 @@ def test_tiles_speak_for_a_large_picture(monkeypatch: pytest.MonkeyPatch) -> Non
     original = picture(1600, 1200)
     worse = DISTORTED["in steps"](original)
     by_tiles = score(original, worse)
-    monkeypatch.setattr("worker.likeness._sampled", lambda image: image)
+    monkeypatch.setattr("worker.pictures.likeness._sampled", lambda image: image)
     assert by_tiles == pytest.approx(score(original, worse), abs=1.5)
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from tests.unit.small_pictures import noise, png
 from worker.errors import CorruptOriginal, OriginalTooLarge, UnsupportedFormat
-from worker.overlay import Overlay, Overlays, on_background
-from worker.pixels import Pixels
+from worker.pictures.overlay import Overlay, Overlays, on_background
+from worker.pictures.pixels import Pixels
 from worker.watermark import POSITIONS
 
 import pyvips  # isort: skip

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.unit.small_pictures import corners, noise
-from worker import png
-from worker.pixels import Pixels
+from worker.pictures import png
+from worker.pictures.pixels import Pixels
 
 import pyvips  # isort: skip
 

@@ -17,8 +17,8 @@ from tests.pictures import corners_jpeg
 from tests.unit.scripted import script
 from tests.unit.small_pictures import corners, png
 from tests.waiting import eventually
-from worker import imaging
 from worker.errors import Reason, RenderTimeout, SlotUnavailable, StorageUnavailable
+from worker.pictures import imaging
 from worker.probe import Header, Probe, Probed
 
 GIB = 1 << 30

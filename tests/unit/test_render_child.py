@@ -15,9 +15,9 @@ from tests.unit.small_pictures import jpeg, noise
 from tests.waiting import PATIENCE_SECONDS
 from worker.errors import CorruptOriginal, RenderCrashed, RenderOutOfMemory
 from worker.ladder import RungSize
+from worker.pictures.vips import pyvips, translated
 from worker.render_child import _blameless
 from worker.slot import Child
-from worker.vips import pyvips, translated
 
 
 def renditions() -> Iterator[tuple[RungSize, bytes]]:

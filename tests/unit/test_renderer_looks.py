@@ -16,13 +16,13 @@ from worker.encoding import Encoding
 from worker.errors import ConfigurationError
 from worker.footprint import FIXED_BYTES
 from worker.ladder import Ladder
-from worker.likeness import Likeness
-from worker.pixels import Pixels
+from worker.pictures.likeness import Likeness
+from worker.pictures.pixels import Pixels
+from worker.pictures.resize import resize, resize_ladder
+from worker.pictures.webp import Frame
 from worker.recipe import Recipe
-from worker.resize import resize, resize_ladder
 from worker.sandbox import MIB
 from worker.watermark import PictureFile, Watermark
-from worker.webp import Frame
 
 import pyvips  # isort: skip
 

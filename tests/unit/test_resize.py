@@ -9,8 +9,8 @@ import pytest
 
 from tests.unit.small_pictures import noise
 from worker.ladder import WEBP_MAX_PX, RungSize
-from worker.pixels import Pixels
-from worker.resize import resize
+from worker.pictures.pixels import Pixels
+from worker.pictures.resize import resize
 
 import pyvips  # isort: skip
 
@@ -32,10 +32,11 @@ def test_what_is_transparent_too() -> None:
 
 _PEAK = """
 import pyvips
-from worker import imaging, sandbox
+from worker.pictures import imaging
+from worker import sandbox
 from worker.ladder import RungSize
-from worker.pixels import Pixels
-from worker.resize import resize
+from worker.pictures.pixels import Pixels
+from worker.pictures.resize import resize
 
 wide = Pixels(pyvips.Image.black(60_000, 400, bands=4).copy(interpretation="srgb"))
 before = sandbox.own_memory("VmHWM")

@@ -18,7 +18,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the limits are 
 _INSIDE = """
 import ctypes, fcntl, json, mmap, os, resource, socket, struct, sys, threading
 from pathlib import Path
-from worker import imaging, sandbox
+from worker.pictures import imaging
+from worker import sandbox
 
 scratch, outside = Path(sys.argv[1]), Path(sys.argv[2])
 parent = os.getppid()

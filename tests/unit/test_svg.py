@@ -9,11 +9,11 @@ import pytest
 
 from tests.skeletons import png
 from tests.unit.small_pictures import corners, jpeg
+from worker.anatomy.svg import MAX_FILTER_STEPS, MAX_TEXT_BYTES, Drawing
+from worker.anatomy.svg import read_drawing as read
+from worker.anatomy.svg_budget import MAX_DEPTH, MAX_ELEMENTS
 from worker.errors import CorruptOriginal, OriginalTooLarge, UnsupportedFormat
 from worker.limits import Limits
-from worker.svg import MAX_FILTER_STEPS, MAX_TEXT_BYTES, Drawing
-from worker.svg import read_drawing as read
-from worker.svg_budget import MAX_DEPTH, MAX_ELEMENTS
 
 LIMITS = Limits(max_original_bytes=1 << 30, max_original_pixels=1_000_000)
 

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
+from worker.anatomy.svg_size import EDGE_PX, stated_size, unit_px
 from worker.errors import UnsupportedFormat
-from worker.svg_size import EDGE_PX, stated_size, unit_px
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from contextlib import suppress
 
 import pytest
 
+from worker.anatomy.svg_styles import Styles, blends, surfaces, urls
 from worker.errors import UnsupportedFormat
-from worker.svg_styles import Styles, blends, surfaces, urls
 
 COUNT = Counter({"": 1000, "rect": 400, "g": 50, ".a": 7, ".b": 3, "#one": 1})
 

@@ -7,8 +7,8 @@ import struct
 import pytest
 
 from tests.skeletons import ASCII, LONG, SHORT, tiff
+from worker.anatomy.tiff import Exif, directories, read_exif
 from worker.errors import CorruptOriginal, OriginalTooLarge
-from worker.tiff import Exif, directories, read_exif
 
 MAKE, MODEL, EXIF, TAKEN_AT, OFFSET = 0x10F, 0x110, 0x8769, 0x9003, 0x9011
 

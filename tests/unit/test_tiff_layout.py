@@ -8,9 +8,9 @@ import pytest
 
 from tests.skeletons import ASCII, LONG, SHORT, tiff
 from tests.unit.small_pictures import corners
-from worker.anatomy import dissect
+from worker.anatomy.skeleton import dissect
+from worker.anatomy.tiff_layout import survey_tiff
 from worker.errors import CorruptOriginal, OriginalTooLarge, UnsupportedFormat
-from worker.tiff_layout import survey_tiff
 
 SUBFILE_TYPE, BITS, COMPRESSION, PHOTOMETRIC, PLACE, SAMPLES = 254, 258, 259, 262, 273, 277
 SIZE, PLANES, TILE_WIDTH, TILE_PLACE, TILE_SIZE, FORMAT = 279, 284, 322, 324, 325, 339

@@ -8,10 +8,10 @@ import sys
 import pytest
 
 from tests.unit.small_pictures import decoded, noise
-from worker import webp
 from worker.encoding import Tuning
-from worker.pixels import Pixels
-from worker.webp import Frame
+from worker.pictures import webp
+from worker.pictures.pixels import Pixels
+from worker.pictures.webp import Frame
 
 import pyvips  # isort: skip
 
@@ -55,7 +55,8 @@ def test_a_picture_larger_than_webp_can_hold_is_an_error_not_a_crash() -> None:
 
 _SHORT = """
 import resource
-from worker import sandbox, webp
+from worker import sandbox
+from worker.pictures import webp
 from worker.encoding import Tuning
 from worker.errors import RenderOutOfMemory
 

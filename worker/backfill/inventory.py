@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from worker.events import Buckets, check_photo_id
 from worker.globs import Globs
@@ -91,6 +91,14 @@ class BucketInventory:
         return Item(name=name, size_bytes=stored.size_bytes, stored=stored, left=left, why=why)
 
 
+class _Folder(NamedTuple):
+    """A folder, what names in it begin with, and the rest of the place to begin behind."""
+
+    folder: Path
+    above: str
+    behind: list[str]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FolderInventory:
     """The pictures below a folder, by their suffixes; a file's name is its path below it.
@@ -106,9 +114,21 @@ class FolderInventory:
 
     def items(self, behind: str | None = None) -> Iterator[Item]:
         """See `Inventory`; a folder that cannot be read is an impossible item."""
-        return self._below(self.folder, "", behind.split("/") if behind is not None else [])
+        # A stack of folders, because recursion would end at the thousandth level.
+        begun = [
+            self._in(_Folder(self.folder, "", behind.split("/") if behind is not None else []))
+        ]
+        while begun:
+            found = next(begun[-1], None)
+            if found is None:
+                begun.pop()
+            elif isinstance(found, _Folder):
+                begun.append(self._in(found))
+            else:
+                yield found
 
-    def _below(self, folder: Path, above: str, behind: list[str]) -> Iterator[Item]:
+    def _in(self, at: _Folder) -> Iterator[Item | _Folder]:
+        folder, above, behind = at
         try:
             # Names alone: a folder of a million files is in memory as a million short texts.
             entries = sorted(os.listdir(folder))  # noqa: PTH208
@@ -127,7 +147,7 @@ class FolderInventory:
                 yield _unreadable(name, error)
                 continue
             if is_folder:
-                yield from self._below(path, f"{name}/", on_the_way)
+                yield _Folder(path, f"{name}/", on_the_way)
             elif not behind or entry != behind[0]:
                 yield self._item(path, name)
 

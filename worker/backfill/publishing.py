@@ -14,11 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
 
+from pydantic import ValidationError
+
 from worker.backfill.comparison import Compared, Standing
 from worker.backfill.inventory import Left
 from worker.backfill.pages import Looked
 from worker.backfill.report import BackfillReport
 from worker.errors import PublishFailed, Transient
+from worker.events import explain
 from worker.ports import ObjectStore, OutgoingMessage
 from worker.publish import message_of, upload
 
@@ -127,8 +130,10 @@ class Backfill:
             return
         self._begun, self._wanted = [], []
         settled = wanted if self.options.dry_run else self._upload(wanted)
-        if settled and not self.options.dry_run:
-            self._publish([message_of(each.event) for each in settled])
+        if not self.options.dry_run:
+            settled, messages = self._messages(settled)
+            if messages:
+                self._publish(messages)
         if settled:
             self.published(settled)
         self._sent += len(settled)
@@ -137,6 +142,21 @@ class Backfill:
         for looked in begun:
             self._count(looked)
         self.keep(begun[-1].item.name)
+
+    def _messages(self, settled: list[Compared]) -> tuple[list[Compared], list[OutgoingMessage]]:
+        """Those that can be events, and their messages; the others are counted and left out.
+
+        A version or label that no worker accepts comes from a manifest that no worker wrote.
+        """
+        sent, messages = [], []
+        for each in settled:
+            try:
+                messages.append(message_of(each.event))
+            except ValidationError as error:
+                self._fail(each.original.name, f"no worker would accept it: {explain(error)}")
+            else:
+                sent.append(each)
+        return sent, messages
 
     def _upload(self, wanted: list[Compared]) -> list[Compared]:
         """The same with every file an object; those that fail are counted and left out."""

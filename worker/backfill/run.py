@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -24,6 +25,7 @@ from worker.backfill.headway import Headway, left
 from worker.backfill.inventory import Inventory
 from worker.backfill.pages import FILES, PAGE, PARALLEL, Comparer
 from worker.backfill.pending import Pending
+from worker.backfill.place import Place
 from worker.backfill.publishing import UPLOADS, Backfill, BackfillOptions
 from worker.backfill.report import BackfillReport
 from worker.backfill.sampling import Reservoir, look_at
@@ -31,7 +33,7 @@ from worker.backfill.source import inventory_of, prefix_of
 from worker.checkpoint import Checkpoint
 from worker.config import Settings
 from worker.dead_letter_views import plain
-from worker.errors import ExitCode, RendererBroken, RenderFailed, Transient
+from worker.errors import ExitCode, Fatal, RendererBroken, RenderFailed, Transient
 from worker.exporters import traced
 from worker.instruments import open_probe
 from worker.layout import Layout
@@ -46,8 +48,6 @@ from worker.storage import GcsStore
 from worker.telemetry import configure_logs
 
 _SIGNAL_EXIT: Final = 128
-
-_SAVE_SECONDS: Final = 1.0
 
 _AGAIN_FROM_THERE: Final = "the same command goes on from there"
 _AGAIN_FROM_THE_START: Final = (
@@ -118,17 +118,15 @@ class _Run:
         """
         self._settings, self._request, self._store = settings, request, store
         self._inventory, self._recipe, self._as_json = inventory, recipe, as_json
-        self._checkpoint = Checkpoint(
+        self._log = configure_logs(settings.log_format, settings.log_level)
+        checkpoint = Checkpoint(
             file=Path(request.checkpoint) if request.checkpoint else None,
             run=self._identity(),
             report=BackfillReport,
         )
-        kept = self._checkpoint.load()
-        self._behind = kept[0] if kept else None
-        self._report = kept[1] if kept else self._fresh_report()
+        self._place = Place(checkpoint, self._fresh_report, self._log)
+        self._report = self._place.report
         self._report.stopped_by = self._report.outcomes = None
-        self._place, self._saved = self._behind, time.monotonic()
-        self._log = configure_logs(settings.log_format, settings.log_level)
         self._printer = Printer()
         self._sample: Reservoir[Compared] = Reservoir(request.sample)
         self._pending = Pending()
@@ -150,6 +148,7 @@ class _Run:
         return {
             "verb": "backfill",
             "source": self._request.source,
+            "bucket": self._inventory.bucket,
             "wanted": sorted(options.wanted),
             "include": list(settings.include),
             "exclude": list(settings.exclude),
@@ -170,25 +169,33 @@ class _Run:
             self._log.info("resumed", behind=report.resumed_at, published=report.published)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
-        broken: Transient | None = None
+        broken: Transient | Fatal | None = None
         try:
-            with progress("backfill", self._log) as show:
-                self._publish_all(publish, show)
-        except Transient as error:
+            self._go(publish, probe)
+        except (Transient, Fatal) as error:
             broken = error
-        finally:
-            self._keep_for_good()
-        if report.dry_run and broken is None and self._signal is None and self._request.sample:
-            sampled = look_at(self._sample.kept, probe)
-            report.estimate = estimate(
-                report.published, sampled, self._settings, self._request.prices
-            )
-        if self._request.wait_seconds is not None and not report.dry_run and broken is None:
-            with progress("backfill --wait", self._log) as show:
-                self._wait(self._request.wait_seconds, show)
         report.seconds = round(before + time.monotonic() - started, 3)
         self._printer(report.to_json() if self._as_json else self._text())
         return self._end(broken)
+
+    def _go(self, publish: Callable[[Sequence[OutgoingMessage]], object], probe: Probe) -> None:
+        report, request = self._report, self._request
+        try:
+            with progress("backfill", self._log) as show:
+                self._publish_all(publish, show)
+        finally:
+            self._place.keep_for_good()
+        if report.dry_run:
+            if self._signal is None and request.sample:
+                # Decoding a thousand takes minutes; a signal leaves a smaller sample.
+                sample = takewhile(lambda _: not self._stopping.is_set(), self._sample.kept)
+                sampled = look_at(sample, probe)
+                report.estimate = estimate(
+                    report.published, sampled, self._settings, request.prices
+                )
+        elif request.wait_seconds is not None:
+            with progress("backfill --wait", self._log) as show:
+                self._wait(request.wait_seconds, show)
 
     def _publish_all(
         self, publish: Callable[[Sequence[OutgoingMessage]], object], show: Show
@@ -200,7 +207,7 @@ class _Run:
             options=options,
             report=self._report,
             published=self._note,
-            keep=self._keep,
+            keep=self._place.keep,
             tell=self._tell,
             stopping=self._stopping,
         )
@@ -215,12 +222,13 @@ class _Run:
         before = self._report.names
         # A limit is reached by events, not by names; nobody can tell when.
         counting = options.limit is None
-        with Headway(self._inventory, self._behind) if counting else nullcontext() as headway:
+        behind = self._place.behind
+        with Headway(self._inventory, behind) if counting else nullcontext() as headway:
 
             def show_with_eta(counts: dict[str, object]) -> None:
                 show(counts | (headway.left(self._report.names - before) if headway else {}))
 
-            backfill(comparer.pages(self._inventory.items(self._behind)), show_with_eta)
+            backfill(comparer.pages(self._inventory.items(behind)), show_with_eta)
 
     def _note(self, settled: Sequence[Compared]) -> None:
         if self._request.options.dry_run:
@@ -228,18 +236,6 @@ class _Run:
                 self._sample.add(each)
         elif self._request.wait_seconds is not None:
             self._pending.add((each.original.name, each.version, each.seen) for each in settled)
-
-    def _keep(self, place: str) -> None:
-        self._place = place
-        if time.monotonic() - self._saved >= _SAVE_SECONDS:
-            self._saved = time.monotonic()
-            self._checkpoint.save(place, self._report)
-
-    def _keep_for_good(self) -> None:
-        if self._report.complete:
-            self._checkpoint.clear()
-        elif self._place is not None:
-            self._checkpoint.save(self._place, self._report)
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         """Finish the batch under way; a second signal does not wait for it."""
@@ -269,16 +265,18 @@ class _Run:
             "seconds": round(time.monotonic() - started, 3),
         }
 
-    def _end(self, broken: Transient | None) -> int:
+    def _end(self, broken: Transient | Fatal | None) -> int:
         report = self._report
         if not report.complete:
-            again = _AGAIN_FROM_THERE if self._checkpoint.file else _AGAIN_FROM_THE_START
+            again = _AGAIN_FROM_THERE if self._request.checkpoint else _AGAIN_FROM_THE_START
             self._log.warning("not complete", stopped_by=report.stopped_by, then=again)
         if report.stopped_by == "max_events":
             self._log.error(
                 "more events than --max-events allows: look at --dry-run, and allow more",
                 max_events=self._request.options.max_events,
             )
+        if isinstance(broken, Fatal):
+            raise broken
         if broken is not None:
             self._log.error("a service does not answer any more", error=str(broken))
             return int(ExitCode.SOME_FAILED if report.names else ExitCode.STREAM_LOST)
@@ -290,7 +288,7 @@ class _Run:
 
     def _text(self) -> str:
         text = self._report.summary()
-        if self._report.estimate is not None:
+        if self._report.estimate is not None and self._report.published:
             text += f"\n{summary(self._report.estimate)}"
         return "\n".join(plain(line) for line in text.split("\n"))
 

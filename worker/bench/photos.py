@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from worker.anatomy import Anatomy, dissect
+from worker.anatomy.formats import sniff
+from worker.anatomy.skeleton import Anatomy, dissect
 from worker.errors import Permanent, UsageFault
-from worker.formats import sniff
 from worker.publish import Source, find_sources
 from worker.telemetry import Log
 

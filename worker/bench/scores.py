@@ -62,8 +62,8 @@ def _references(photo: str, files: list[str], folder: str) -> dict[str, str]:
     Of the file's own size: contenders round the shorter side in different ways.
     """
     from worker.bench.subject import LIMITS
-    from worker.decode import open_original
-    from worker.vips import pyvips
+    from worker.pictures.decode import open_original
+    from worker.pictures.vips import pyvips
 
     decoded = open_original(Path(photo).read_bytes(), LIMITS).decode()
     original = decoded.image
@@ -86,7 +86,7 @@ def _references(photo: str, files: list[str], folder: str) -> dict[str, str]:
 def _score(reference: str, file: str) -> float:
     from ssimulacra2 import compute_ssimulacra2
 
-    from worker.vips import pyvips
+    from worker.pictures.vips import pyvips
 
     image = pyvips.Image.new_from_buffer(Path(file).read_bytes(), "")
     with tempfile.TemporaryDirectory() as folder:

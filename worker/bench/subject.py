@@ -1,4 +1,4 @@
-"""The renderer as `bench` sees it: the only room of `bench` that calls `worker.imaging`.
+"""The renderer as `bench` sees it: the only room of `bench` that calls `worker.pictures.imaging`.
 
 Runs in child processes only. Whatever changes in the renderer changes the bench here and nowhere
 else.
@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
-from worker import imaging
 from worker.encoding import Encoding, Tuning
-from worker.imaging import Picture
 from worker.ladder import Ladder, RungSize
 from worker.limits import Limits
-from worker.vips import pyvips
-from worker.webp import Frame
+from worker.pictures import imaging
+from worker.pictures.imaging import Picture
+from worker.pictures.vips import pyvips
+from worker.pictures.webp import Frame
 
 Stage = Callable[[str], AbstractContextManager[None]]
 

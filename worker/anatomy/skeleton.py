@@ -12,10 +12,10 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from worker.boxes import walk_boxes
+from worker.anatomy.boxes import walk_boxes
+from worker.anatomy.jpeg import MAX_SCANS, walk_jpeg
+from worker.anatomy.tiff_layout import survey_tiff
 from worker.errors import CorruptOriginal, OriginalTooLarge, UnsupportedFormat
-from worker.jpeg import MAX_SCANS, walk_jpeg
-from worker.tiff_layout import survey_tiff
 
 MAX_PAGES = 10_000
 """Pages or frames, counted before a decoder builds a table of them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from worker.ladder import WEBP_MAX_PX, RungSize
-from worker.pixels import Pixels
+from worker.pictures.pixels import Pixels
 
 _COMFORTABLE_SHRINK: Final = 2.0
 """A rung is resized from one at least twice as large where there is one: the step between shows

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from worker.decode import open_original
 from worker.errors import CorruptOriginal
 from worker.ladder import RungSize
 from worker.limits import Limits
-from worker.pixels import Pixels
+from worker.pictures.decode import open_original
+from worker.pictures.pixels import Pixels
+from worker.pictures.resize import resize
+from worker.pictures.vips import pyvips, translated
 from worker.recipe import OutputFormat
-from worker.resize import resize
-from worker.vips import pyvips, translated
 from worker.watermark import KEPT_EDGE_PX, MAX_BYTES, MAX_PIXELS, Place, place
 
 _RGBA_BANDS = 4

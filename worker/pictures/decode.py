@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import re
 
-from worker.anatomy import Anatomy, dissect
-from worker.colour import from_lab, to_srgb
-from worker.drawing import SVG_EDGE_PX, Svg
+from worker.anatomy.formats import sniff
+from worker.anatomy.skeleton import Anatomy, dissect
+from worker.anatomy.tiff import read_exif
 from worker.errors import CorruptOriginal, RenderOutOfMemory, UnsupportedFormat
-from worker.formats import sniff
 from worker.header import Header
-from worker.heif import HeifPicture
 from worker.limits import Limits
-from worker.opened import Opened
-from worker.pixels import Pixels
-from worker.tiff import read_exif
-from worker.vips import pyvips, translated
+from worker.pictures.colour import from_lab, to_srgb
+from worker.pictures.drawing import SVG_EDGE_PX, Svg
+from worker.pictures.heif import HeifPicture
+from worker.pictures.opened import Opened
+from worker.pictures.pixels import Pixels
+from worker.pictures.vips import pyvips, translated
 
 _LOADERS = {
     "jpeg": "jpegload_buffer",

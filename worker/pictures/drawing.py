@@ -6,14 +6,14 @@ import re
 from dataclasses import replace
 from typing import Final
 
+from worker.anatomy.svg import read_drawing
+from worker.anatomy.svg_size import EDGE_PX
 from worker.errors import OriginalTooLarge, RenderOutOfMemory, UnsupportedFormat
 from worker.header import Header
 from worker.limits import Limits
-from worker.opened import Opened
-from worker.pixels import Pixels
-from worker.svg import read_drawing
-from worker.svg_size import EDGE_PX
-from worker.vips import pyvips, translated
+from worker.pictures.opened import Opened
+from worker.pictures.pixels import Pixels
+from worker.pictures.vips import pyvips, translated
 
 SVG_EDGE_PX: Final = EDGE_PX
 """What a drawing's longest edge is drawn at, and the most that it can be."""

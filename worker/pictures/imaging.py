@@ -13,22 +13,22 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from worker import heif, png, vips, webp
-from worker.aim import Aim
-from worker.decode import open_original
+from worker.anatomy.svg_size import EDGE_PX
 from worker.encoding import Encoding
 from worker.header import Header
 from worker.ladder import FULL, Ladder, RungSize
-from worker.likeness import Likeness
 from worker.limits import Limits
-from worker.overlay import AS_IT_COMES, Looks, on_background
-from worker.pixels import Pixels
+from worker.pictures import heif, png, vips, webp
+from worker.pictures.aim import Aim
+from worker.pictures.decode import open_original
+from worker.pictures.likeness import Likeness
+from worker.pictures.overlay import AS_IT_COMES, Looks, on_background
+from worker.pictures.pixels import Pixels
+from worker.pictures.resize import resize, resize_ladder
+from worker.pictures.vips import translated
+from worker.pictures.webp import Frame
 from worker.placeholder import average_color, thumbhash
 from worker.ports import PictureFacts
-from worker.resize import resize, resize_ladder
-from worker.svg_size import EDGE_PX
-from worker.vips import translated
-from worker.webp import Frame
 
 _PLACEHOLDER_EDGE_PX: Final = 32
 """ThumbHash keeps 7x7 frequencies at most; a larger picture only costs time."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from worker.anatomy.svg_styles import Styles
 from worker.errors import OriginalTooLarge
-from worker.svg_styles import Styles
 
 MAX_ELEMENTS = 100_000
 """Elements that get drawn, each `use`, pattern, mask, marker or filter counted as what it draws;

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from worker.pixels import Pixels
-from worker.vips import translated
+from worker.pictures.pixels import Pixels
+from worker.pictures.vips import translated
 
 _COMPRESSION: Final = 6
 

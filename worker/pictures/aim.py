@@ -11,7 +11,8 @@ from dataclasses import replace
 
 from worker.encoding import Encoding, Tuning
 from worker.ladder import RungSize
-from worker.likeness import Likeness
+from worker.pictures.likeness import Likeness
+from worker.pictures.webp import Frame
 from worker.targets import (
     FLOOR,
     LOG_BYTES,
@@ -23,7 +24,6 @@ from worker.targets import (
     offset_of_next,
     settle,
 )
-from worker.webp import Frame
 
 _TYPICAL_LOG_BYTES = -2.0
 """Of a pixel at quality 80: where the first rung of a photo is thought to be."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import zlib
 
+from worker.anatomy.tiff import is_raw
 from worker.errors import CorruptOriginal, UnsupportedFormat
-from worker.tiff import is_raw
 
 RENDERED = ("jpeg", "png", "webp", "gif", "tiff", "avif", "heic", "svg")
 

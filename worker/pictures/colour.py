@@ -7,7 +7,7 @@ one by their colour numbers (`nclx`), which libvips leaves aside: HDR would come
 from __future__ import annotations
 
 from worker.errors import UnsupportedFormat
-from worker.vips import pyvips
+from worker.pictures.vips import pyvips
 
 _MAX_BANDS = 5
 """CMYK with alpha; more is a measurement, not a picture."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from worker.anatomy.tiff import Directory, directories
 from worker.errors import CorruptOriginal, UnsupportedFormat
-from worker.tiff import Directory, directories
 
 _SUBFILE_TYPE, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES = 0xFE, 258, 259, 262, 277
 _PLANES, _TILE_WIDTH, _TILE_ROWS, _STRIP_ROWS, _SAMPLE_FORMAT = 284, 322, 323, 278, 339

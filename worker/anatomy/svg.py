@@ -15,13 +15,13 @@ from urllib.parse import unquote_to_bytes
 from xml.parsers import expat
 from xml.sax.saxutils import escape, quoteattr
 
-from worker.anatomy import dissect
+from worker.anatomy.formats import sniff
+from worker.anatomy.skeleton import dissect
+from worker.anatomy.svg_budget import BLEND_WEIGHT, FILTER_STEP_WEIGHT, Budget
+from worker.anatomy.svg_size import EDGE_PX, stated_size, unit_px
+from worker.anatomy.svg_styles import Styles, blends, surfaces, urls
 from worker.errors import CorruptOriginal, OriginalTooLarge, UnsupportedFormat, WorkerError
-from worker.formats import sniff
 from worker.limits import Limits
-from worker.svg_budget import BLEND_WEIGHT, FILTER_STEP_WEIGHT, Budget
-from worker.svg_size import EDGE_PX, stated_size, unit_px
-from worker.svg_styles import Styles, blends, surfaces, urls
 
 MAX_TEXT_BYTES = 16 << 20
 """A drawing, inflated."""

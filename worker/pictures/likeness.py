@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from worker import webp
-from worker.pixels import Pixels
-from worker.vips import pyvips, translated
+from worker.pictures import webp
+from worker.pictures.pixels import Pixels
+from worker.pictures.vips import pyvips, translated
 
 _TILE_PX: Final = 256
 """Sixteen pixels at the smallest of five scales."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from worker.anatomy.tiff import Exif
 from worker.header import Header
-from worker.pixels import Pixels
-from worker.tiff import Exif
+from worker.pictures.pixels import Pixels
 
 
 class Opened:

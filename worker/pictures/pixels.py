@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from worker.vips import pyvips
+from worker.pictures.vips import pyvips
 
 
 class Pixels:
