@@ -10,18 +10,14 @@ import typer
 
 from worker.config import Settings
 from worker.errors import ConfigurationError, UsageFault
-from worker.flags import JsonFlag, with_settings
+from worker.flags import RECIPE, JsonFlag, with_settings
 from worker.globs import Globs, split_globs
 
 EPILOG = "Example: photo-worker backfill gs://originals/2026/ --dry-run"
 
-_RECIPE = (
-    *("ladder", "quality", "encoding", "effort", "full_effort", "target_bytes", "target_quality"),
-    *("watermark", "watermark_opacity", "watermark_position", "watermark_scale", "background"),
-)
 _SETTINGS = (
     *("project", "topic", "originals_buckets", "renditions_bucket", "output_prefix"),
-    *_RECIPE,
+    *RECIPE,
     *("max_original_pixels", "render_timeout_seconds", "memory_bytes"),
     *("storage_emulator_host", "pubsub_emulator_host", "log_format", "log_level"),
 )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from worker.config import Settings, variable
+from worker.errors import ConfigurationError
 from worker.flags import JsonFlag, with_settings
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def render(
     as_json: JsonFlag = False,
 ) -> None:
     """What a render costs by stage and rung, and how much of it is not encoding."""
-    settings = Settings.load(os.environ, flags)
+    settings = _plain(flags)
     output = _open_output(as_json=as_json, folder=out)
     from worker.bench.render import RenderOptions, bench_render
     from worker.telemetry import configure_logs
@@ -91,7 +92,7 @@ def worker(  # noqa: PLR0913
     as_json: JsonFlag = False,
 ) -> None:
     """Throughput, utilisation, and the cost of events of real workers on this machine."""
-    settings = Settings.load(os.environ, flags)
+    settings = _plain(flags)
     output = _open_output(as_json=as_json, folder=out)
     from worker.bench.figures import counts
     from worker.bench.worker import WorkerOptions, bench_worker
@@ -141,7 +142,7 @@ def rivals(  # noqa: PLR0913
     as_json: JsonFlag = False,
 ) -> None:
     """The same photos and rungs by sharp, Pillow and libvips' own command, in turns."""
-    settings = Settings.load(os.environ, flags)
+    settings = _plain(flags)
     output = _open_output(as_json=as_json, folder=out)
     from worker.bench.rivals import RivalsOptions, bench_rivals
     from worker.telemetry import configure_logs
@@ -165,3 +166,18 @@ def _open_output(*, as_json: bool, folder: Path | None) -> Output:
     output = Output(as_json=as_json, folder=folder)
     output.make_folder()
     return output
+
+
+def _plain(flags: dict[str, str]) -> Settings:
+    """Settings whose recipe is a plain ladder, which is all that is measured and compared.
+
+    Raises:
+        ConfigurationError: they ask for more, or are wrong.
+    """
+    settings = Settings.load(os.environ, flags)
+    more = ("target_bytes", "target_quality", "watermark", "background")
+    if given := [name for name in more if getattr(settings, name) is not None]:
+        raise ConfigurationError(
+            [f"{variable(name)}: `bench` measures plain ladders; unset it" for name in given]
+        )
+    return settings

@@ -12,29 +12,13 @@ import typer
 
 from worker.config import Settings
 from worker.errors import UsageFault
-from worker.flags import JsonFlag, with_settings
+from worker.flags import RECIPE, JsonFlag, with_settings
 from worker.globs import Globs, split_globs
 
 _SETTINGS = (
-    "ladder",
-    "quality",
-    "encoding",
-    "effort",
-    "full_effort",
-    "target_bytes",
-    "target_quality",
-    "watermark",
-    "watermark_opacity",
-    "watermark_position",
-    "watermark_scale",
-    "background",
-    "vcpus",
-    "memory_bytes",
-    "max_original_bytes",
-    "max_original_pixels",
-    "render_timeout_seconds",
-    "log_format",
-    "log_level",
+    *RECIPE,
+    *("vcpus", "memory_bytes", "max_original_bytes", "max_original_pixels"),
+    *("render_timeout_seconds", "log_format", "log_level"),
 )
 
 _GLOB = "repeatable, or a comma list; `*.jpg` is about any folder, `/2026/**` about one."
@@ -98,6 +82,10 @@ def convert(  # noqa: PLR0913 (one flag each)
     from worker.convert.options import ConvertOptions, format_of, sizes_of
     from worker.convert.run import run_convert
 
+    if output_format.lower() == "png" and (settings.target_bytes or settings.target_quality):
+        raise UsageFault(
+            "PNG is without loss and meets no target: drop --format png, or --target-*"
+        )
     options = ConvertOptions(
         source=source,
         output=output,

@@ -15,7 +15,7 @@ import typer
 
 from worker.config import Settings
 from worker.dead_letters import Filter, counted
-from worker.flags import JsonFlag, age, labels_of, with_settings
+from worker.flags import RECIPE, JsonFlag, age, labels_of, with_settings
 
 app = typer.Typer(
     help="Look at dead letters, understand them, send them back.", no_args_is_help=True
@@ -23,10 +23,7 @@ app = typer.Typer(
 
 _READ = ("project", "dead_letter_subscription", "pubsub_emulator_host", "log_format", "log_level")
 _PHOTO = ("originals_buckets", "renditions_bucket", "output_prefix", "storage_emulator_host")
-_RECIPE = (
-    *("ladder", "quality", "encoding", "effort", "full_effort"),
-    *("max_original_bytes", "max_original_pixels", "render_timeout_seconds"),
-)
+_RENDER = (*RECIPE, "max_original_bytes", "max_original_pixels", "render_timeout_seconds")
 _BY = "Which dead letters (all conditions must hold)"
 
 
@@ -117,7 +114,7 @@ def list_letters(flags: dict[str, str], meant: Filter, *, as_json: JsonFlag = Fa
 
 
 @app.command(epilog="Example: photo-worker dead-letters show 1763769600000001")
-@with_settings(*_READ, *_PHOTO, *_RECIPE)
+@with_settings(*_READ, *_PHOTO, *_RENDER)
 def show(
     flags: dict[str, str],
     *,

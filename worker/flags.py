@@ -13,6 +13,12 @@ import typer
 
 from worker.config import Settings, variable
 
+RECIPE = (
+    *("ladder", "quality", "encoding", "effort", "full_effort", "target_bytes", "target_quality"),
+    *("watermark", "watermark_opacity", "watermark_position", "watermark_scale", "background"),
+)
+"""The settings that decide the bytes."""
+
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
