@@ -22,8 +22,10 @@ from worker.pubsub import PubSubPublisher, Subscriber, check_subscription
 from worker.storage import GcsStore
 
 
-def open_store(settings: Settings, *, connections: int = 8) -> GcsStore:
-    """A client of the buckets that settings name.
+def open_store(
+    settings: Settings, *, connections: int = 8, patience: Patience | None = None
+) -> GcsStore:
+    """A client of the buckets that settings name; its retries end before a drain does, or as told.
 
     Raises:
         Fatal: no credentials.
@@ -32,7 +34,7 @@ def open_store(settings: Settings, *, connections: int = 8) -> GcsStore:
         project=settings.project,
         emulator_url=settings.storage_emulator_host,
         connections=connections,
-        patience=Patience.within(settings.drain_seconds),
+        patience=patience or Patience.within(settings.drain_seconds),
     )
 
 

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from tests.e2e.stage import Stage
+from tests.fault_proxy import Fault, FaultProxy
 from tests.pictures import noisy_jpeg
 from tests.waiting import eventually
+from worker.patience import Patience
 
 SMALL = noisy_jpeg(64, 48)
 
@@ -251,6 +253,22 @@ def test_a_topic_that_vanishes_leaves_a_report_and_a_place(
     assert 0 < found["published"] < 40
     kept = json.loads(checkpoint.read_text())
     assert kept["report"]["published"] == found["published"]
+
+
+def test_an_outage_of_the_buckets_is_waited_out(embedded_stage: Stage, storage_url: str) -> None:
+    stage = embedded_stage
+    upload(stage, "a.jpg", "b.jpg")
+    with FaultProxy(storage_url) as proxy:
+        stage.environment["STORAGE_EMULATOR_HOST"] = proxy.url
+        # Both buckets are there at the start, and then nothing answers any more.
+        proxy.arm(2, Fault.STATUS_503, lasting=True)
+        running = start(stage, source(stage), "--json")
+        # Two listings, of the originals and of their number: more than a worker's patience.
+        eventually(lambda: len(proxy.met) > 2 * Patience().attempts, "it asks again and again")
+        proxy.heal()
+        out, err = running.communicate(timeout=60)
+    found = json.loads(out)
+    assert (running.returncode, found["published"], found["complete"]) == (0, 2, True), err
 
 
 def test_pending_outcomes_are_told_after_a_while(embedded_stage: Stage) -> None:

@@ -392,6 +392,15 @@ def test_what_no_worker_would_accept_fails_alone(desk: Desk) -> None:
     assert (report.published, report.complete, desk.places) == (2, True, ["z.jpg"])
 
 
+def test_a_page_of_bad_manifests_is_no_silent_bucket(desk: Desk) -> None:
+    bad = [f"p{number:02}.jpg" for number in range(HOPELESS)]
+    for name in bad:
+        desk.original(name)
+        desk.store.seed("renditions", LAYOUT.manifest(name), b"half a manif")
+    report = desk.run()
+    assert (report.complete, report.failures_total) == (True, len(bad))
+
+
 def test_a_bucket_that_answers_nothing_ends_the_run(desk: Desk) -> None:
     for number in range(HOPELESS):
         desk.ready(desk.original(f"{number:04}.jpg"))

@@ -34,18 +34,22 @@ PARALLEL: Final = 32
 """Originals looked at once: each waits for a small request or two."""
 
 HOPELESS: Final = 50
-"""A page of at least so many of which none could be looked at is the bucket's fault."""
+"""A page of at least so many of which none was answered for is the bucket's fault."""
 
 _NEVER: Final = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looked:
-    """What was found out about one item: at most one of the two is there."""
+    """What was found out about one item: at most one of `compared` and `failure` is there.
+
+    `unanswered`: it failed because a bucket does not answer, which is not the item's own fault.
+    """
 
     item: Item
     compared: Compared | None = None
     failure: str | None = None
+    unanswered: bool = False
 
 
 class Comparer:
@@ -139,7 +143,9 @@ class Comparer:
                 return Looked(item=item, failure=f"its manifest is of {manifest.photo_id!r}")
             return Looked(item=item, compared=self._compare(item, manifest))
         except Transient as error:
-            return Looked(item=item, failure=f"{type(error).__name__}: {error}")
+            unanswered = isinstance(error, StorageUnavailable)
+            failure = f"{type(error).__name__}: {error}"
+            return Looked(item=item, failure=failure, unanswered=unanswered)
         except OSError as error:
             return Looked(item=item, failure=f"cannot be read: {error.strerror or error}")
 
@@ -169,7 +175,7 @@ def _holds(stored: StoredObject, file: Path) -> bool:
 
 def _finish(begun: list[Looked | Future[Looked]]) -> list[Looked]:
     page = [each.result() if isinstance(each, Future) else each for each in begun]
-    failures = [looked.failure for looked in page if looked.failure is not None]
+    failures = [looked.failure for looked in page if looked.unanswered]
     if len(failures) >= HOPELESS and len(failures) == sum(each.item.left is None for each in page):
         raise StorageUnavailable(f"none of {len(failures)} originals in a row: {failures[-1]}")
     return page

@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import takewhile
@@ -39,6 +39,7 @@ from worker.instruments import open_probe
 from worker.layout import Layout
 from worker.manifests import Manifests
 from worker.parts import open_store
+from worker.patience import Patience
 from worker.ports import OutgoingMessage
 from worker.printer import Printer
 from worker.probe import Probe
@@ -48,6 +49,11 @@ from worker.storage import GcsStore
 from worker.telemetry import configure_logs
 
 _SIGNAL_EXIT: Final = 128
+
+_PATIENCE: Final = Patience(retry_seconds=45.0, attempts=100)
+"""Half a minute without a bucket ends no hours of work; meanwhile, Ctrl-C waits for an answer."""
+
+_Publish = Callable[[Sequence[OutgoingMessage]], object]
 
 _AGAIN_FROM_THERE: Final = "the same command goes on from there"
 _AGAIN_FROM_THE_START: Final = (
@@ -76,13 +82,15 @@ def run_backfill(settings: Settings, request: BackfillRequest, *, as_json: bool)
         Fatal, Transient: a bucket or the topic is missing, forbidden or does not answer.
     """
     with ExitStack() as stack:
-        store = open_store(settings, connections=PARALLEL + UPLOADS + 2)
+        store = open_store(settings, connections=PARALLEL + UPLOADS + 2, patience=_PATIENCE)
         stack.callback(store.close)
         inventory = inventory_of(request.source, settings, store)
-        for bucket in sorted({inventory.bucket, settings.renditions_bucket or ""}):
-            store.check_bucket(bucket)
+        # Nobody waits long for the first answer of all.
+        with closing(open_store(settings)) as hasty:
+            for bucket in sorted({inventory.bucket, settings.renditions_bucket or ""}):
+                hasty.check_bucket(bucket)
         # A dry run has no topic, and never calls this.
-        publish: Callable[[Sequence[OutgoingMessage]], object] = len
+        publish: _Publish = len
         if not request.options.dry_run:
             publisher = PubSubPublisher(settings.pubsub_emulator_host)
             stack.callback(publisher.close)
@@ -162,7 +170,7 @@ class _Run:
         """Forget what was published."""
         self._pending.close()
 
-    def __call__(self, publish: Callable[[Sequence[OutgoingMessage]], object], probe: Probe) -> int:
+    def __call__(self, publish: _Publish, probe: Probe) -> int:
         """Go through everything, then wait or estimate, and print; the exit code."""
         report, before, started = self._report, self._report.seconds, time.monotonic()
         if report.resumed_at is not None:
@@ -178,7 +186,7 @@ class _Run:
         self._printer(report.to_json() if self._as_json else self._text())
         return self._end(broken)
 
-    def _go(self, publish: Callable[[Sequence[OutgoingMessage]], object], probe: Probe) -> None:
+    def _go(self, publish: _Publish, probe: Probe) -> None:
         report, request = self._report, self._request
         try:
             with progress("backfill", self._log) as show:
@@ -189,17 +197,13 @@ class _Run:
             if self._signal is None and request.sample:
                 # Decoding a thousand takes minutes; a signal leaves a smaller sample.
                 sample = takewhile(lambda _: not self._stopping.is_set(), self._sample.kept)
-                sampled = look_at(sample, probe)
-                report.estimate = estimate(
-                    report.published, sampled, self._settings, request.prices
-                )
+                found = look_at(sample, probe)
+                report.estimate = estimate(report.published, found, self._settings, request.prices)
         elif request.wait_seconds is not None:
             with progress("backfill --wait", self._log) as show:
                 self._wait(request.wait_seconds, show)
 
-    def _publish_all(
-        self, publish: Callable[[Sequence[OutgoingMessage]], object], show: Show
-    ) -> None:
+    def _publish_all(self, publish: _Publish, show: Show) -> None:
         options = self._request.options
         backfill = Backfill(
             store=self._store,
@@ -245,11 +249,9 @@ class _Run:
         self._stopping.set()
 
     def _wait(self, stalled_seconds: float, show: Show) -> None:
-        manifests = Manifests(
-            self._store,
-            self._settings.renditions_bucket or "",
-            Layout(self._settings.output_prefix),
-        )
+        settings = self._settings
+        layout = Layout(settings.output_prefix)
+        manifests = Manifests(self._store, settings.renditions_bucket or "", layout)
         follower = Follower(
             read=manifests.read, stopping=self._stopping, stalled_seconds=stalled_seconds
         )
