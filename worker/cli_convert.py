@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from worker.config import Settings
-from worker.errors import UsageFault
+from worker.errors import Fatal, UsageFault
 from worker.flags import RECIPE, JsonFlag, with_settings
 from worker.globs import Globs, split_globs
 
@@ -21,6 +21,14 @@ _SETTINGS = (
     *("render_timeout_seconds", "log_format", "log_level"),
 )
 
+
+def _named(text: str) -> Path:
+    """A path; an empty one would be the current folder, and is a variable without a value."""
+    if not text:
+        raise UsageFault("a name is empty: write . for the current folder")
+    return Path(text)
+
+
 _GLOB = "repeatable, or a comma list; `*.jpg` is about any folder, `/2026/**` about one."
 
 
@@ -28,9 +36,12 @@ _GLOB = "repeatable, or a comma list; `*.jpg` is about any folder, `/2026/**` ab
 def convert(  # noqa: PLR0913 (one flag each)
     flags: dict[str, str],
     *,
-    source: Annotated[Path, typer.Argument(metavar="IN", help="A folder, or one file.")],
+    source: Annotated[
+        Path, typer.Argument(parser=_named, metavar="IN", help="A folder, or one file.")
+    ],
     output: Annotated[
-        Path, typer.Argument(metavar="OUT", help="The folder that renditions go to.")
+        Path,
+        typer.Argument(parser=_named, metavar="OUT", help="The folder that renditions go to."),
     ],
     sizes: Annotated[
         str | None,
@@ -114,10 +125,16 @@ def _globs(include: list[str] | None, exclude: list[str] | None) -> Globs:
 
 
 def _tell(text: str) -> None:
-    """Print, unless whoever read it has gone (`| head`)."""
+    """Print, unless whoever read it has gone (`| head`).
+
+    Raises:
+        Fatal: standard output is full.
+    """
     try:
         typer.echo(text)
-    except BrokenPipeError:
+    except OSError as error:
         with contextlib.suppress(OSError):
             # Python flushes once more at its end, and would complain there.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise Fatal(f"standard output cannot be written: {error.strerror}") from error

@@ -282,20 +282,30 @@ def test_globs_choose(originals: Path, tmp_path: Path) -> None:
         ("in", "in", "is what is to be converted"),
         ("in/a", "in", "lies in"),
         ("nowhere", "out", "No such file"),
-        ("empty", "out", "no picture"),
+        ("empty", "new/out", "there is no picture in"),
+        ("empty", "in/a", "there is no picture in"),
+        ("text.txt", "out", "text.txt is no picture"),
         ("in", "in/IMG_0000.jpg", "is no folder"),
     ],
-    ids=["same", "inside", "missing", "empty", "file"],
+    ids=["same", "inside", "missing", "empty", "empty-into-old", "text", "file"],
 )
 def test_what_cannot_be_meant_is_refused(
     originals: Path, tmp_path: Path, source: str, out: str, says: str
 ) -> None:
     (tmp_path / "empty").mkdir()
+    (tmp_path / "text.txt").write_text("no picture")
     before = sorted(tmp_path.rglob("*"))
     done = convert(tmp_path / source, tmp_path / out)
     assert done.code == 2
     assert says in done.errors
     assert sorted(tmp_path.rglob("*")) == before, originals
+
+
+@pytest.mark.parametrize("names", [("", "out"), ("in", "")], ids=["in", "out"])
+def test_an_empty_name_is_not_the_current_folder(names: tuple[str, str]) -> None:
+    done = convert(*names)
+    assert done.code == 2
+    assert "a name is empty: write . for the current folder" in done.errors
 
 
 def test_an_output_within_the_originals_is_left_out(originals: Path) -> None:
@@ -398,6 +408,43 @@ def test_a_summary_of_somebody_else_is_not_overwritten(originals: Path, tmp_path
     assert convert(originals, out, "--summary", tmp_path / "s.json").code == 0
     assert json.loads((tmp_path / "s.json").read_text())["converted"] == 4
     assert (out / "summary.json").read_text() == "mine"
+
+
+def test_a_report_may_lie_in_the_new_output(originals: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    report = out / "report.html"
+    refused = convert(originals, out, "--report", report, "--dry-run")
+    assert (refused.code, out.exists()) == (2, False)
+    assert convert(originals, out, "--sizes", "full", "--report", report).code == 0
+    assert report.read_bytes().startswith(b"<!doctype html>")
+
+
+def test_a_summary_that_cannot_be_written_is_a_failure(originals: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o500)
+    done = convert(
+        originals, out, "--sizes", "full", "--summary", locked / "s.json", as_anybody=True
+    )
+    assert done.code == 1
+    assert "the summary or the report cannot be written" in done.errors
+    assert "4 converted" in done.output
+
+
+def test_a_full_standard_output_is_told(originals: Path, tmp_path: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            command(originals, tmp_path / "out", "--sizes", "full", "--json"),
+            env=ENVIRONMENT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=120,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == (
+        b"photo-worker: standard output cannot be written: No space left on device\n"
+    )
 
 
 def test_no_cloud_library_is_imported(originals: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -151,6 +152,26 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
     assert convert(source, out, "--sizes", "full", "--limit", "1").code == 0
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_the_report_is_made(tmp_path: Path, number: signal.Signals) -> None:
+    source, out, temporary = many(tmp_path / "in"), tmp_path / "out", tmp_path / "temporary"
+    temporary.mkdir()
+    run = start(
+        source,
+        out,
+        *("--quality", "100", "--report", str(tmp_path / "report.html")),
+        env=ENVIRONMENT | {"TMPDIR": str(temporary)},
+    )
+    eventually(lambda: list(temporary.glob("photo-worker-previews-*")), "a report that is made")
+    run.send_signal(number)
+    output, errors = run.communicate(timeout=60)
+    assert run.returncode == 128 + number, errors
+    assert b"40 converted" in output
+    assert (out / "summary.json").exists()
+    assert left_over(out) == []
+    assert list(temporary.iterdir()) == []
+
+
 def test_children_go_with_a_killed_parent(tmp_path: Path) -> None:
     source, out = many(tmp_path / "in"), tmp_path / "out"
     run = start(source, out)
@@ -174,10 +195,12 @@ def many(folder: Path) -> Path:
     return folder
 
 
-def start(source: Path, out: Path, *more: str) -> subprocess.Popen[bytes]:
+def start(
+    source: Path, out: Path, *more: str, env: Mapping[str, str] = ENVIRONMENT
+) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         command(source, out, "--sizes", "full", *more),
-        env=ENVIRONMENT,
+        env=env,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )

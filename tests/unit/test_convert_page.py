@@ -82,6 +82,13 @@ def test_a_run_that_did_nothing_has_a_page() -> None:
     assert "Failures" not in text
 
 
+def test_a_dry_run_tells_what_it_would_do() -> None:
+    told = summary() | {"dry_run": True, "would_convert": 1234, "would_read_bytes": 5 << 20}
+    text = page(told, {}).decode()
+    assert "<b>1,234</b><span>would be converted</span>" in text
+    assert "<b>5.0 MiB</b><span>of originals</span>" in text
+
+
 def test_the_summary_adds_up(tmp_path: Path) -> None:
     told = summary()
     assert (told["found"], told["converted"], told["failed"], told["skipped"]) == (4, 3, 1, 1)

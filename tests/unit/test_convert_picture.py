@@ -283,3 +283,41 @@ def test_a_file_in_the_place_of_a_folder_is_told(bench: MakeBench) -> None:
     here = bench()
     (here.output.root / "sub").write_text("somebody's")
     assert reason(here.one(here.add("sub/a.jpg"))) == "name_taken"
+
+
+@pytest.mark.parametrize("sizes", ["full", "320,full"])
+@pytest.mark.parametrize("name", [".photo-worker/a.jpg", "summary.json/a.jpg", "failures.jsonl/b"])
+def test_no_rendition_lies_below_what_convert_writes_itself(
+    bench: MakeBench, sizes: str, name: str
+) -> None:
+    here = bench(sizes=sizes)
+    assert reason(here.one(here.add(name))) == "name_collision"
+
+
+def test_the_name_of_the_hidden_folder_is_taken(bench: MakeBench) -> None:
+    here = bench()
+    assert reason(here.one(here.add(".photo-worker"))) == "name_collision"
+
+
+def test_what_convert_writes_itself_is_known_on_a_disk_that_ignores_case(bench: MakeBench) -> None:
+    here = bench()
+    assert isinstance(here.one(here.add("Summary.JSON", b"1")), Converted)
+    here.output.folds = True
+    assert reason(here.one(here.add("SUMMARY.json", b"2"))) == "name_collision"
+
+
+def test_a_ladder_gives_way_to_a_kept_original(bench: MakeBench) -> None:
+    here = bench(keep_smaller=True)
+    found = here.add("a.jpg", b"some bytes")
+    assert isinstance(here.one(found), Converted)
+    assert "a.jpg/full.jpg" in here.files()
+    here.plan = dataclasses.replace(
+        here.plan, naming=Naming.of(Ladder.exactly("full"), "webp"), made="single"
+    )
+    theirs = here.output.root / "a.jpg" / "theirs"
+    theirs.write_bytes(b"somebody's")
+    assert reason(here.one(found)) == "name_taken"
+    assert {"a.jpg/full.jpg", "a.jpg/theirs"} <= here.files().keys()
+    theirs.unlink()
+    assert isinstance(here.one(found), Converted)
+    assert here.files() == {"a.jpg": b"some bytes"}

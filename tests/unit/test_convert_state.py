@@ -79,3 +79,22 @@ def test_a_full_disk_is_told_apart(tmp_path: Path) -> None:
     state.write([("a", KNOWN)])
     assert state.find("a") == KNOWN
     state.close()
+
+
+def test_a_damaged_one_says_how_to_go_on(tmp_path: Path) -> None:
+    state = State(tmp_path / "s")
+    state.write([(f"{number:0500}", KNOWN) for number in range(100)])
+    state.close()
+    with (tmp_path / "s").open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xaa" * 4096 * 20)
+    damaged = State(tmp_path / "s")
+    with pytest.raises(OutputFails, match=f"Remove {tmp_path}"):
+        damaged.find(f"{7:0500}")
+    damaged.close()
+
+
+def test_a_folder_in_its_place_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "s").mkdir()
+    with pytest.raises(UsageFault, match=r"it is a folder\. Remove"):
+        State(tmp_path / "s")

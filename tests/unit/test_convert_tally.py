@@ -130,3 +130,11 @@ def test_memory_is_that_of_this_process_too() -> None:
     watch.stop()
     watch.stop()
     assert watch.peak_bytes > 1 << 20
+
+
+def test_memory_is_looked_at_once_more_at_the_end() -> None:
+    watch = MemoryWatch()
+    watch.start()
+    watch.stop()
+    assert len(watch.samples) == 2
+    assert watch.peak_bytes > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import tracemalloc
 from pathlib import Path
@@ -10,7 +11,14 @@ from pathlib import Path
 import pytest
 
 from worker.convert.outcomes import Failed, Found, PassedOver
-from worker.convert.walk import Sighting, Walk, count_pictures, names_in_order
+from worker.convert.walk import (
+    Sighting,
+    Walk,
+    _sorted_on_disk,
+    count_pictures,
+    names_in_order,
+)
+from worker.errors import Fatal
 from worker.globs import Globs
 
 JPEG = b"\xff\xd8\xff\xe0 and so on"
@@ -145,3 +153,15 @@ def test_pictures_are_counted_for_an_estimate(
     make(tmp_path, "a.jpg", "sub/b.png", "sub/c.svg", "sub/d.txt")
     (tmp_path / "loop").symlink_to(".")
     assert count_pictures(str(tmp_path), Globs(), None, lambda: gives_up) == count
+
+
+def test_no_room_to_sort_names_ends_the_run() -> None:
+    names = (f"{number:0200}".encode() for number in range(60_000))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # As on a full disk: SQLite's temporary file cannot grow.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))
+    try:
+        with pytest.raises(Fatal, match="Make room for SQLite's temporary files"):
+            _sorted_on_disk((name, 1) for name in names)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -48,12 +48,13 @@ class MemoryWatch:
 
     def _run(self) -> None:
         self._started = time.monotonic()
-        while True:
+        ended = False
+        while not ended:
             looked = time.thread_time()
             self.take(self._in_use(), time.monotonic() - self._started)
             took_seconds = time.thread_time() - looked
-            if self._stopped.wait(max(_SECONDS, took_seconds / _SHARE)):
-                return
+            ended = self._stopped.wait(max(_SECONDS, took_seconds / _SHARE))
+        self.take(self._in_use(), time.monotonic() - self._started)
 
     def take(self, in_use_bytes: int, seconds: float) -> None:
         """Count in one look."""

@@ -20,7 +20,10 @@ from worker.ladder import FULL, Ladder
 SUMMARY: Final = "summary.json"
 FAILURES: Final = "failures.jsonl"
 
-RESERVED: Final = frozenset({SUMMARY, FAILURES})
+HIDDEN: Final = ".photo-worker"
+"""The folder of `state` and of what is half done; the walk passes by it wherever it lies."""
+
+_RESERVED: Final = frozenset({SUMMARY, FAILURES, HIDDEN})
 """What `convert` writes itself at the top of the output."""
 
 
@@ -51,6 +54,14 @@ class Naming:
     def top(self, name: str) -> str:
         """The one name that all of an original's renditions lie at, or below."""
         return name + self.ending if self.single else name
+
+
+def is_reserved(name: str) -> bool:
+    """Whether a name in the output is, or lies below, what `convert` writes there itself.
+
+    On a disk that ignores case the name is a `folded` one.
+    """
+    return name.partition("/")[0] in _RESERVED
 
 
 def folded(name: str) -> str:

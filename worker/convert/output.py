@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Final
 
 from worker.convert.intake import ORIGINAL
+from worker.convert.names import HIDDEN
 from worker.convert.outcomes import OutputFails
-from worker.convert.walk import HIDDEN
 from worker.errors import UsageFault
 
 _SCRATCH: Final = "scratch-"
@@ -38,7 +38,7 @@ class Output:
         self.folds = False
         """Whether names that differ only in case are one name here."""
         self._lock: int | None = None
-        self._made = False
+        self._made: list[Path] = []
         self._free: list[Path] = []
 
     @property
@@ -55,7 +55,8 @@ class Output:
         Raises:
             UsageFault: it cannot be written, or another process converts into it.
         """
-        self._made = not self.root.exists()
+        folders = (self.hidden, *self.hidden.parents)
+        self._made = [folder for folder in folders if not os.path.lexists(folder)]
         try:
             self.hidden.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(self.hidden, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -107,8 +108,9 @@ class Output:
         """Take away again what was made for nothing: no picture was ever placed."""
         if self._made:
             shutil.rmtree(self.hidden, ignore_errors=True)
+        for folder in self._made[1:]:
             with suppress(OSError):
-                self.root.rmdir()
+                folder.rmdir()
 
     def _hold(self, descriptor: int) -> None:
         try:

@@ -59,12 +59,15 @@ def _head(summary: Mapping[str, Any]) -> str:
 def _tiles(summary: Mapping[str, Any]) -> str:
     saved = summary["saved_percent"]
     each = summary["image_seconds"]["average"]
+    done = (f"{summary['converted']:,}", "converted", "")
+    if summary["dry_run"]:
+        done = (f"{summary['would_convert']:,}", "would be converted", "")
     tiles = [
-        (f"{summary['converted']:,}", "converted", ""),
+        done,
         (f"{summary['current']:,}", "current already", ""),
         (f"{summary['failed']:,}", "failed", "bad" if summary["failed"] else ""),
         (f"{summary['skipped']:,}", "files passed over", ""),
-        (f"{size(summary['bytes_in'])}", "of originals", ""),
+        (size(summary.get("would_read_bytes", summary["bytes_in"])), "of originals", ""),
         (f"{size(summary['bytes_out'])}", _written(saved), ""),
         (f"{summary['images_per_second']:,.1f}", "images a second", ""),
         ("-" if each is None else f"{each:,.2f} s", "an image, average", ""),
@@ -115,7 +118,7 @@ def _classes(histogram: Sequence[Mapping[str, Any]]) -> list[tuple[str, int]]:
     """Without the empty classes at both ends."""
     used = [number for number, each in enumerate(histogram) if each["images"]]
     return [
-        ("more" if each["up_to"] is None else f"{each['up_to']:g}", each["images"])
+        ("more" if each["up_to"] is None else f"{each['up_to']:g}".lstrip("0"), each["images"])
         for each in histogram[used[0] : used[-1] + 1]
     ]
 
@@ -137,7 +140,7 @@ def _savings(title: str, savings: Sequence[Mapping[str, Any]], shown: Mapping[st
         )
         kind = "bad" if share < 0 else "good"
         pixels = f"{each['width']:,} \u00d7 {each['height']:,}"
-        told = "kept as it is" if each["kept"] else f"{abs(share):.1f} % {_less(share)}"
+        told = "kept as it is" if each["kept"] else f"{abs(share):,.1f} % {_less(share)}"
         cards.append(
             f'<li class="card">{image}<div class="told"><b class="{kind}">'
             f"{told}</b><p>{size(each['original_bytes'])} → {size(each['rendition_bytes'])}</p>"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from worker.convert.intake import ORIGINAL, NoPicture, OriginalUnreadable, take_in
-from worker.convert.names import RESERVED, Naming, folded
+from worker.convert.names import Naming, folded, is_reserved
 from worker.convert.outcomes import (
     Converted,
     Failed,
@@ -200,7 +200,7 @@ class Pictures:
         """
         plan, top = self._plan, self._plan.naming.top(found.name)
         other = ""
-        if top in RESERVED:
+        if is_reserved(folded(top) if self._output.folds else top):
             other = "what is written there besides pictures"
         elif plan.naming.single and _is_folder(f"{plan.originals}/{top}"):
             other = f"the folder {top}"
@@ -221,7 +221,7 @@ class Pictures:
         ending = self._plan.naming.ending
         if not self._plan.naming.single:
             return False
-        if name in RESERVED:
+        if is_reserved(folded(name) if self._output.folds else name):
             return True
         return name.endswith(ending) and os.path.lexists(
             f"{self._plan.originals}/{name.removesuffix(ending)}"

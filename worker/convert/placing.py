@@ -17,6 +17,7 @@ import queue
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 from worker.convert.outcomes import (
@@ -128,7 +129,7 @@ class Placer:
             if each.known and new.suffix in each.known.files:
                 continue
             path = f"{self._root}/{each.found.name}{new.suffix}"
-            if not os.path.lexists(path):
+            if not os.path.lexists(path) or _is_own_ladder(path, new.suffix, each.known):
                 continue
             # Without its state a tree can be taken over: such bytes only this recipe makes. An
             # original that lies there may be somebody's own copy.
@@ -196,6 +197,16 @@ def _begun(each: Converted) -> Known:
     files = dict(each.known.files) if each.known else {}
     files |= {new.suffix: new.size_bytes for new in each.renditions}
     return Known(source=each.source, made=None, files=files)
+
+
+def _is_own_ladder(path: str, suffix: str, known: Known | None) -> bool:
+    """Whether all that lies there is an original's earlier ladder, which goes."""
+    if suffix or known is None or os.path.islink(path):
+        return False
+    try:
+        return all(f"/{each.name}" in known.files for each in Path(path).iterdir())
+    except OSError:
+        return False
 
 
 def _same(path: str, other: str) -> bool:

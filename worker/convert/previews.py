@@ -13,7 +13,7 @@ from typing import Final
 from worker.capacity import MIB
 from worker.config import Settings
 from worker.convert.intake import ORIGINAL, NoPicture, OriginalUnreadable, take_in
-from worker.convert.outcomes import Found
+from worker.convert.outcomes import Found, Stop
 from worker.errors import Fatal, WorkerError
 from worker.ladder import Ladder
 from worker.limits import Limits
@@ -25,10 +25,15 @@ _EDGE_PX: Final = 480
 _MEMORY_BYTES: Final = 2048 * MIB
 
 
-def previews(names: Sequence[str], originals: str, settings: Settings, log: Log) -> dict[str, str]:
-    """A `data:` address of a small WebP by name; one that cannot be rendered is left out."""
+def previews(
+    names: Sequence[str], originals: str, settings: Settings, log: Log, stop: Stop
+) -> dict[str, str]:
+    """A `data:` address of a small WebP by name; one that cannot be rendered is left out.
+
+    So are all that are left once `stop` asks.
+    """
     made: dict[str, str] = {}
-    if not names:
+    if not names or stop.asked:
         return made
     limits = Limits(
         max_original_bytes=settings.max_original_bytes,
@@ -53,6 +58,8 @@ def previews(names: Sequence[str], originals: str, settings: Settings, log: Log)
         try:
             pool.start()
             for name in dict.fromkeys(names):
+                if stop.asked:
+                    break
                 folder = Path(tempfile.mkdtemp(dir=scratch))
                 found = Found(name=name, path=f"{originals}/{name}", size_bytes=0, mtime_ns=0)
                 with suppress(NoPicture, OriginalUnreadable, WorkerError, OSError):

@@ -50,18 +50,22 @@ def run_convert(settings: Settings, options: ConvertOptions, tell: Callable[[str
     log = configure_logs(settings.log_format, settings.log_level)
     check_apart(options.source, options.output)
     for file in filter(None, (options.summary, options.report)):
-        _check_file(file)
-    return _Conversion(settings, options, log)(tell)
+        _check_file(file, options)
+    stop = Stop()
+    try:
+        return _Conversion(settings, options, stop, log)(tell)
+    except KeyboardInterrupt:
+        return _SIGNAL_EXIT + (stop.signal or signal.SIGINT)
 
 
 class _Conversion:
-    def __init__(self, settings: Settings, options: ConvertOptions, log: Log) -> None:
+    def __init__(self, settings: Settings, options: ConvertOptions, stop: Stop, log: Log) -> None:
         self._settings = settings
         self._options = options
         self._log = log
         self._slots, self._memory_bytes = plan_slots(settings, read_machine())
         self._output = Output(options.output)
-        self._stop = Stop()
+        self._stop = stop
         self._watch = MemoryWatch()
         self._total: int | None = None
         is_file = options.source.is_file()
@@ -70,6 +74,7 @@ class _Conversion:
     def __call__(self, tell: Callable[[str], None]) -> int:
         started = datetime.now(UTC)
         with ExitStack() as stack:
+            stack.enter_context(_signals(self._stop))
             state = self._open(stack)
             tally = Tally(None if self._dry else self._output.scratch / FAILURES)
             stack.callback(tally.close)
@@ -77,14 +82,10 @@ class _Conversion:
             stack.callback(engine.stop)
             self._watch.start()
             stack.callback(self._watch.stop)
-            try:
-                with _signals(self._stop):
-                    recipe = self._options.recipe(self._settings, self._codec(state, engine))
-                    complete = self._convert(state, tally, engine, recipe)
-            except KeyboardInterrupt:
-                return _SIGNAL_EXIT + (self._stop.signal or signal.SIGINT)
-            engine.stop()
+            recipe = self._options.recipe(self._settings, self._codec(state, engine))
+            complete = self._convert(state, tally, engine, recipe)
             self._watch.stop()
+            engine.stop()
             tally.close()
             self._check_found(tally, stack)
             run = Run(
@@ -223,6 +224,8 @@ class _Conversion:
         if not self._dry:
             self._output.undo()
         files = sum(tally.passed.values())
+        if self._options.source.is_file():
+            raise UsageFault(f"{self._options.source} is no picture")
         what = f"none of its {files:,} files is one that is chosen" if files else "it has no files"
         raise UsageFault(f"there is no picture in {self._options.source}: {what}")
 
@@ -233,10 +236,13 @@ class _Conversion:
                 self._write(summary, tally, state)
             if self._options.report is not None:
                 names = [each.name for each in (*tally.best, *tally.worst)]
-                shown = previews(names, self._originals, self._settings, self._log)
+                shown = previews(names, self._originals, self._settings, self._log, self._stop)
                 write_whole(self._options.report, page(summary, shown))
-        except (OSError, OutputFails) as error:
-            self._log.error("the report cannot be written", error=str(error))
+        except OSError as error:
+            failing = OutputFails(f"the summary or the report cannot be written: {error}")
+            self._stop.fatal = self._stop.fatal or failing
+        except OutputFails as error:
+            self._stop.fatal = self._stop.fatal or error
         finally:
             tell(as_text(summary, as_json=self._options.as_json))
 
@@ -252,8 +258,11 @@ class _Conversion:
         write_json(self._options.summary or self._output.root / SUMMARY, summary)
 
 
-def _check_file(file: Path) -> None:
-    if file.is_dir() or not file.absolute().parent.is_dir():
+def _check_file(file: Path, options: ConvertOptions) -> None:
+    folder = file.absolute().parent
+    # The output itself need not be there yet, except where it is not going to be made.
+    made = folder.resolve() == options.output.resolve() and not options.dry_run
+    if file.is_dir() or not (made or folder.is_dir()):
         raise UsageFault(f"{file} cannot be written: name a file in a folder that exists")
 
 

@@ -69,7 +69,11 @@ class Session:
         self._placer.start()
         for thread in self._threads:
             thread.start()
-        complete = self._feed(sightings, limit)
+        complete = False
+        try:
+            complete = self._feed(sightings, limit)
+        except Fatal as error:
+            self._stop.fatal = self._stop.fatal or error
         for _ in self._threads:
             self._put(None)
         for thread in self._threads:

@@ -87,11 +87,23 @@ class State:
                 f"another photo-worker converts into the folder of {self._file} at this moment; "
                 "wait for it, or name another folder"
             )
+        if self._file is not None and self._file.is_dir():
+            return UsageFault(self._damaged("it is a folder"))
         if isinstance(error, sqlite3.OperationalError):
             return self._failing(error)
-        return UsageFault(f"{self._file} is no state of photo-worker convert: {error}")
+        return UsageFault(self._damaged(str(error)))
+
+    def _damaged(self, how: str) -> str:
+        folder = self._file.parent if self._file else Path()
+        return (
+            f"{self._file} is no state of photo-worker convert: {how}. Remove {folder}, and the "
+            "summary.json and failures.jsonl beside it: renditions that would be the same are "
+            "taken over"
+        )
 
     def _failing(self, error: sqlite3.Error) -> OutputFails:
+        if "malformed" in str(error) or "not a database" in str(error):
+            return OutputFails(self._damaged(str(error)))
         code = errno.ENOSPC if "full" in str(error) else errno.EIO
         root = self._file.parent.parent if self._file else Path()
         return failing(root, OSError(code, str(error)))

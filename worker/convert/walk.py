@@ -18,17 +18,15 @@ from contextlib import closing
 from typing import Final, TypeAlias
 
 from worker.convert.kinds import head_of, looks_like_a_picture, named_like_a_picture
+from worker.convert.names import HIDDEN
 from worker.convert.outcomes import Failed, Fault, Found, Passed, PassedOver
-from worker.errors import Reason
+from worker.errors import Fatal, Reason
 from worker.globs import Globs
 
 HELD_NAMES: Final = 20_000
 """Of one folder in memory; more are sorted on disk."""
 
 _PAGE_NAMES: Final = 2_000
-
-HIDDEN: Final = ".photo-worker"
-"""The folder of `state` and of what is half done; passed by wherever it lies."""
 
 _FOLDER, _FILE, _LINK, _SPECIAL = range(4)
 
@@ -114,6 +112,7 @@ def names_in_order(path: str, held: int = HELD_NAMES) -> Iterator[_Name]:
 
     Raises:
         OSError: it cannot be read.
+        Fatal: there is no room to sort them on disk.
     """
     with os.scandir(os.fsencode(path)) as entries:
         names = ((entry.name, _kind(entry)) for entry in entries)
@@ -124,6 +123,16 @@ def names_in_order(path: str, held: int = HELD_NAMES) -> Iterator[_Name]:
 
 
 def _sorted_on_disk(names: Iterator[_Name]) -> Iterator[_Name]:
+    try:
+        return _sorted_by_sqlite(names)
+    except sqlite3.Error as error:
+        raise Fatal(
+            f"the names of a large folder cannot be sorted: {error}. Make room for SQLite's "
+            "temporary files (in SQLITE_TMPDIR, else /var/tmp)"
+        ) from error
+
+
+def _sorted_by_sqlite(names: Iterator[_Name]) -> Iterator[_Name]:
     # Without a name: SQLite keeps it in a temporary file, which dies with this process.
     database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
     database.execute("PRAGMA cache_size = -4000")
