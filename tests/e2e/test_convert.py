@@ -382,6 +382,16 @@ def test_a_full_disk_ends_the_run_and_leaves_no_half_file(small_disk: Path, tmp_
     assert left_over(small_disk / "out") == []
 
 
+def test_an_output_of_other_originals_is_told(originals: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "own.jpg").write_bytes(noisy_jpeg(40, 30))
+    out = tmp_path / "out"
+    assert "other originals" not in convert(originals, out, "--sizes", "full").errors
+    assert "other originals" not in convert(originals, out, "--sizes", "full").errors
+    assert str(originals) in convert(other, out, "--sizes", "full").errors
+
+
 def test_two_at_once_are_refused(originals: Path, tmp_path: Path) -> None:
     import fcntl
 

@@ -52,6 +52,16 @@ def test_names_come_in_the_order_of_their_bytes(tmp_path: Path) -> None:
     assert names(walk(tmp_path)) == expected
 
 
+def test_what_convert_wrote_elsewhere_is_no_original(tmp_path: Path) -> None:
+    make(tmp_path, "a.jpg", "web/a.jpg.webp", "web/.photo-worker/convert.sqlite", "zoo/b.jpg")
+    sightings = walk(tmp_path)
+    assert names(sightings) == ["a.jpg", "zoo/b.jpg"]
+    assert reasons(sightings) == {"web": "another_output"}
+    assert count_pictures(str(tmp_path), Globs(), None, lambda: False) == 2
+    # Asked for by name, renditions may be originals too.
+    assert names(walk(tmp_path / "web")) == ["a.jpg.webp"]
+
+
 def test_a_folder_too_large_for_memory_is_sorted_on_disk(tmp_path: Path) -> None:
     for number in range(50):
         (tmp_path / f"{number * 37 % 50:02}").touch()

@@ -28,6 +28,7 @@ class Passed(StrEnum):
     LINKED_FOLDER = "linked_folder"
     SPECIAL_FILE = "special_file"
     EXCLUDED = "excluded"
+    ANOTHER_OUTPUT = "another_output"
 
 
 class OutputFails(Fatal):

@@ -37,6 +37,7 @@ from worker.telemetry import Log, configure_logs
 
 _SIGNAL_EXIT: Final = 128
 _OURS: Final = "ours"
+_SOURCE: Final = "source"
 
 
 def run_convert(settings: Settings, options: ConvertOptions, tell: Callable[[str], None]) -> int:
@@ -123,7 +124,21 @@ class _Conversion:
             if file.exists() and state.note(name) != _OURS and named is None and not self._dry:
                 advice = "name another with --summary" if name == SUMMARY else "move it away"
                 raise UsageFault(f"{file} is there and is no earlier run's: {advice}")
+        self._warn_of_another_source(state)
         return state
+
+    def _warn_of_another_source(self, state: State) -> None:
+        source = str(Path(self._originals).resolve())
+        before = state.note(_SOURCE)
+        if before is not None and before != source:
+            self._log.warning(
+                "this output was made of other originals: of two with one name the renditions of "
+                "the newer run stay",
+                before=before,
+                now=source,
+            )
+        if not self._dry:
+            state.keep_note(_SOURCE, source)
 
     def _render_settings(self) -> RenderSettings:
         return RenderSettings(

@@ -4,7 +4,8 @@
 
 Holds the names of one folder at a time, and of one with very many only a page: those are sorted in
 a temporary file of SQLite's. Folders that are links are not entered, so there are no loops; links
-to files are followed, wherever they lead. What cannot be read is told, never passed over silently.
+to files are followed, wherever they lead. Nor is what `convert` has written elsewhere below, for
+renditions are no originals. What cannot be read is told, never passed over silently.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Final, TypeAlias
 from worker.convert.kinds import head_of, looks_like_a_picture, named_like_a_picture
 from worker.convert.names import HIDDEN
 from worker.convert.outcomes import Failed, Fault, Found, Passed, PassedOver
+from worker.convert.state import FILE
 from worker.errors import Fatal, Reason
 from worker.globs import Globs
 
@@ -65,6 +67,9 @@ class Walk:
             try:
                 path = self._path(name)
                 if self._avoid and _identity(os.stat(path)) == self._avoid:
+                    continue
+                if _is_output(path):
+                    yield PassedOver(name=name, why=Passed.ANOTHER_OUTPUT)
                     continue
                 pending.append(names_in_order(path))
                 folders.append(os.fsdecode(entry[0]))
@@ -162,6 +167,11 @@ def _kind(entry: os.DirEntry[bytes]) -> int:
     return _FILE if entry.is_file(follow_symlinks=False) else _SPECIAL
 
 
+def _is_output(path: str) -> bool:
+    """Whether `convert` has written into this folder."""
+    return os.path.lexists(os.path.join(path, HIDDEN, FILE))
+
+
 def _identity(status: os.stat_result) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
@@ -177,6 +187,8 @@ def count_pictures(
             return None
         try:
             if avoid and _identity(os.stat(path)) == avoid:
+                continue
+            if below and _is_output(path):
                 continue
             with os.scandir(path) as entries:
                 for entry in entries:
