@@ -24,12 +24,14 @@ def greet(child: Child, settings: RenderSettings, deadline: float) -> Ready:
     Raises:
         ConfigurationError: the watermark is no picture that can be decoded.
         RenderFailed: it does not come up.
+        RendererBroken: the watermark cannot be put where it sees it.
         SlotUnavailable: it cannot read the watermark's file.
     """
     ready = read_ready(child.receive(deadline))
     watermark = settings.recipe.watermark
     if watermark is None:
         return ready
+    settings.place_watermark()
     child.send({"watermark": settings.watermark_request()})
     refusal = read_kept(child.receive(deadline))
     if isinstance(refusal, SlotUnavailable):

@@ -70,7 +70,6 @@ class RenderPool:
             RendererBroken: none got ready; the message holds what it printed last.
             ConfigurationError: the watermark cannot be decoded.
         """
-        self._settings.place_watermark()
         for thread in self._threads:
             thread.start()
         try:

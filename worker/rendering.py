@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +39,10 @@ class RenderSettings:
     placeholders: bool = True
 
     def place_watermark(self) -> None:
-        """Put the watermark's file where children see it.
+        """Put the watermark's file where children see it, whole, whatever lies there.
+
+        For each child anew: the last one may have been taken over by its picture, and may write
+        there. Thread-safe.
 
         Raises:
             RendererBroken: the scratch folder is full, broken or gone.
@@ -46,7 +50,9 @@ class RenderSettings:
         if self.recipe.watermark is None:
             return
         try:
-            self._watermark_file.write_bytes(self.recipe.watermark.file.data)
+            with tempfile.NamedTemporaryFile(dir=self.scratch, delete=False) as whole:
+                whole.write(self.recipe.watermark.file.data)
+            Path(whole.name).replace(self._watermark_file)
         except OSError as error:
             raise RendererBroken(f"the watermark cannot be handed on: {error}") from error
 

@@ -26,7 +26,11 @@ def picture_file(value: object) -> object:
     if not isinstance(value, str):
         return value
     try:
-        with Path(value).open("rb") as file:
+        path = Path(value)
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            # A pipe would keep the worker waiting for whoever may write to it.
+            raise ValueError("it is a pipe or a device, not a file")  # noqa: TRY301
+        with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         raise ValueError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error

@@ -37,6 +37,9 @@ HARDER: Final = 14.0
 """A rung may get the quality that is usual for a score so much higher: noise makes a photo in its
 own size that much harder. Beyond, chroma of half the size keeps it from any score."""
 
+_FLATTEST: Final = 0.01
+"""A rung that rises so much less than its curve: the next trial is at a bound."""
+
 _BYTES_OVER_PIXELS: Final = 0.76
 """Twice the pixels of one photo have that power of two times the bytes."""
 
@@ -166,8 +169,15 @@ def _next(tried: Mapping[float, float], curve: Curve, window: Window, offset: fl
         # Between two, along the curve's shape.
         share = (window.aim - tried[below]) / (tried[above] - tried[below])
         return curve.reaching(curve.at(below) + share * (curve.at(above) - curve.at(below)))
-    nearest = min(tried, key=lambda each: abs(tried[each] - window.aim))
-    return curve.reaching(curve.at(nearest) + window.aim - tried[nearest])
+    nearest, *others = sorted(tried, key=lambda each: abs(tried[each] - window.aim))
+    flatter = _flatter(tried, curve, nearest, others[0]) if others else 1.0
+    return curve.reaching(curve.at(nearest) + (window.aim - tried[nearest]) / flatter)
+
+
+def _flatter(tried: Mapping[float, float], curve: Curve, one: float, other: float) -> float:
+    """How much less than the curve this rung rises, by two trials: alpha and flat parts do not."""
+    usual = curve.at(one) - curve.at(other)
+    return min(1.0, max(_FLATTEST, (tried[one] - tried[other]) / usual)) if usual else 1.0
 
 
 def _rounded(quality: float) -> float:

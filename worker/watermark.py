@@ -38,6 +38,7 @@ SMALLEST_RUNG_PX: Final = 200
 """A rung whose longest edge is shorter stays without: nothing could be read there."""
 
 _TILE_GAP: Final = 10
+"""In margins; at least so many pixels, or a thin rung would have a tile in each column."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,9 +69,7 @@ class Watermark:
 
     def __str__(self) -> str:
         """For the recipe's fingerprint: all that decides what it looks like."""
-        return (
-            f"{self.file.sha256[:12]}@{self.position} opacity={self.opacity:g} scale={self.scale:g}"
-        )
+        return f"{self.file.sha256[:12]}@{self.position} opacity={self.opacity} scale={self.scale}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +103,7 @@ def place(
     width = min(scale * size[0], room[0], room[1] * aspect[0] / aspect[1])
     fitted = max(1, round(width)), min(room[1], max(1, round(width * aspect[1] / aspect[0])))
     places = (
-        _tiled(fitted, size, _TILE_GAP * margin)
+        _tiled(fitted, size, _TILE_GAP * max(1, margin))
         if position == "tile"
         else (_on_the_compass(position, fitted, size, margin),)
     )

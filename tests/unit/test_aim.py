@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from tests.unit.small_pictures import noise
@@ -12,7 +15,9 @@ from worker.pictures.aim import Aim
 from worker.pictures.likeness import Likeness
 from worker.pictures.pixels import Pixels
 from worker.pictures.webp import Frame
-from worker.targets import FLOOR, SCORE_OVER, ceiling
+from worker.targets import FLOOR, MOST_TRIALS, SCORE_OVER, ceiling
+
+import pyvips  # isort: skip
 
 FIXED = Encoding(quality=80, effort=2, full_effort=2)
 
@@ -96,6 +101,39 @@ def test_a_quality_below_the_floor_is_left_alone() -> None:
     small = Photo(400)
     low = Encoding(quality=4, effort=2, full_effort=2, target_bytes=60)
     assert small.aimed(Aim(low)) == small.fixed(4)
+
+
+def single(image: Any) -> tuple[Frame, RungSize]:
+    pixels = Pixels(image)
+    size = RungSize(rung="full", width=pixels.width, height=pixels.height)
+    return Frame(pixels.buffer, pixels.width, pixels.height, pixels.bands), size
+
+
+@pytest.mark.parametrize("share", [0.001, 0.1, 0.5, 0.9])
+def test_alpha_that_takes_most_of_the_bytes_is_no_reason_to_exceed_them(share: float) -> None:
+    """It is kept without loss, so bytes fall much less with the quality than those of photos."""
+    alpha = noise(240, 160).extract_band(0)
+    image = picture(240, 160).bandjoin(alpha).copy(interpretation="srgb").copy_memory()
+    frame, size = single(image)
+    tuning = FIXED.tuning(size)
+    most, least = len(frame.encode(tuning)), len(frame.encode(replace(tuning, quality=FLOOR)))
+    target = least + int(share * (most - least))
+    aim = Aim(encoding(target_bytes=target))
+    assert 0.93 * target < len(aim.encode(frame, size, None)) <= target
+    assert aim.encodes <= MOST_TRIALS + 1
+
+
+def test_a_flat_picture_is_left_alone_where_its_bytes_suffice() -> None:
+    """Below a certain quality it takes more bytes, not fewer."""
+    flat = pyvips.Image.black(320, 240, bands=3).linear(1, [200, 100, 50], uchar=True)
+    frame, size = single(flat.copy(interpretation="srgb").copy_memory())
+    careful = replace(encoding(), effort=4, full_effort=4)
+    tuning = careful.tuning(size)
+    fixed, least = frame.encode(tuning), frame.encode(replace(tuning, quality=FLOOR))
+    assert len(fixed) < 0.9 * len(least)
+    for target in (len(fixed) - 1, len(fixed), (len(fixed) + len(least)) // 2):
+        aim = Aim(replace(careful, target_bytes=target))
+        assert len(aim.encode(frame, size, None)) <= max(target, len(fixed))
 
 
 @pytest.mark.parametrize("score", [60.0, 75.0])

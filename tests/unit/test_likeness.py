@@ -10,6 +10,7 @@ import pytest
 
 from tests.unit.small_pictures import noise
 from worker.encoding import Tuning
+from worker.pictures import likeness
 from worker.pictures.likeness import Likeness
 from worker.pictures.pixels import Pixels
 from worker.pictures.webp import Frame
@@ -81,6 +82,32 @@ def test_tiles_speak_for_a_large_picture(monkeypatch: pytest.MonkeyPatch) -> Non
     worse = DISTORTED["in steps"](original)
     by_tiles = score(original, worse)
     monkeypatch.setattr("worker.pictures.likeness._sampled", lambda image: image)
+    assert by_tiles == pytest.approx(score(original, worse), abs=1.5)
+
+
+@pytest.mark.parametrize("size", [(4000, 380), (300, 3000), (1600, 60)])
+def test_tiles_speak_for_a_long_and_thin_picture(
+    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = picture(*size)
+    worse = DISTORTED["in steps"](original)
+    seen = []
+    whole = likeness._sampled
+
+    def sampled(image: Any) -> Any:
+        seen.append(whole(image))
+        return seen[-1]
+
+    monkeypatch.setattr(likeness, "_sampled", sampled)
+    by_tiles = score(original, worse)
+    assert {(each.width, each.height) for each in seen} <= {(1536, 256), (256, 1536)}
+    monkeypatch.setattr(
+        likeness,
+        "_sampled",
+        lambda image: image.embed(
+            0, 0, max(image.width, 256), max(image.height, 256), extend="mirror"
+        ),
+    )
     assert by_tiles == pytest.approx(score(original, worse), abs=1.5)
 
 

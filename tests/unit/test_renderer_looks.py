@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +12,9 @@ from typing import Any
 import pytest
 
 from tests.pool import RECIPE, Came, outcome, render_pool
-from tests.unit.small_pictures import jpeg, png
+from tests.unit.small_pictures import jpeg, noise, png
 from tests.unit.test_likeness import picture
+from tests.waiting import eventually
 from worker.encoding import Encoding
 from worker.errors import ConfigurationError
 from worker.footprint import FIXED_BYTES
@@ -123,6 +126,15 @@ def test_a_child_keeps_its_watermark_from_one_original_to_the_next(tmp_path: Pat
         assert outcome(pool, ICON, tmp_path).renditions == first.renditions
 
 
+def test_a_new_child_gets_the_watermark_whatever_the_last_one_wrote(tmp_path: Path) -> None:
+    with render_pool(tmp_path, slots=1, recipe=replace(WEBP, watermark=mark(red()))) as pool:
+        first = outcome(pool, ICON, tmp_path)
+        (tmp_path / "watermark").write_bytes(b"what a hijacked child may have written")
+        os.kill(pool.pids[0], signal.SIGKILL)
+        eventually(lambda: not pool.alive, "the child is dead")
+        assert outcome(pool, ICON, tmp_path).renditions == first.renditions
+
+
 def test_what_is_no_watermark_stops_the_start(tmp_path: Path) -> None:
     recipe = replace(WEBP, watermark=mark(red()[:60]))
     with (
@@ -159,6 +171,21 @@ def test_a_drawing_is_drawn_at_the_size_that_is_asked_for(tmp_path: Path) -> Non
     assert sum(0 < alpha < 255 for alpha in middle) <= 4
     assert middle[0] == 0
     assert middle[128] == 255
+
+
+def test_a_banner_is_drawn_small(tmp_path: Path) -> None:
+    """Half a pixel high at this size, and no line for all that."""
+    banner = ICON.replace(b'width="24" height="24"', b'width="1000" height="20"')
+    came = rendered(tmp_path, banner, replace(WEBP, ladder=Ladder.exactly("24")))
+    (image,) = images(came.renditions).values()
+    assert (image.width, image.height) == (24, 1)
+
+
+@pytest.mark.parametrize("size", [(1, 6000), (6000, 24), (500, 6000)])
+def test_thin_pictures_meet_a_target_of_looks(tmp_path: Path, size: tuple[int, int]) -> None:
+    """Within the memory that was foretold."""
+    came = rendered(tmp_path, png(noise(*size)), replace(WEBP, target_quality=60.0))
+    assert set(came.renditions) == {"320", "700", "full"}
 
 
 def test_a_png_has_every_pixel(tmp_path: Path) -> None:

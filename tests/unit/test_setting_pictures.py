@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -34,10 +35,12 @@ def test_what_is_no_watermark_is_told_with_all_other_faults(tmp_path: Path) -> N
     text, large = tmp_path / "notes.txt", tmp_path / "large.png"
     text.write_bytes(b"not a picture")
     large.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(MAX_BYTES))
-    missing = tmp_path / "missing.png"
+    missing, pipe = tmp_path / "missing.png", tmp_path / "pipe.png"
+    os.mkfifo(pipe)
     for file, why in (
         (missing, "No such file"),
         (tmp_path, "Is a directory"),
+        (pipe, "it is a pipe"),
         (text, "must be a picture"),
         (large, "4 MiB"),
     ):

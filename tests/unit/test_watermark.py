@@ -48,6 +48,12 @@ def test_tiles_cover_every_part_of_a_rung() -> None:
     assert {each.top for each in placement.places} == {0, 50 + gap, 2 * (50 + gap), 3 * (50 + gap)}
 
 
+def test_a_thin_rung_has_not_a_tile_in_each_column() -> None:
+    placement = place("tile", 0.01, (1, 400), (16_383, 20))
+    assert placement is not None
+    assert len(placement.places) < 16_383 / 10
+
+
 @pytest.mark.parametrize("position", POSITIONS)
 @pytest.mark.parametrize("rung", [(1000, 600), (200, 3), (3, 200), (16383, 16383)])
 @pytest.mark.parametrize("aspect", [(1, 1), (400, 1), (1, 400)])

@@ -28,6 +28,10 @@ from worker.targets import (
 _TYPICAL_LOG_BYTES = -2.0
 """Of a pixel at quality 80: where the first rung of a photo is thought to be."""
 
+_FLAT = 1.5
+"""A rung that has at most so many times its bytes at the least quality may be one of those that
+have fewer at the highest; a photo has a third of them there."""
+
 
 class Aim:
     """Encodes the rungs of one picture, in order. Not thread-safe.
@@ -105,7 +109,10 @@ class Aim:
     def _small(
         self, frame: Frame, tuning: Tuning, size: RungSize, most: int, data: bytes | None
     ) -> bytes:
-        """The highest quality found, up to the tuning's, that has no more bytes; else the least."""
+        """The highest quality found, up to the tuning's, that has no more bytes.
+
+        Else the fewest bytes: at the least quality, but flat pictures have more there than above.
+        """
         highest, pixels = float(tuning.quality), size.width * size.height
         lowest = min(FLOOR, highest)
         best: tuple[float, bytes] | None = None
@@ -114,23 +121,32 @@ class Aim:
         def weigh(quality: float, data: bytes) -> float:
             nonlocal best
             fits, fitted = len(data) <= most, best is not None and len(best[1]) <= most
-            if best is None or fits > fitted or (fits == fitted and (quality > best[0]) == fits):
+            better = best is None or (
+                quality > best[0] if fits and fitted else len(data) < len(best[1])
+            )
+            if better:
                 best = (quality, data)
             return math.log(len(data))
+
+        def weigh_at(quality: float) -> float:
+            return weigh(quality, self._encode(frame, replace(tuning, quality=quality)))
 
         if data is not None:
             known[highest] = weigh(highest, data)
         if data is None or len(data) > most:
-            approach(
-                lambda quality: weigh(
-                    quality, self._encode(frame, replace(tuning, quality=quality))
-                ),
+            tried = approach(
+                weigh_at,
                 curve=LOG_BYTES,
                 window=bytes_window(math.log(most)),
                 offset=self._bytes_offset_at(pixels),
                 bounds=(lowest, highest),
                 known=known,
             )
+            assert best is not None  # noqa: S101 (at least one is known)
+            if len(best[1]) > most and lowest not in tried:
+                weigh_at(lowest)
+            if most < len(best[1]) <= _FLAT * most and highest not in tried:
+                weigh_at(highest)
         assert best is not None  # noqa: S101 (at least one is known)
         quality, data = best
         self._bytes_offset = (math.log(len(data)) - LOG_BYTES.at(quality), pixels)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from math import ceil
 from typing import Final
 
 from worker.anatomy.svg import read_drawing
@@ -38,11 +39,13 @@ class Svg(Opened):
     """
 
     def __init__(self, data: bytes, limits: Limits, *, edge_px: int = SVG_EDGE_PX) -> None:
-        self._edge_px = edge_px = min(edge_px, SVG_EDGE_PX)
         drawing = read_drawing(data, limits)
         self._text = drawing.text
-        longest = max(drawing.width, drawing.height)
-        if min(drawing.width, drawing.height) * edge_px < longest:
+        longest, shortest = sorted((drawing.width, drawing.height), reverse=True)
+        # A banner is drawn larger than is asked for: librsvg draws nothing below a pixel.
+        thinnest = ceil(min(SVG_EDGE_PX, longest / shortest))
+        self._edge_px = edge_px = min(max(edge_px, thinnest), SVG_EDGE_PX)
+        if shortest * edge_px < longest:
             raise UnsupportedFormat(f"an SVG of {drawing.width:g} x {drawing.height:g} is a line")
         self._scale = edge_px / longest
         width = max(1, round(drawing.width * self._scale))

@@ -20,7 +20,9 @@ _TILE_PX: Final = 256
 """Sixteen pixels at the smallest of five scales."""
 
 _TILES: Final = (3, 2)
-"""Along the longer and the shorter edge, evenly spread."""
+_TILES_THIN: Final = (6, 1)
+_THIN_PX: Final = 384
+"""Along the longer and the shorter edge, evenly spread; and up to which shorter edge in a row."""
 
 _TILES_FLATTER: Final = 0.8
 """Points that tiles score higher than their whole picture, in the mean of photos."""
@@ -116,8 +118,8 @@ class Likeness:
         """
         self._width, self._height, self._bands = pixels.width, pixels.height, pixels.bands
         self._in_tiles = _in_tiles(pixels.width, pixels.height)
-        self._tables = _Tables()
         with translated():
+            self._tables = _Tables()
             self._scales = [(seen, _blurred(seen)) for seen in self._seen(pixels.image)]
 
     def score(self, data: bytes) -> float:
@@ -162,19 +164,22 @@ class Likeness:
 
 def _sampled(image: pyvips.Image) -> pyvips.Image:
     """All of a small picture, mirrored to the least size; tiles of a large one, side by side."""
-    across, down = _TILES if image.width >= image.height else _TILES[::-1]
-    if _in_tiles(image.width, image.height):
-        columns = _spread(image.width, across)
-        rows = _spread(image.height, down)
-        tiles = [image.crop(left, top, _TILE_PX, _TILE_PX) for top in rows for left in columns]
-        return pyvips.Image.arrayjoin(tiles, across=across)
     width, height = max(image.width, _TILE_PX), max(image.height, _TILE_PX)
+    if _in_tiles(width, height):
+        tiles = _TILES if min(width, height) > _THIN_PX else _TILES_THIN
+        across, down = tiles if width >= height else tiles[::-1]
+        image = image.embed(0, 0, width, height, extend="mirror")
+        columns = _spread(width, across)
+        rows = _spread(height, down)
+        crops = [image.crop(left, top, _TILE_PX, _TILE_PX) for top in rows for left in columns]
+        return pyvips.Image.arrayjoin(crops, across=across)
     return image.embed(0, 0, width, height, extend="mirror")
 
 
 def _in_tiles(width: int, height: int) -> bool:
-    whole = width * height <= _TILES[0] * _TILES[1] * _TILE_PX**2
-    return not whole and min(width, height) > 2 * _TILE_PX
+    """Whether all of it, mirrored to the least size, would be more than the tiles are."""
+    most = _TILES[0] * _TILES[1] * _TILE_PX**2
+    return max(width, _TILE_PX) * max(height, _TILE_PX) > most
 
 
 def _spread(edge: int, count: int) -> list[int]:
