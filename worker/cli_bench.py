@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.config import Settings, variable
+from worker.config import Settings
 from worker.errors import ConfigurationError
 from worker.flags import JsonFlag, with_settings
+from worker.variables import variable
 
 if TYPE_CHECKING:
     from worker.bench.report import Output

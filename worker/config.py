@@ -1,4 +1,4 @@
-"""Settings: the only room that knows the environment's names.
+"""Settings: what the environment's variables come to.
 
 Every setting is read from a mapping that the caller passes, checked, and reported together with
 all the others that are wrong, before any network is touched.
@@ -6,7 +6,6 @@ all the others that are wrong, before any network is touched.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
@@ -26,11 +25,10 @@ from worker.errors import ConfigurationError
 from worker.ladder import DEFAULT_LADDER, Ladder
 from worker.machine import Machine
 from worker.recipe import Recipe
-from worker.setting_pictures import Background, Compass, FileOfPicture
+from worker.setting_pictures import Background, FileOfPicture, Placing
 from worker.setting_texts import Bytes, auto, bucket, buckets, globs, ladder_of, resource_path, size
+from worker.variables import PREFIX, misspelt, variable
 from worker.watermark import Watermark
-
-PREFIX = "WORKER_"
 
 
 class Settings(BaseModel):
@@ -101,7 +99,7 @@ class Settings(BaseModel):
         None, description="File of a picture that is laid over every rung."
     )
     watermark_opacity: float = Field(0.5, gt=0, le=1, description="How strong it is, up to 1.")
-    watermark_position: Compass = Field(
+    watermark_position: Placing = Field(
         "south-east", description="Where it lies: `centre`, `north`, `north-east` …, or `tile`."
     )
     watermark_scale: float = Field(
@@ -216,7 +214,7 @@ class Settings(BaseModel):
             # An empty variable is an unset one, but an empty prefix is the bucket's root.
             if text is not None and (text.strip() or name == "output_prefix"):
                 values[name] = text.strip()
-        problems = _misspelt(environment)
+        problems = misspelt(environment, cls.model_fields)
         try:
             settings = cls.model_validate(values)
         except ValidationError as error:
@@ -284,18 +282,6 @@ class Settings(BaseModel):
         )
 
 
-_OTHER_NAMES = {
-    "project": "GOOGLE_CLOUD_PROJECT",
-    "pubsub_emulator_host": "PUBSUB_EMULATOR_HOST",
-    "storage_emulator_host": "STORAGE_EMULATOR_HOST",
-}
-
-
-def variable(name: str) -> str:
-    """The environment variable of a setting: `WORKER_...`, or the name Google's clients read."""
-    return _OTHER_NAMES.get(name, f"{PREFIX}{name.upper()}")
-
-
 def _missing(need: tuple[str, ...], values: Mapping[str, object]) -> list[str]:
     return [
         f"{variable(name)} is not set: {Settings.model_fields[name].description}"
@@ -309,17 +295,3 @@ def _problem(item: Any) -> str:  # noqa: ANN401 (pydantic's ErrorDetails)
     message = item["msg"].removeprefix("Value error, ")
     expected = Settings.model_fields[name].description
     return f"{variable(name)}={item['input']!r}: {message} ({expected})"
-
-
-def _misspelt(environment: Mapping[str, str]) -> list[str]:
-    """Variables that look like ours but are none: a typo would silently mean the default."""
-    known = [variable(name) for name in Settings.model_fields]
-    problems = []
-    for name in sorted(environment):
-        if not name.startswith(PREFIX) or name in known:
-            continue
-        if near := difflib.get_close_matches(name, known, n=1, cutoff=0.85):
-            problems.append(
-                f"{name}={environment[name]!r}: no such setting; did you mean {near[0]}?"
-            )
-    return problems

@@ -11,7 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
-from worker.config import Settings, variable
+from worker.config import Settings
+from worker.variables import variable
 
 RECIPE = (
     *("ladder", "quality", "encoding", "effort", "full_effort", "target_bytes", "target_quality"),

@@ -44,7 +44,7 @@ def picture_file(value: object) -> object:
 
 
 def position(value: object) -> object:
-    """A direction of the compass in any spelling: `Center`, `north_east`."""
+    """Where a watermark lies, in any spelling: `Center`, `north_east`."""
     if not isinstance(value, str):
         return value
     return value.lower().replace("_", "-").replace("center", "centre")
@@ -64,5 +64,5 @@ def colour(value: object) -> object:
 
 
 FileOfPicture = Annotated[PictureFile | None, BeforeValidator(picture_file)]
-Compass = Annotated[Position, BeforeValidator(position)]
+Placing = Annotated[Position, BeforeValidator(position)]
 Background = Annotated[str | None, BeforeValidator(colour)]

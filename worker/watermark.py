@@ -18,7 +18,7 @@ Position: TypeAlias = Literal[
     "north-west",
     "tile",
 ]
-"""Where a watermark lies: a direction of the compass as libvips names it, or all over."""
+"""Where a watermark lies: at an edge or a corner as libvips names them, or all over."""
 
 POSITIONS: Final[tuple[str, ...]] = get_args(Position)
 

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from worker.capacity import MIB
-from worker.config import Settings, variable
+from worker.config import Settings
 from worker.errors import ConfigurationError
 from worker.ladder import DEFAULT_LADDER
 from worker.machine import Machine
 from worker.setting_texts import resource_path
+from worker.variables import variable
 
 BASE = {"GOOGLE_CLOUD_PROJECT": "p"}
 

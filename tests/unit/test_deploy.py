@@ -14,10 +14,11 @@ import pytest
 
 from worker import cli, metrics
 from worker.cloud_log import CloudEntry, json_line
-from worker.config import Settings, variable
+from worker.config import Settings
 from worker.manifest import Manifest, State
 from worker.metrics import NACKED
 from worker.outcome import Effect, outcome_event
+from worker.variables import variable
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

@@ -10,11 +10,12 @@ from typer import Typer
 from typer.models import CommandInfo
 
 from worker.cli import app
-from worker.config import Settings, variable
+from worker.config import Settings
 from worker.dead_letters import UNDELIVERABLE
 from worker.errors import ExitCode, Reason
 from worker.forecast import Replayed
 from worker.manifest import Manifest, State
+from worker.variables import variable
 
 ROOT = Path(__file__).parents[2]
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "deploy" / "README.md"]
