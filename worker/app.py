@@ -79,8 +79,8 @@ class App:
     troubles: queue.SimpleQueue[Fatal]
 
 
-def build(settings: Settings, capacity: Capacity, log: Log) -> App:
-    """Construct a worker; nothing is started, no message is pulled.
+def build(settings: Settings, capacity: Capacity, scratch: Scratch, log: Log) -> App:
+    """Construct a worker; nothing is started, no message is pulled. The scratch is the caller's.
 
     Raises:
         Fatal: a part cannot even be constructed (no credentials, say).
@@ -93,7 +93,6 @@ def build(settings: Settings, capacity: Capacity, log: Log) -> App:
     store = open_store(settings, connections=capacity.in_flight + transfers + 2)
     publisher = PubSubPublisher(settings.pubsub_emulator_host)
     subscriber = open_subscriber(settings)
-    scratch = Scratch()
     pool = RenderPool(
         RenderSettings(
             recipe=settings.recipe(""),

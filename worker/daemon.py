@@ -17,6 +17,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from types import FrameType
 
 from worker.app import App, build, longest_handling_seconds
@@ -29,6 +30,7 @@ from worker.health import HealthServer
 from worker.parts import check_resources
 from worker.preemption import PreemptionWatch, open_watch
 from worker.pulse import Phase, Pulse
+from worker.scratch import Scratch
 from worker.telemetry import Log, catch_strays
 
 _LOOK_SECONDS = 0.5
@@ -47,6 +49,7 @@ class Daemon:
         self._signal: int | None = None
         self._preempted = False
         self._app: App | None = None
+        self._scratch: Scratch | None = None
         self._started = False
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
@@ -58,7 +61,9 @@ class Daemon:
         health: HealthServer | None = None
         notice: PreemptionWatch | None = None
         try:
-            self._app = build(self._settings, self._capacity, self._log)
+            with _signals_held():
+                self._scratch = Scratch()
+            self._app = build(self._settings, self._capacity, self._scratch, self._log)
             pulse = self._pulse(self._app)
             health = self._serve_health(self._app, pulse)
             notice = self._watch_for_preemption()
@@ -77,7 +82,7 @@ class Daemon:
                 self._drain(self._app)
                 self._app.tracing.close()
                 self._app.pool.stop()
-                self._app.scratch.cleanup()
+            self._clean_up()
             if health is not None:
                 health.stop()
         return code
@@ -215,16 +220,28 @@ class Daemon:
         if self._signal is not None:
             # The second signal: whoever sends it does not want to wait. Children end by
             # themselves, their lifeline breaks with this process.
-            if self._app is not None:
-                self._app.scratch.cleanup()
+            self._clean_up()
             os._exit(_SIGNAL_EXIT + number)
         self._signal = number
         self._stop.set()
         if not self._started:
             # Nothing is held yet, and the look at a silent service would take its time-outs.
-            if self._app is not None:
-                self._app.scratch.cleanup()
+            self._clean_up()
             os._exit(ExitCode.OK)
+
+    def _clean_up(self) -> None:
+        if self._scratch is not None:
+            self._scratch.cleanup()
+
+
+@contextlib.contextmanager
+def _signals_held() -> Iterator[None]:
+    """Let a signal wait: one that comes between a folder and its name would leave the folder."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def run_and_exit(settings: Settings, capacity: Capacity, log: Log) -> None:

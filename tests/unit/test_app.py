@@ -20,6 +20,7 @@ from worker.gauges import Gauges
 from worker.outcome import Effect
 from worker.pulse import Phase
 from worker.reachability import SILENT_SECONDS
+from worker.scratch import Scratch
 
 NOBODY = "127.0.0.1:1"
 
@@ -38,7 +39,7 @@ def app() -> Iterator[App]:
         {},
     )
     capacity = Capacity(slots=1, in_flight=1, render_memory_bytes=512 * MIB)
-    app = build(settings, capacity, recording_log()[0])
+    app = build(settings, capacity, Scratch(), recording_log()[0])
     yield app
     app.scratch.cleanup()
     app.store.close()
