@@ -47,16 +47,7 @@ def plan_capacity(*, vcpus: int, memory_bytes: int, in_flight_per_vcpu: int) -> 
     slot_bytes = CHILD_BYTES + RENDER_BYTES
     room = memory_bytes - PARENT_BYTES - IN_FLIGHT_BYTES
     if room < slot_bytes:
-        needed = PARENT_BYTES + IN_FLIGHT_BYTES + slot_bytes
-        raise ConfigurationError(
-            [
-                (
-                    f"WORKER_MEMORY_BYTES: {memory_bytes} (unless set, what the container or the "
-                    "machine has) leaves no room for one render; "
-                    f"at least {needed} ({needed // MIB} MiB) are needed"
-                )
-            ]
-        )
+        raise no_room(memory_bytes, PARENT_BYTES + IN_FLIGHT_BYTES + slot_bytes)
     slots = min(vcpus, room // slot_bytes)
     left = memory_bytes - PARENT_BYTES - slots * slot_bytes
     in_flight = max(1, min(slots * in_flight_per_vcpu, left // IN_FLIGHT_BYTES))
@@ -66,4 +57,17 @@ def plan_capacity(*, vcpus: int, memory_bytes: int, in_flight_per_vcpu: int) -> 
         render_memory_bytes=(
             memory_bytes - PARENT_BYTES - in_flight * IN_FLIGHT_BYTES - slots * CHILD_BYTES
         ),
+    )
+
+
+def no_room(memory_bytes: int, needed_bytes: int) -> ConfigurationError:
+    """What to say of memory that not even one render fits into."""
+    return ConfigurationError(
+        [
+            (
+                f"WORKER_MEMORY_BYTES: {memory_bytes} (unless set, what the container or the "
+                "machine has) leaves no room for one render; "
+                f"at least {needed_bytes} ({needed_bytes // MIB} MiB) are needed"
+            )
+        ]
     )

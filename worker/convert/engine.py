@@ -9,10 +9,9 @@ from contextlib import suppress
 from typing import Final
 
 from worker import __version__
-from worker.capacity import CHILD_BYTES, MIB
+from worker.capacity import CHILD_BYTES, MIB, no_room
 from worker.config import Settings
 from worker.convert.state import State
-from worker.errors import ConfigurationError
 from worker.facts import versions
 from worker.machine import Machine
 from worker.renderer import RenderPool
@@ -39,15 +38,7 @@ def plan_slots(settings: Settings, machine: Machine) -> tuple[int, int]:
     room = memory_bytes - PARENT_BYTES
     each = CHILD_BYTES + _LEAST_RENDER_BYTES
     if room < each:
-        needed = PARENT_BYTES + each
-        raise ConfigurationError(
-            [
-                (
-                    f"WORKER_MEMORY_BYTES: {memory_bytes} leaves no room for one render; at least "
-                    f"{needed} ({needed // MIB} MiB) are needed"
-                )
-            ]
-        )
+        raise no_room(memory_bytes, PARENT_BYTES + each)
     slots = min(settings.vcpus or machine.vcpus, room // each)
     return slots, room - slots * CHILD_BYTES
 
