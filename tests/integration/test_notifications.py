@@ -49,9 +49,11 @@ class Notified:
         )
         received = answer.received_messages
         self.seen.update({each.message.message_id: each.message for each in received})
-        self.stage.subscriber.acknowledge(
-            subscription=self.audit, ack_ids=[each.ack_id for each in received]
-        )
+        # Google's emulator may answer with nothing, and refuses to ack that.
+        if received:
+            self.stage.subscriber.acknowledge(
+                subscription=self.audit, ack_ids=[each.ack_id for each in received]
+            )
 
     def settled(self, worker: Worker, last: str) -> dict[str, dict[str, object]]:
         """Every notification and how it was handled, once `last` was and none is left over."""
