@@ -31,7 +31,7 @@ COPY scripts/container_health.py /code/health.py
 RUN site="/code/lib/$(basename /usr/local/lib/python3.*)/site-packages" \
  && mkdir -p "$site" /code/bin \
  && mv /tmp/worker "$site/worker" \
- && printf '%s\n' '#!/opt/worker/bin/python -P' 'from worker.cli import main' 'main()' \
+ && printf '%s\n' '#!/opt/worker/bin/python -P' 'from worker.cli.main import main' 'main()' \
       > /code/bin/photo-worker \
  && chmod 755 /code/bin/photo-worker \
  && python -m compileall -q -j 0 -s /code -p /opt/worker --invalidation-mode unchecked-hash /code/lib

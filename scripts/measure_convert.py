@@ -26,7 +26,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from worker import processes
+from worker.system import processes
 
 PILLOW = """
 import sys

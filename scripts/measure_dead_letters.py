@@ -26,8 +26,8 @@ from google.pubsub_v1.services.publisher.transports import PublisherGrpcTranspor
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 from google.pubsub_v1.types import PubsubMessage
 
-from worker.local.servers import open_broker
-from worker.pubsub import emulator_channel
+from worker.lab.local.servers import open_broker
+from worker.pubsub.clients import emulator_channel
 
 BATCH = 1000
 ERRORS = (

@@ -19,15 +19,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from worker.capacity import MIB
-from worker.config import Settings
-from worker.footprint import header_bytes, limit_bytes, peak_bytes
-from worker.greeting import greet
-from worker.header import Header
-from worker.pictures import imaging  # noqa: F401 # sets libvips up before pyvips is imported
-from worker.recipe import Recipe
-from worker.rendering import QueuedRendering, RenderSettings
-from worker.slot import Child
+from worker.photo.header import Header
+from worker.photo.recipe import Recipe
+from worker.render.capacity import MIB
+from worker.render.handshake import greet
+from worker.render.image import imaging  # noqa: F401 # sets libvips up before pyvips is imported
+from worker.render.job import QueuedRendering, RenderSettings
+from worker.render.memory import header_bytes, limit_bytes, peak_bytes
+from worker.render.slot import Child
+from worker.settings.settings import Settings
 
 import pyvips  # isort: skip
 

@@ -20,12 +20,12 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
-from worker.encoding import Encoding
-from worker.ladder import DEFAULT_LADDER
-from worker.limits import Limits
-from worker.pictures.decode import open_original
-from worker.pictures.imaging import Picture
-from worker.pictures.vips import pyvips
+from worker.photo.encoding import Encoding
+from worker.photo.ladder import DEFAULT_LADDER
+from worker.photo.limits import Limits
+from worker.render.image.decode import open_original
+from worker.render.image.imaging import Picture
+from worker.render.image.vips import pyvips
 
 LIMITS = Limits(max_original_bytes=sys.maxsize, max_original_pixels=150_000_000)
 ENCODING = Encoding(quality=80, effort=4, full_effort=2)

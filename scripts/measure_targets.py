@@ -22,12 +22,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from worker.encoding import Encoding
-from worker.ladder import Ladder
-from worker.limits import Limits
-from worker.pictures.decode import open_original
-from worker.pictures.imaging import Picture
-from worker.pictures.vips import pyvips
+from worker.photo.encoding import Encoding
+from worker.photo.ladder import Ladder
+from worker.photo.limits import Limits
+from worker.render.image.decode import open_original
+from worker.render.image.imaging import Picture
+from worker.render.image.vips import pyvips
 
 LIMITS = Limits(max_original_bytes=sys.maxsize, max_original_pixels=150_000_000)
 LADDER = Ladder.parse("512,768,1024,1280,1600,2048,2560,full")

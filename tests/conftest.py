@@ -9,9 +9,9 @@ import grpc
 import pytest
 
 from worker.errors import Fatal
-from worker.local.emulator import GoogleEmulator
-from worker.local.gcs_server import GcsServer
-from worker.local.servers import IMAGES
+from worker.lab.local.emulator import GoogleEmulator
+from worker.lab.local.gcs_server import GcsServer
+from worker.lab.local.servers import IMAGES
 
 EMULATOR_PORT = 8085
 

@@ -27,7 +27,7 @@ from tests.containers.engine import (
     provide,
     servers_up,
 )
-from worker.local.servers import IMAGES
+from worker.lab.local.servers import IMAGES
 
 INSIST = "CONTAINER_TESTS"
 BASE_IMAGE = "python:3.12-slim-bookworm"

@@ -23,8 +23,8 @@ from testcontainers.core.container import DockerContainer
 from testcontainers.core.network import Network
 
 from tests.e2e.stage import Stage
-from tests.waiting import eventually
-from worker.local.gcs_server import _binary as gcs_server_binary
+from tests.support.waiting import eventually
+from worker.lab.local.gcs_server import _binary as gcs_server_binary
 
 ROOT = Path(__file__).parents[2]
 PUBSUB_PORT = 8085

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from tests.containers.engine import ROOT
-from worker.config import Settings
+from worker.settings.settings import Settings
 
 FILE = ROOT / "deploy" / "compose.yaml"
 

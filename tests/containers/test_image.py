@@ -11,7 +11,7 @@ import docker
 import pytest
 
 from tests.containers.engine import ContainedWorker, contained
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(900)  # the first one may have to build the image
 
@@ -96,7 +96,7 @@ def test_nothing_in_it_installs_or_compiles(run: Run) -> None:
 def test_its_modules_are_compiled(run: Run) -> None:
     """A read-only container cannot keep what it compiles: a start would take two more seconds."""
     code = (
-        "import sys, worker.cli, worker.daemon, worker.render_child\n"
+        "import sys, worker.cli.main, worker.service.daemon, worker.render.child\n"
         "loaded = [m for m in list(sys.modules.values()) if getattr(m, '__cached__', None)]\n"
         "import os; print(len(loaded) > 300, [m.__name__ for m in loaded"
         " if m.__file__.startswith('/opt') and not os.path.exists(m.__cached__)])"

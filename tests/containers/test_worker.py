@@ -9,8 +9,8 @@ import pytest
 import pyvips
 
 from tests.containers.engine import ContainedWorker, ContainerStage
-from tests.pictures import corners_jpeg, is_upright, noisy_jpeg
-from tests.waiting import eventually
+from tests.support.pictures import corners_jpeg, is_upright, noisy_jpeg
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(900)  # the first one may have to build the image
 

@@ -18,7 +18,7 @@ import pytest
 from google.cloud import pubsub_v1
 from google.pubsub_v1 import PublisherClient, types
 
-from worker.local.emulator import GoogleEmulator
+from worker.lab.local.emulator import GoogleEmulator
 
 T = TypeVar("T")
 

@@ -22,8 +22,8 @@ from google.api_core import exceptions
 from google.cloud import pubsub_v1
 
 from tests.contract.brokers import PATIENCE_SECONDS, Client, eventually, google_broker
-from worker.broker.server import BrokerStartError, EmbeddedBroker
-from worker.local.emulator import EmulatorError, GoogleEmulator
+from worker.lab.emulator.server import BrokerStartError, EmbeddedBroker
+from worker.lab.local.emulator import EmulatorError, GoogleEmulator
 
 
 @pytest.fixture(scope="module")
@@ -718,7 +718,7 @@ def test_a_taken_port_is_reported(embedded: EmbeddedBroker) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_module_serves_until_told_to_stop(number: signal.Signals) -> None:
-    command = [sys.executable, "-m", "worker.broker.server", "--port", "0"]
+    command = [sys.executable, "-m", "worker.lab.emulator.server", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as server:
         try:
             assert server.stdout is not None

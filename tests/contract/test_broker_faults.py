@@ -11,7 +11,7 @@ import grpc
 from google.cloud import pubsub_v1
 
 from tests.contract.brokers import PATIENCE_SECONDS, Client, eventually
-from worker.broker.server import EmbeddedBroker, Faults
+from worker.lab.emulator.server import EmbeddedBroker, Faults
 
 NUMBERS = [str(n).encode() for n in range(20)]
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import google_crc32c
 import pytest
 
-from tests.fakes import MemoryStore
+from tests.support.fakes import MemoryStore
 from worker.errors import BucketUnavailable, ObjectMissing, PreconditionFailed
-from worker.ports import ObjectStore, StoredObject
-from worker.storage import GcsStore
+from worker.gcs.store import GcsStore
+from worker.photo.ports import ObjectStore, StoredObject
 
 
 @pytest.fixture(params=["memory", "gcs"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.stage import Stage, set_up
-from worker.broker.server import EmbeddedBroker
+from worker.lab.emulator.server import EmbeddedBroker
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.pictures import noisy_jpeg
+from tests.support.pictures import noisy_jpeg
 
 ENVIRONMENT = {
     **{name: value for name, value in os.environ.items() if not name.startswith("WORKER_")},

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.stage import Stage, Worker
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 WORKERS = 2
 IN_FLIGHT = 3

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from tests.e2e.oracle import Burst, Said, Script, Upload
-from tests.pictures import noisy_jpeg
+from tests.support.pictures import noisy_jpeg
 
 NESTED = (
     "a",

@@ -24,8 +24,8 @@ from google.pubsub_v1.services.publisher.transports import PublisherGrpcTranspor
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 from google.pubsub_v1.types import DeadLetterPolicy, PubsubMessage, Subscription
 
-from tests.waiting import PATIENCE_SECONDS, eventually
-from worker.storage import GcsStore
+from tests.support.waiting import PATIENCE_SECONDS, eventually
+from worker.gcs.store import GcsStore
 
 
 class Worker:

@@ -13,8 +13,8 @@ import pytest
 from tests.e2e.havoc import SETTINGS
 from tests.e2e.ledger import take_all
 from tests.e2e.stage import Stage, Worker
-from tests.pictures import noisy_jpeg
-from tests.waiting import eventually
+from tests.support.pictures import noisy_jpeg
+from tests.support.waiting import eventually
 
 HEALTHY = 20
 DRAINS = 4

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from tests.e2e.stage import Stage
-from tests.fault_proxy import Fault, FaultProxy
-from tests.pictures import noisy_jpeg
-from tests.waiting import eventually
-from worker.patience import Patience
+from tests.support.fault_proxy import Fault, FaultProxy
+from tests.support.pictures import noisy_jpeg
+from tests.support.waiting import eventually
+from worker.gcs.patience import Patience
 
 SMALL = noisy_jpeg(64, 48)
 

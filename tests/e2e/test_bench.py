@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from tests.pictures import noisy_jpeg
+from tests.support.pictures import noisy_jpeg
 
 RUNGS = ["64", "96", "full"]
 

@@ -12,8 +12,8 @@ import pytest
 from google.pubsub_v1.types import PubsubMessage
 
 from tests.e2e.stage import Stage, Worker
-from tests.pictures import corners_jpeg
-from tests.waiting import eventually
+from tests.support.pictures import corners_jpeg
+from tests.support.waiting import eventually
 
 GOOD = corners_jpeg(64, 48)
 BAD = b"not a picture at all"

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conversions import ENVIRONMENT, command, convert, left_over, photos, tree
-from tests.pictures import corners_jpeg, noisy_jpeg, webp_size
-from tests.unit.small_pictures import corners, jpeg, noise, png
+from tests.support.pictures import corners_jpeg, noisy_jpeg, webp_size
+from tests.support.small_pictures import corners, jpeg, noise, png
 
 SVG = (
     b'<svg xmlns="http://www.w3.org/2000/svg" width="40" height="20">'
@@ -460,7 +460,7 @@ def test_a_full_standard_output_is_told(originals: Path, tmp_path: Path) -> None
 def test_no_cloud_library_is_imported(originals: Path, tmp_path: Path) -> None:
     program = (
         "import sys\n"
-        "from worker.cli import app\n"
+        "from worker.cli.main import app\n"
         "try: app(sys.argv[1:], standalone_mode=False)\n"
         "finally: print({name.split('.')[0] for name in sys.modules} & "
         "{'google', 'grpc', 'requests', 'opentelemetry', 'PIL', 'pyvips'}, file=sys.stderr)\n"

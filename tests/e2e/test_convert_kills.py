@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conversions import ENVIRONMENT, command, convert, left_over, photos, tree
-from tests.pictures import noisy_jpeg
-from tests.unit.small_pictures import jpeg, noise
-from tests.waiting import eventually
+from tests.support.pictures import noisy_jpeg
+from tests.support.small_pictures import jpeg, noise
+from tests.support.waiting import eventually
 
 KILLED_AT = """
 import os, signal, sys, threading
@@ -48,7 +48,7 @@ def write(self, rows):
 State.write = write
 intake._copy = before(taken)
 
-from worker.cli import main
+from worker.cli.main import main
 sys.argv = ["photo-worker", "convert", *sys.argv[2:]]
 main()
 """

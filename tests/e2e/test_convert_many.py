@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conversions import convert, left_over
-from tests.unit.small_pictures import corners, png
+from tests.support.small_pictures import corners, png
 
 MANY, FIRST = 10_000, 1_000
 LEEWAY_BYTES = 12 << 20

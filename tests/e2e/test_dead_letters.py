@@ -17,8 +17,8 @@ import pytest
 from google.pubsub_v1.types import DeadLetterPolicy, PubsubMessage, Subscription
 
 from tests.e2e.stage import Stage
-from tests.pictures import noisy_jpeg
-from tests.waiting import eventually
+from tests.support.pictures import noisy_jpeg
+from tests.support.waiting import eventually
 
 LEASE_SECONDS = 3
 SOUND = noisy_jpeg(640, 480)
@@ -26,9 +26,9 @@ BROKEN = SOUND[: len(SOUND) // 2]
 
 IMPATIENT = """
 import os, signal
-from worker.cli import main
-from worker.dead_letters import Groups
-from worker.letterbox import Letterbox
+from worker.cli.main import main
+from worker.photo.dead_letter import Groups
+from worker.operate.dead_letters.letterbox import Letterbox
 Letterbox.__init__.__kwdefaults__.update(lease_seconds={lease}, quiet_seconds=1.5)
 {change}
 main()

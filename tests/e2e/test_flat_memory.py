@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.stage import Worker, set_up
-from tests.pictures import corners_jpeg, noisy_jpeg
-from tests.waiting import eventually
-from worker.broker.server import EmbeddedBroker
+from tests.support.pictures import corners_jpeg, noisy_jpeg
+from tests.support.waiting import eventually
+from worker.lab.emulator.server import EmbeddedBroker
 
 EVENTS = int(os.environ.get("SOAK_FLAT_EVENTS", "5000"))
 BATCH = 250

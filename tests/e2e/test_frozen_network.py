@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.stage import Stage, Worker, set_up
-from tests.pictures import corners_jpeg, noisy_jpeg
-from tests.tcp_proxy import TcpProxy
-from tests.waiting import eventually
-from worker.broker.server import EmbeddedBroker
-from worker.reachability import SILENT_SECONDS
+from tests.support.pictures import corners_jpeg, noisy_jpeg
+from tests.support.tcp_proxy import TcpProxy
+from tests.support.waiting import eventually
+from worker.lab.emulator.server import EmbeddedBroker
+from worker.service.reachability import SILENT_SECONDS
 
 NOTICED_SECONDS = SILENT_SECONDS + 10
 BACK_SECONDS = 40.0

@@ -15,8 +15,8 @@ import pyvips
 from playwright.sync_api import Browser, ConsoleMessage, Page, Route, expect, sync_playwright
 
 from tests.conftest import absent
-from worker.local.gallery import Gallery
-from worker.placeholder import average_color, thumbhash
+from worker.lab.local.gallery import Gallery
+from worker.render.image.placeholder import average_color, thumbhash
 
 pytestmark = pytest.mark.browser
 

@@ -24,8 +24,8 @@ from tests.e2e.havoc import IN_FLIGHT, Crew, start_verb
 from tests.e2e.ledger import Ledger, Reader
 from tests.e2e.script import write_script
 from tests.e2e.stage import Stage, set_up
-from tests.waiting import eventually
-from worker.broker.server import EmbeddedBroker, Faults
+from tests.support.waiting import eventually
+from worker.lab.emulator.server import EmbeddedBroker, Faults
 
 SEED = int(os.environ.get("SOAK_SEED", "1"))
 SOAK_SECONDS = float(os.environ.get("SOAK_SECONDS", "0"))

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from tests.pictures import corners_jpeg, webp_size
-from tests.waiting import eventually
+from tests.support.pictures import corners_jpeg, webp_size
+from tests.support.waiting import eventually
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 from tests.e2e.stage import Stage
-from tests.pictures import noisy_jpeg
+from tests.support.pictures import noisy_jpeg
 
 F_SETPIPE_SZ = 1031
 

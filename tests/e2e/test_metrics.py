@@ -12,9 +12,9 @@ import urllib.request
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.e2e.stage import Stage, Worker
-from tests.pictures import corners_jpeg, noisy_jpeg
-from tests.waiting import eventually
-from worker.metrics import ALL, PREFIX
+from tests.support.pictures import corners_jpeg, noisy_jpeg
+from tests.support.waiting import eventually
+from worker.telemetry.metrics import ALL, PREFIX
 
 
 class Watcher:

@@ -10,9 +10,9 @@ import pytest
 
 from tests.e2e.ledger import take_all
 from tests.e2e.stage import Stage, Worker
-from tests.metadata_server import MetadataServer, unavailable
-from tests.pictures import noisy_jpeg
-from tests.waiting import eventually
+from tests.support.metadata_server import MetadataServer, unavailable
+from tests.support.pictures import noisy_jpeg
+from tests.support.waiting import eventually
 
 SLOW = {"effort": "6", "full_effort": "6", "vcpus": "1"}
 """Renders long enough to be caught in the middle."""

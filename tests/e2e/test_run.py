@@ -8,8 +8,8 @@ import pytest
 from google.pubsub_v1.types import PubsubMessage
 
 from tests.e2e.stage import Stage
-from tests.pictures import corners_jpeg, is_upright, noisy_jpeg, webp_size
-from tests.waiting import eventually
+from tests.support.pictures import corners_jpeg, is_upright, noisy_jpeg, webp_size
+from tests.support.waiting import eventually
 
 
 def test_ten_photos_of_every_orientation_become_ladders(stage: Stage) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.stage import Stage
-from tests.pictures import corners_jpeg, noisy_jpeg
-from tests.waiting import eventually
+from tests.support.pictures import corners_jpeg, noisy_jpeg
+from tests.support.waiting import eventually
 
 SLOW = {"effort": "6", "full_effort": "6", "vcpus": "1"}
 """Renders long enough to be caught in the middle."""

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from tests.e2e.stage import Stage
-from tests.pictures import noisy_jpeg
-from tests.waiting import eventually
+from tests.support.pictures import noisy_jpeg
+from tests.support.waiting import eventually
 
 
 def verb(stage: Stage, *arguments: str) -> tuple[int, dict[str, Any]]:

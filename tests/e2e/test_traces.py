@@ -16,8 +16,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from tests.e2e.ledger import take_all
 from tests.e2e.stage import Stage
-from tests.pictures import corners_jpeg
-from tests.waiting import eventually
+from tests.support.pictures import corners_jpeg
+from tests.support.waiting import eventually
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 

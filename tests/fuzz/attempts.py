@@ -14,7 +14,7 @@ from typing import Any
 # A dependency of playwright; its wheels have no types.
 from greenlet import GreenletExit, getcurrent, greenlet  # type: ignore[import-untyped]
 
-from worker.events import Deregister, Register
+from worker.photo.events import Deregister, Register
 
 
 class Fate(Enum):

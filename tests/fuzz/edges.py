@@ -8,8 +8,8 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from tests.fakes import FakePublisher, FakeRenderer, FakeRendering, MemoryStore, Request
 from tests.fuzz.attempts import Attempt, Fate, running
+from tests.support.fakes import FakePublisher, FakeRenderer, FakeRendering, MemoryStore, Request
 from worker.errors import (
     CorruptOriginal,
     PreconditionFailed,
@@ -17,7 +17,7 @@ from worker.errors import (
     RenderCrashed,
     StorageUnavailable,
 )
-from worker.ports import StoredObject
+from worker.photo.ports import StoredObject
 
 SOUND = (b"sound one", b"sound two")
 CORRUPT = b"corrupt"

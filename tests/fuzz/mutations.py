@@ -10,8 +10,8 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.pictures import corners_jpeg, upright
-from worker.pictures.vips import pyvips
+from tests.support.pictures import corners_jpeg, upright
+from worker.render.image.vips import pyvips
 
 _SVG = b"""<?xml version="1.0"?>
 <!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "http://www.w3.org/Graphics/SVG/1.1/DTD/svg11.dtd">

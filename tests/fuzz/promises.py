@@ -11,10 +11,10 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from tests.fakes import MemoryStore, crc32c
-from tests.fakes import Message as Letter
 from tests.fuzz.attempts import Attempt, Message
-from worker.events import Deregister, Register
+from tests.support.fakes import MemoryStore, crc32c
+from tests.support.fakes import Message as Letter
+from worker.photo.events import Deregister, Register
 
 RENDITIONS = "renditions"
 DEAD_LETTER = "projects/p/topics/dead"

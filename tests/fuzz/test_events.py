@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.errors import ForbiddenSource, InvalidEvent
-from worker.events import Buckets, Deregister, Ignored, Register, parse
-from worker.layout import Layout
+from worker.photo.events import Buckets, Deregister, Ignored, Register, parse
+from worker.photo.layout import Layout
 
 LAYOUT = Layout("photos/")
 BUCKETS = Buckets(originals=frozenset({"17", "renditions"}), renditions="renditions", layout=LAYOUT)

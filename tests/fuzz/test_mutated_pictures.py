@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from tests.fuzz.mutations import mutated, seeds
-from tests.pictures import corners_jpeg, is_upright
-from tests.pool import PIXELS_ONLY, Came, chunks, outcome, render_pool
-from worker.anatomy.formats import RENDERED
+from tests.support.pictures import corners_jpeg, is_upright
+from tests.support.pool import PIXELS_ONLY, Came, chunks, outcome, render_pool
+from worker.render.formats.formats import RENDERED
 
 FILES = int(os.environ.get("FUZZ_FILES", "300"))
 FIRST = int(os.environ.get("FUZZ_FIRST", "1"))

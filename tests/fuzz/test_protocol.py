@@ -33,8 +33,8 @@ from hypothesis.stateful import (
 from tests.fuzz.attempts import Attempt, Fate, Stop
 from tests.fuzz.edges import CORRUPT, CRASHING, SOUND, ContentRenderer
 from tests.fuzz.world import QUALITIES, SALTS, World
-from tests.unit.workers import ORIGINALS, seed_original
-from worker.events import Deregister, Register
+from tests.support.workers import ORIGINALS, seed_original
+from worker.photo.events import Deregister, Register
 
 T = TypeVar("T")
 

@@ -13,11 +13,11 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
-from tests.fakes import recording_log
 from tests.fuzz import promises
 from tests.fuzz.attempts import Attempt, Fate, Message
 from tests.fuzz.edges import SOUND, ContentRenderer, Late, SharedPublisher, SharedStore
-from tests.unit.workers import (
+from tests.support.fakes import recording_log
+from tests.support.workers import (
     BUCKETS,
     LAYOUT,
     ORIGINALS,
@@ -26,13 +26,13 @@ from tests.unit.workers import (
     make_worker,
     seed_original,
 )
-from worker.delivery import Delivery
-from worker.dispatch import Dispatcher, Topics
 from worker.errors import Fatal, PreconditionFailed, Transient
-from worker.events import Deregister, Register
-from worker.survey import Survey
-from worker.sweep import Sweeper
-from worker.verify import Verifier
+from worker.handlers.dispatch import Dispatcher, Topics
+from worker.operate.sweep.leftovers import Sweeper
+from worker.operate.sweep.survey import Survey
+from worker.operate.sweep.verify import Verifier
+from worker.photo.delivery import Delivery
+from worker.photo.events import Deregister, Register
 
 QUALITIES = (80, 60, 80)
 SALTS = (b"80 ", b"60 ", b"80, another codec ")

@@ -12,18 +12,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.fakes import FakePublisher, FakeRenderer, recording_log
-from tests.fault_proxy import Fault, FaultProxy
-from tests.unit.workers import JPEG, LAYOUT, StoreWorker, assemble
-from worker.delivery import Delivery
-from worker.dispatch import Dispatcher, Topics
+from tests.support.fakes import FakePublisher, FakeRenderer, recording_log
+from tests.support.fault_proxy import Fault, FaultProxy
+from tests.support.workers import JPEG, LAYOUT, StoreWorker, assemble
 from worker.errors import CorruptOriginal, RenderCrashed
-from worker.events import Buckets, Deregister, Register
-from worker.manifest import Manifest, State
-from worker.outcome import Effect
-from worker.patience import Patience
-from worker.ports import StoredObject
-from worker.storage import GcsStore
+from worker.gcs.patience import Patience
+from worker.gcs.store import GcsStore
+from worker.handlers.dispatch import Dispatcher, Topics
+from worker.photo.delivery import Delivery
+from worker.photo.events import Buckets, Deregister, Register
+from worker.photo.manifest import Manifest, State
+from worker.photo.outcome import Effect
+from worker.photo.ports import StoredObject
 
 PICTURE_PX = (400, 300)
 RUNGS = ("320", "full")

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.pictures import corners_jpeg, is_upright
-from tests.pool import outcome, render_pool
-from tests.skeletons import LONG, SHORT, chunk, png, segment, tiff
-from worker.renderer import RenderPool
+from tests.support.pictures import corners_jpeg, is_upright
+from tests.support.pool import outcome, render_pool
+from tests.support.skeletons import LONG, SHORT, chunk, png, segment, tiff
+from worker.render.pool import RenderPool
 
 SCAN = segment(0xDA, b"\x01\x01\x00\x00\x3f\x00") + b"\0"
 WIDE = segment(0xC2, b"\x08" + struct.pack(">HH", 12_000, 12_000) + b"\x01\x01\x11\x00")

@@ -16,12 +16,12 @@ from google.pubsub_v1.services.publisher.transports import PublisherGrpcTranspor
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 from google.pubsub_v1.types import PubsubMessage
 
-from tests.fakes import recording_log
-from tests.waiting import eventually
-from worker.consumer import EMULATOR_LEASE_SECONDS, Consumer
-from worker.delivery import Delivery
+from tests.support.fakes import recording_log
+from tests.support.waiting import eventually
 from worker.errors import PublishFailed, StreamLost, SubscriptionUnavailable
-from worker.pubsub import PubSubPublisher, check_subscription
+from worker.photo.delivery import Delivery
+from worker.pubsub.clients import PubSubPublisher, check_subscription
+from worker.pubsub.consumer import EMULATOR_LEASE_SECONDS, Consumer
 
 IN_FLIGHT = 4
 
@@ -308,8 +308,8 @@ def test_a_publish_that_nobody_confirms_fails(broker: Broker) -> None:
 
 
 def test_an_address_where_nobody_listens_is_a_lost_stream(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.pubsub.LOOK_UP_SECONDS", 0.5)
-    monkeypatch.setattr("worker.pubsub._LOOK_UP", None)
+    monkeypatch.setattr("worker.pubsub.clients.LOOK_UP_SECONDS", 0.5)
+    monkeypatch.setattr("worker.pubsub.clients._LOOK_UP", None)
     publisher = PubSubPublisher("127.0.0.1:1")
     with pytest.raises(StreamLost, match="cannot reach"):
         publisher.check_topic("projects/p/topics/t")

@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from worker.bench.latency import LatencyProxy
+from worker.lab.bench.latency import LatencyProxy
 
 LATENCY_SECONDS = 0.1
 PIECE = bytes(range(256)) * 4096

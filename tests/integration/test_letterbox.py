@@ -16,20 +16,20 @@ from google.pubsub_v1.services.publisher.transports import PublisherGrpcTranspor
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 from google.pubsub_v1.types import PubsubMessage, PullRequest
 
-from tests.fakes import recording_log
-from tests.waiting import eventually
-from worker.broker.server import EmbeddedBroker
-from worker.letterbox import Letterbox
-from worker.pubsub import Subscriber
+from tests.support.fakes import recording_log
+from tests.support.waiting import eventually
+from worker.lab.emulator.server import EmbeddedBroker
+from worker.operate.dead_letters.letterbox import Letterbox
+from worker.pubsub.clients import Subscriber
 
 LEASE_SECONDS = 3
 QUIET_SECONDS = 1.0
 
 HOLD = f"""
 import sys, threading
-from worker.letterbox import Letterbox
-from worker.pubsub import Subscriber
-from worker.telemetry import configure_logs
+from worker.operate.dead_letters.letterbox import Letterbox
+from worker.pubsub.clients import Subscriber
+from worker.telemetry.logs import configure_logs
 letterbox = Letterbox(
     Subscriber(sys.argv[1]), sys.argv[2], configure_logs("json", "info"),
     lease_seconds={LEASE_SECONDS}, quiet_seconds={QUIET_SECONDS},

@@ -13,17 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes import MemoryStore
-from worker.backfill.comparison import wanted
-from worker.backfill.inventory import BucketInventory
-from worker.backfill.pages import Comparer
-from worker.backfill.publishing import Backfill, BackfillOptions
-from worker.backfill.report import BackfillReport
-from worker.events import Buckets
-from worker.globs import Globs
-from worker.layout import Layout
-from worker.manifest import Manifest, OriginalFacts, State
-from worker.ports import OutgoingMessage, StoredObject
+from tests.support.fakes import MemoryStore
+from worker.operate.backfill.comparison import wanted
+from worker.operate.backfill.inventory import BucketInventory
+from worker.operate.backfill.pages import Comparer
+from worker.operate.backfill.publishing import Backfill, BackfillOptions
+from worker.operate.backfill.report import BackfillReport
+from worker.photo.events import Buckets
+from worker.photo.globs import Globs
+from worker.photo.layout import Layout
+from worker.photo.manifest import Manifest, OriginalFacts, State
+from worker.photo.ports import OutgoingMessage, StoredObject
 
 ORIGINALS = int(os.environ.get("SOAK_ORIGINALS", "100000"))
 READY_PAGES = 20

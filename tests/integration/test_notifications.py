@@ -13,10 +13,10 @@ from google.api_core import exceptions as api
 from google.pubsub_v1.types import PubsubMessage
 
 from tests.e2e.stage import Stage, Worker, set_up
-from tests.pictures import noisy_jpeg
-from tests.waiting import eventually
-from worker.broker.server import EmbeddedBroker
-from worker.local.gcs_server import GcsServer, Notifications
+from tests.support.pictures import noisy_jpeg
+from tests.support.waiting import eventually
+from worker.lab.emulator.server import EmbeddedBroker
+from worker.lab.local.gcs_server import GcsServer, Notifications
 
 PHOTO = noisy_jpeg(400, 300)
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.pictures import corners_jpeg, is_upright
-from tests.pool import PIXELS_ONLY, Came, chunks, outcome, render_pool
-from worker.renderer import RenderPool
+from tests.support.pictures import corners_jpeg, is_upright
+from tests.support.pool import PIXELS_ONLY, Came, chunks, outcome, render_pool
+from worker.render.pool import RenderPool
 
 import pyvips  # isort: skip
 

@@ -18,8 +18,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes import crc32c
-from tests.fault_proxy import STATUSES, Fault, FaultProxy, Request
 from tests.integration.scenarios import (
     READY,
     SCENARIOS,
@@ -31,11 +29,13 @@ from tests.integration.scenarios import (
     Scenario,
     Seen,
 )
-from tests.unit.workers import JPEG
+from tests.support.fakes import crc32c
+from tests.support.fault_proxy import STATUSES, Fault, FaultProxy, Request
+from tests.support.workers import JPEG
 from worker.errors import PreconditionFailed, StorageUnavailable
-from worker.patience import Patience
-from worker.ports import StoredObject
-from worker.storage import GcsStore
+from worker.gcs.patience import Patience
+from worker.gcs.store import GcsStore
+from worker.photo.ports import StoredObject
 
 NEW_PHOTO = SCENARIOS[0]
 NEW_PHOTO_REQUESTS = 5

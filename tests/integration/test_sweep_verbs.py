@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from tests.fakes import crc32c
-from worker.layout import Layout
-from worker.manifest import Manifest, Rendition, State
-from worker.storage import GcsStore
+from tests.support.fakes import crc32c
+from worker.gcs.store import GcsStore
+from worker.photo.layout import Layout
+from worker.photo.manifest import Manifest, Rendition, State
 
 LAYOUT = Layout("photos/")
 D = "3fd0c1a2b4e5"

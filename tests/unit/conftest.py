@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes import MemoryStore
-from tests.unit.workers import FakeWorker, make_worker, seed_original
+from tests.support.fakes import MemoryStore
+from tests.support.workers import FakeWorker, make_worker, seed_original
 
 
 @pytest.fixture

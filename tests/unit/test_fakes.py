@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes import MemoryStore, Once, crc32c, raising
+from tests.support.fakes import MemoryStore, Once, crc32c, raising
 from worker.errors import ObjectMissing, PreconditionFailed, StorageUnavailable
 
 

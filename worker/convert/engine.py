@@ -9,14 +9,14 @@ from contextlib import suppress
 from typing import Final
 
 from worker import __version__
-from worker.capacity import CHILD_BYTES, MIB, no_room
-from worker.config import Settings
 from worker.convert.state import State
-from worker.facts import versions
-from worker.machine import Machine
-from worker.renderer import RenderPool
-from worker.rendering import RenderSettings
-from worker.telemetry import Log
+from worker.render.capacity import CHILD_BYTES, MIB, no_room
+from worker.render.job import RenderSettings
+from worker.render.pool import RenderPool
+from worker.settings.settings import Settings
+from worker.system.facts import versions
+from worker.system.machine import Machine
+from worker.telemetry.logs import Log
 
 PARENT_BYTES: Final = 64 * MIB
 """This process, which knows no cloud: 50 MiB over ten thousand pictures."""

@@ -15,7 +15,7 @@ from typing import Final
 from worker.convert.kinds import HEAD_BYTES, is_companion, open_regular
 from worker.convert.outcomes import Found, Source
 from worker.errors import WorkerError
-from worker.limits import Limits
+from worker.photo.limits import Limits
 
 ORIGINAL: Final = "original"
 """What the copy is called in its scratch folder."""

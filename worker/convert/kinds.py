@@ -6,8 +6,8 @@ import os
 import stat
 from typing import Final
 
-from worker.anatomy.formats import sniff
 from worker.errors import CorruptOriginal, UnsupportedFormat
+from worker.render.formats.formats import sniff
 
 _ENDINGS: Final = frozenset(
     (

@@ -11,7 +11,7 @@ import threading
 import time
 from typing import Final
 
-from worker import processes
+from worker.system import processes
 
 SAMPLES: Final = 240
 _SECONDS: Final = 0.5

@@ -15,7 +15,7 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Final
 
-from worker.ladder import FULL, Ladder
+from worker.photo.ladder import FULL, Ladder
 
 SUMMARY: Final = "summary.json"
 FAILURES: Final = "failures.jsonl"

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 
-from worker.config import Settings
 from worker.errors import UsageFault
-from worker.globs import Globs
-from worker.ladder import Ladder
-from worker.recipe import OutputFormat, Recipe
+from worker.photo.globs import Globs
+from worker.photo.ladder import Ladder
+from worker.photo.recipe import OutputFormat, Recipe
+from worker.settings.settings import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,9 +11,9 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
+from worker.console.progress import duration
+from worker.console.text import plain
 from worker.convert.drawings import before_and_after, distribution, over_time, size
-from worker.dead_letter_views import plain
-from worker.progress import duration
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 

@@ -38,8 +38,8 @@ from worker.errors import (
     RenderOutOfMemory,
     SlotUnavailable,
 )
-from worker.limits import Limits
-from worker.ports import Renderer, Rendering
+from worker.photo.limits import Limits
+from worker.photo.ports import Renderer, Rendering
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,16 +10,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from worker.capacity import MIB
-from worker.config import Settings
 from worker.convert.intake import ORIGINAL, NoPicture, OriginalUnreadable, take_in
 from worker.convert.outcomes import Found, Stop
 from worker.errors import Fatal, WorkerError
-from worker.ladder import Ladder
-from worker.limits import Limits
-from worker.renderer import RenderPool
-from worker.rendering import RenderSettings
-from worker.telemetry import Log
+from worker.photo.ladder import Ladder
+from worker.photo.limits import Limits
+from worker.render.capacity import MIB
+from worker.render.job import RenderSettings
+from worker.render.pool import RenderPool
+from worker.settings.settings import Settings
+from worker.telemetry.logs import Log
 
 _EDGE_PX: Final = 480
 _MEMORY_BYTES: Final = 2048 * MIB

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from worker.config import Settings
+from worker.console.progress import Show, progress
 from worker.convert.engine import Engine, codec_of, plan_slots
 from worker.convert.memory import MemoryWatch
 from worker.convert.names import FAILURES, SUMMARY, Naming
@@ -28,12 +28,12 @@ from worker.convert.summary import Run, as_text, summarise, write_json, write_wh
 from worker.convert.tally import Tally
 from worker.convert.walk import Sighting, Walk, count_pictures, sight
 from worker.errors import ExitCode, UsageFault
-from worker.limits import Limits
-from worker.machine import read_machine
-from worker.progress import Show, progress
-from worker.recipe import Recipe
-from worker.rendering import RenderSettings
-from worker.telemetry import Log, configure_logs
+from worker.photo.limits import Limits
+from worker.photo.recipe import Recipe
+from worker.render.job import RenderSettings
+from worker.settings.settings import Settings
+from worker.system.machine import read_machine
+from worker.telemetry.logs import Log, configure_logs
 
 _SIGNAL_EXIT: Final = 128
 _OURS: Final = "ours"

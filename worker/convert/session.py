@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Final
 
+from worker.console.progress import duration
 from worker.convert.engine import Engine
 from worker.convert.outcomes import Converted, Failed, PassedOver, Pending, Stop, Unchanged
 from worker.convert.picture import Pictures
@@ -21,8 +22,7 @@ from worker.convert.placing import Placer
 from worker.convert.tally import Tally
 from worker.convert.walk import Sighting
 from worker.errors import Draining, Fatal
-from worker.progress import duration
-from worker.telemetry import Log
+from worker.telemetry.logs import Log
 
 _LOOK_SECONDS: Final = 0.1
 

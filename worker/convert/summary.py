@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from worker import __version__
+from worker.console.text import plain
 from worker.convert.memory import MemoryWatch
 from worker.convert.names import FAILURES
 from worker.convert.options import ConvertOptions
 from worker.convert.outcomes import Stop
 from worker.convert.tally import SECONDS, Tally, failure_fields, json_bytes
-from worker.dead_letter_views import plain
-from worker.facts import machine, versions
-from worker.recipe import Recipe
+from worker.photo.recipe import Recipe
+from worker.system.facts import machine, versions
 
 SCHEMA: Final = "photo-convert/1"
 

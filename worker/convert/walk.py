@@ -23,7 +23,7 @@ from worker.convert.names import HIDDEN
 from worker.convert.outcomes import Failed, Fault, Found, Passed, PassedOver
 from worker.convert.state import FILE
 from worker.errors import Fatal, Reason
-from worker.globs import Globs
+from worker.photo.globs import Globs
 
 HELD_NAMES: Final = 20_000
 """Of one folder in memory; more are sorted on disk."""

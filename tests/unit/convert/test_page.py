@@ -1,0 +1,137 @@
+"""The report's page and its charts: whole, harmless, and asking nobody for anything."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from tests.unit.convert.test_tally import converted
+from worker.console.progress import duration
+from worker.convert.drawings import before_and_after, distribution, over_time, size
+from worker.convert.memory import MemoryWatch
+from worker.convert.options import ConvertOptions, format_of, sizes_of
+from worker.convert.outcomes import Failed, Passed, PassedOver, Stop
+from worker.convert.page import page
+from worker.convert.summary import Run, as_text, summarise, write_json
+from worker.convert.tally import Tally
+from worker.errors import UsageFault
+from worker.settings.settings import Settings
+
+NASTY = "<script>alert('\"x\"')</script>\n\udcff.jpg"
+STARTED = datetime(2026, 11, 22, 1, 2, 3, tzinfo=UTC)
+
+
+def summary(*, failures: int = 1, pictures: int = 3) -> dict[str, Any]:
+    tally = Tally(None)
+    for number in range(pictures):
+        tally.saw()
+        tally.add(converted(f"{number}{NASTY}", 1000, 10 * number + 1, 400 * number + 1))
+    for _ in range(failures):
+        tally.saw()
+        tally.add(Failed(name=NASTY, reason="corrupt_original", message=NASTY))
+    tally.add(PassedOver(name=NASTY, why=Passed.NO_PICTURE))
+    watch = MemoryWatch()
+    for number in range(10):
+        watch.take(number << 24, number)
+    options = ConvertOptions(source=Path(NASTY), output=Path("out"), sizes=sizes_of("320,full"))
+    run = Run(
+        started=STARTED,
+        ended=STARTED + timedelta(seconds=20),
+        complete=True,
+        options=options,
+        recipe=options.recipe(Settings.load({}), "codec"),
+        slots=2,
+        children=True,
+    )
+    return summarise(run, tally, watch, Stop())
+
+
+class Seen(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.addresses: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.addresses += [value or "" for name, value in attrs if name in {"src", "href"}]
+
+
+def test_names_of_strangers_do_no_harm() -> None:
+    told = summary()
+    shown = {told["best_savings"][0]["name"]: "data:image/webp;base64,AAAA"}
+    text = page(told, shown).decode()
+    seen = Seen()
+    seen.feed(text)
+    assert not {"script", "link", "iframe", "object"} & seen.tags
+    assert seen.addresses == ["data:image/webp;base64,AAAA"]
+    assert not re.search(r"url\(|@import|https?://", text)
+    assert "&lt;script&gt;" in text
+    assert "default-src 'none'" in text
+
+
+def test_a_run_that_did_nothing_has_a_page() -> None:
+    text = page(summary(failures=0, pictures=0), {}).decode()
+    assert "<svg" not in text
+    assert "Failures" not in text
+
+
+def test_a_dry_run_tells_what_it_would_do() -> None:
+    told = summary() | {"dry_run": True, "would_convert": 1234, "would_read_bytes": 5 << 20}
+    text = page(told, {}).decode()
+    assert "<b>1,234</b><span>would be converted</span>" in text
+    assert "<b>5.0 MiB</b><span>of originals</span>" in text
+
+
+def test_the_summary_adds_up(tmp_path: Path) -> None:
+    told = summary()
+    assert (told["found"], told["converted"], told["failed"], told["skipped"]) == (4, 3, 1, 1)
+    assert told["error_rate"] == 0.25
+    assert (told["bytes_in"], told["bytes_out"]) == (3000, 33 + 1203)
+    assert told["saved_percent"] == pytest.approx(100 * (1 - 1236 / 3000), abs=0.01)
+    assert told["image_seconds"]["average"] == 0.5
+    assert (told["images_per_second"], told["seconds"]) == (0.15, 20.0)
+    assert told["memory"]["peak_bytes"] == 9 << 24
+    assert told["rungs"]["1"]["count"] == 3
+    assert told["failures"][0]["name"] == NASTY
+    write_json(tmp_path / "s.json", told)
+    assert [path.name for path in tmp_path.iterdir()] == ["s.json"]
+    lines = as_text(told, as_json=False)
+    assert "\udcff" not in lines
+    assert "3 converted, 0 current, 1 failed, 1 files passed over" in lines
+
+
+def test_charts_are_well_formed() -> None:
+    for chart in (
+        before_and_after([("<320>", 100, 20), ("full", 0, 0)]),
+        distribution([("0.1", 5), ("0.2", 0)]),
+        over_time([(0.0, 1 << 20), (3700.0, 300 << 20)]),
+        over_time([(0.0, 0)]),
+        distribution([]),
+    ):
+        root = ET.fromstring(chart)  # noqa: S314 (made a line above)
+        for each in root.iter():
+            for name in ("x", "y", "width", "height"):
+                assert float(each.get(name, "0")) >= 0, chart
+
+
+def test_figures_are_for_people() -> None:
+    assert [size(each) for each in (12, 2048, 3 << 20, 5 << 30)] == [
+        *("12 B", "2.0 KiB", "3.0 MiB", "5.0 GiB"),
+    ]
+    assert [duration(each) for each in (11.6, 245, 12_300)] == ["12 s", "4 min 05 s", "3 h 25 min"]
+
+
+def test_sizes_and_formats_are_checked() -> None:
+    assert str(sizes_of("full,320")) == "320,full"
+    assert (format_of("PNG"), format_of("webp")) == ("png", "webp")
+    with pytest.raises(UsageFault, match="--sizes huge"):
+        sizes_of("huge")
+    with pytest.raises(UsageFault, match="--format jpeg: expected webp or png"):
+        format_of("jpeg")

@@ -1,0 +1,110 @@
+"""The recipe and the digest: the same work has the same name, and other work another."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.photo.ladder import Ladder
+from worker.photo.recipe import DigestingHash, Recipe
+from worker.photo.watermark import PictureFile, Watermark
+from worker.settings.settings import Settings
+
+RECIPE = Recipe(
+    ladder=Ladder.parse("320,full"), quality=80, effort=4, full_effort=2, codec="libvips-8.18.7"
+)
+
+
+def digest(recipe: Recipe, *chunks: bytes) -> str:
+    hashed = DigestingHash()
+    for chunk in chunks:
+        hashed.update(chunk)
+    return hashed.digest(recipe)
+
+
+def test_the_fingerprint_is_one_readable_line() -> None:
+    assert RECIPE.fingerprint == "webp/2 q=80 effort=4/2 ladder=320,full codec=libvips-8.18.7"
+
+
+WATERMARK = Watermark(
+    file=PictureFile(name="logo.png", data=b"a logo"), opacity=0.5, position="east", scale=0.2
+)
+
+
+def test_the_fingerprint_says_what_is_asked_for_besides() -> None:
+    asked = replace(
+        RECIPE,
+        target_bytes=100_000,
+        target_quality=72.5,
+        background="#ffffff",
+        watermark=WATERMARK,
+    )
+    digest = hashlib.sha256(b"a logo").hexdigest()[:12]
+    assert asked.fingerprint == (
+        f"{RECIPE.fingerprint} background=#ffffff "
+        f"watermark={digest}@east opacity=0.5 scale=0.2 target_bytes=100000 target_quality=72.5"
+    )
+
+
+def test_a_png_has_neither_quality_nor_targets() -> None:
+    png = replace(RECIPE, format="png", quality=1, effort=0, target_bytes=5, target_quality=70.0)
+    assert png.fingerprint == "png/2 ladder=320,full codec=libvips-8.18.7"
+
+
+def test_the_fingerprint_of_the_settings_has_not_changed() -> None:
+    """Byte for byte: manifests of earlier workers must not become stale."""
+    assert Settings.load({}).recipe("libvips-8.18.7").fingerprint == (
+        "webp/2 q=80 effort=4/2 ladder=320,512,768,1024,1280,1600,2048,2560,full "
+        "codec=libvips-8.18.7"
+    )
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(RECIPE, target_bytes=100_000),
+        replace(RECIPE, target_quality=70.0),
+        replace(RECIPE, watermark=WATERMARK),
+        replace(RECIPE, watermark=replace(WATERMARK, opacity=0.6)),
+        replace(RECIPE, background="#ffffff"),
+        replace(RECIPE, format="png"),
+        replace(RECIPE, quality=81),
+        replace(RECIPE, effort=5),
+        replace(RECIPE, full_effort=3),
+        replace(RECIPE, codec="libvips-8.19.0"),
+        replace(RECIPE, ladder=Ladder.parse("321,full")),
+    ],
+)
+def test_whatever_decides_the_bytes_decides_the_digest(other: Recipe) -> None:
+    assert other.fingerprint != RECIPE.fingerprint
+    assert digest(other, b"original") != digest(RECIPE, b"original")
+
+
+def test_the_digest_is_the_contracts() -> None:
+    expected = hashlib.sha256(b"original" + RECIPE.fingerprint.encode()).hexdigest()[:12]
+    assert digest(RECIPE, b"original") == expected
+
+
+def test_each_fence_has_names_of_its_own() -> None:
+    hashed = DigestingHash()
+    hashed.update(b"original")
+    assert hashed.digest(RECIPE, 0) == hashed.digest(RECIPE)
+    assert len({hashed.digest(RECIPE, fence) for fence in range(5)}) == 5
+
+
+@given(st.lists(st.binary(max_size=20), max_size=8))
+def test_chunks_do_not_matter(chunks: list[bytes]) -> None:
+    assert digest(RECIPE, *chunks) == digest(RECIPE, b"".join(chunks))
+
+
+def test_the_sha256_is_the_originals_alone_also_after_a_digest() -> None:
+    hashed = DigestingHash()
+    hashed.update(b"orig")
+    hashed.digest(RECIPE)
+    hashed.update(b"inal")
+    assert hashed.sha256 == hashlib.sha256(b"original").hexdigest()
+    assert hashed.digest(RECIPE) == digest(RECIPE, b"original")

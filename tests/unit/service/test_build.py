@@ -1,0 +1,154 @@
+"""The composition: what only the way in which the parts are put together can get wrong."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.fakes import recording_log
+from tests.support.waiting import eventually
+from worker.errors import Fatal
+from worker.handlers.brake import Move
+from worker.photo.delivery import Delivery
+from worker.photo.outcome import Effect
+from worker.render.capacity import MIB, Capacity
+from worker.service.build import App, build, longest_handling_seconds
+from worker.service.daemon import Daemon
+from worker.service.gauges import Gauges
+from worker.service.liveness import Phase
+from worker.service.reachability import SILENT_SECONDS
+from worker.settings.settings import Settings
+from worker.system.scratch import Scratch
+
+NOBODY = "127.0.0.1:1"
+
+
+@pytest.fixture
+def app() -> Iterator[App]:
+    """A worker that is not started, and whose services are not there."""
+    settings = Settings.load(
+        {
+            "PUBSUB_EMULATOR_HOST": NOBODY,
+            "STORAGE_EMULATOR_HOST": f"http://{NOBODY}",
+            "WORKER_SUBSCRIPTION": "projects/p/subscriptions/photos",
+            "WORKER_ORIGINALS_BUCKETS": "originals",
+            "WORKER_RENDITIONS_BUCKET": "renditions",
+        },
+        {},
+    )
+    capacity = Capacity(slots=1, in_flight=1, render_memory_bytes=512 * MIB)
+    app = build(settings, capacity, Scratch(), recording_log()[0])
+    yield app
+    app.scratch.cleanup()
+    app.store.close()
+    app.publisher.close()
+    app.subscriber.close()
+
+
+def test_a_silent_storage_holds_deliveries_and_the_drain_gives_them_back(app: App) -> None:
+    app.storage._answered_at -= SILENT_SECONDS + 1
+    answers = handle_one(app)
+    assert answers == []
+    app.consumer._scheduler.close_admission()
+    eventually(lambda: answers == ["nack"], "the drain gives it back", seconds=10)
+
+
+def test_after_a_pause_deliveries_are_held_and_renders_taken_again(app: App) -> None:
+    app.storage._answered_at -= SILENT_SECONDS + 1
+    app.consumer._on_drain()
+    assert not app.pool._admitting
+    app.consumer._on_start()
+    assert app.pool._admitting
+    answers = handle_one(app)
+    assert answers == []
+    app.consumer._on_drain()
+    eventually(lambda: answers == ["nack"], "the drain gives it back", seconds=10)
+
+
+def test_waiting_for_a_silent_storage_is_held_and_not_handled(app: App) -> None:
+    app.storage._answered_at -= SILENT_SECONDS + 1
+    handle_one(app)
+    assert app.leases.oldest_seconds > 0
+    assert app.leases.longest_handling_seconds == 0
+    app.consumer._scheduler.close_admission()
+    eventually(lambda: app.leases.oldest_seconds == 0, "the drain lets it go", seconds=10)
+
+
+def test_handling_is_watched_and_counted(app: App) -> None:
+    seen: list[float] = []
+    acked = app.brake.acked
+
+    def look(photo: str, effect: Effect) -> None:
+        seen.append(app.leases.longest_handling_seconds)
+        acked(photo, effect)
+
+    app.brake.acked = look  # type: ignore[method-assign]
+    answers = handle_one(app)
+    eventually(lambda: answers == ["ack"] and seen, "it is handled", seconds=10)
+    assert seen[0] > 0
+    eventually(lambda: app.leases.longest_handling_seconds == 0, "it is let go", seconds=10)
+    line = b'photo_worker_events_total{outcome="ignored",type="ignored"} 1.0'
+    assert line in app.measures.text()[0]
+
+
+def test_a_worker_that_has_not_started_can_be_scraped(app: App) -> None:
+    settings = app.settings
+    daemon = Daemon.__new__(Daemon)
+    daemon._settings = settings
+    pulse = daemon._pulse(app)
+    app.measures.add(Gauges(pulse, app.capacity))
+    text = app.measures.text()[0]
+    assert b"photo_worker_slots 1.0" in text
+    assert b"photo_worker_stream_open 0.0" in text
+    assert pulse.handling_seconds == longest_handling_seconds(settings)
+    assert all(pulse.alive().values())
+    assert not pulse.ready()["running"]
+
+
+def test_the_daemon_beats_each_time_that_it_looks(app: App) -> None:
+    daemon = Daemon.__new__(Daemon)
+    daemon._settings = app.settings
+    daemon._stop = threading.Event()
+    pulse = daemon._pulse(app)
+    pulse.enter(Phase.RUNNING)
+    pulse._beaten_at -= 1000
+    assert not pulse.alive()["daemon_looks"]
+    app.troubles.put(Fatal("enough"))
+    with pytest.raises(Fatal, match="enough"):
+        daemon._watch(app, pulse)
+    assert pulse.alive()["daemon_looks"]
+
+
+def test_a_brake_that_comes_off_in_a_drain_opens_no_stream(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon = Daemon.__new__(Daemon)
+    daemon._log = recording_log()[0]
+    daemon._stop = threading.Event()
+    opened: list[str] = []
+    monkeypatch.setattr(app.brake, "next_move", lambda: Move.GO)
+    monkeypatch.setattr(app.consumer, "start", lambda: opened.append("stream"))
+    daemon._obey_brake(app)
+    # The trial that is waited for may take all of the drain's time.
+    monkeypatch.setattr(app.consumer, "pause", daemon._stop.set)
+    daemon._obey_brake(app)
+    assert opened == ["stream"]
+
+
+def handle_one(app: App) -> list[str]:
+    """Begin to handle a delivery; the answer turns up in the list."""
+    answers: list[str] = []
+    delivery = Delivery(
+        message_id="1",
+        # An event to be ignored: handled, it is acked without a request to anybody.
+        data=b"",
+        attributes={"eventType": "OBJECT_ARCHIVE", "bucketId": "originals", "objectId": "a.jpg"},
+        send_ack=lambda: answers.append("ack"),
+        send_nack=lambda: answers.append("nack"),
+    )
+    handling = threading.Thread(target=app.consumer._handle, args=(delivery,), daemon=True)
+    handling.start()
+    handling.join(0.2)
+    return answers

@@ -1,0 +1,93 @@
+"""Attempts: one request to Cloud Storage, sent until it is answered or patience ends.
+
+The only loop of retries, with full jitter: the client's own are off, because two stacked ones would
+outlast a drain. Google's, requests' and urllib3's exceptions end here; the two answers that a
+caller decides about, "not there" and "not at that generation", pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final, TypeVar
+
+import google.auth.exceptions
+import requests
+import urllib3.exceptions
+from google.api_core import exceptions as api
+from google.cloud.storage.exceptions import InvalidResponse
+from tenacity import (
+    Retrying,
+    retry_if_exception,
+    stop_after_attempt,
+    stop_before_delay,
+    wait_random_exponential,
+)
+
+from worker.errors import StorageForbidden, StorageUnavailable
+from worker.gcs.patience import Patience
+from worker.gcs.transfers import Damaged
+
+T = TypeVar("T")
+
+_LONGEST_WAIT_SECONDS: Final = 3.0
+
+_TRANSIENT: Final = (
+    api.ServerError,
+    api.TooManyRequests,
+    requests.exceptions.ConnectionError,
+    requests.exceptions.ChunkedEncodingError,
+    requests.exceptions.Timeout,
+    google.auth.exceptions.TransportError,
+    # A raw download reads urllib3's stream itself, so requests translates nothing of it.
+    urllib3.exceptions.HTTPError,
+    Damaged,
+    ConnectionError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """Sends requests with patience; thread-safe."""
+
+    patience: Patience
+
+    def __call__(self, request: Callable[[], T]) -> T:
+        """What the request returns, after as many attempts as it takes and patience allows.
+
+        Raises:
+            api.NotFound, api.PreconditionFailed: the service's answer.
+            StorageForbidden: refused, which no further attempt would change.
+            StorageUnavailable: every attempt failed.
+        """
+        retrying = Retrying(
+            retry=retry_if_exception(_is_transient),
+            wait=wait_random_exponential(
+                multiplier=self.patience.backoff_seconds, max=_LONGEST_WAIT_SECONDS
+            ),
+            stop=stop_after_attempt(self.patience.attempts)
+            | stop_before_delay(self.patience.retry_seconds),
+            reraise=True,
+        )
+        try:
+            return retrying(request)
+        except (api.NotFound, api.PreconditionFailed):
+            raise
+        except (api.Forbidden, api.Unauthorized) as error:
+            raise StorageForbidden(str(error)) from error
+        except (
+            *_TRANSIENT,
+            TimeoutError,
+            api.GoogleAPICallError,
+            InvalidResponse,
+            requests.exceptions.RequestException,
+            google.auth.exceptions.GoogleAuthError,
+        ) as error:
+            raise StorageUnavailable(f"{type(error).__name__}: {error}") from error
+
+
+def _is_transient(error: BaseException) -> bool:
+    if isinstance(error, api.GoogleAPICallError) and error.code == HTTPStatus.REQUEST_TIMEOUT:
+        return True
+    return isinstance(error, _TRANSIENT)

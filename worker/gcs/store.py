@@ -1,0 +1,289 @@
+"""Google Cloud Storage: the only room that imports its client.
+
+Every operation is one HTTP request, sent by `attempts` until it succeeds; what is not there, or not
+at the generation asked for, is an answer, and told from a fault here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import google.auth.exceptions
+import requests
+from google.api_core import exceptions as api
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import storage
+
+from worker.errors import (
+    BucketUnavailable,
+    NoCredentials,
+    ObjectMissing,
+    PreconditionFailed,
+    StorageForbidden,
+)
+from worker.gcs.patience import Patience
+from worker.gcs.retry import Attempts
+from worker.gcs.transfers import Damaged, Incoming, Transfers, settle
+from worker.photo.checksum import crc32c_of, crc32c_of_file
+from worker.photo.ports import StoredObject
+
+# Otherwise the client asks for each bucket's metadata in the background, for traces that nobody has
+# turned on, with a permission that the worker need not have.
+os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
+
+
+class GcsStore:
+    """`ports.ObjectStore` over one client; safe to share between threads."""
+
+    def __init__(
+        self,
+        *,
+        project: str | None,
+        emulator_url: str | None,
+        connections: int,
+        patience: Patience | None = None,
+    ) -> None:
+        """Open no connection yet; `connections` sizes the HTTP pool (one for each thread).
+
+        Raises:
+            Fatal: there are no credentials.
+        """
+        self._patience = patience or Patience()
+        self._attempts = Attempts(self._patience)
+        if emulator_url:
+            self._client = storage.Client(
+                project=project or "emulated",
+                credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call]
+                client_options={"api_endpoint": emulator_url},
+            )
+        else:
+            try:
+                self._client = storage.Client(project=project)
+            except google.auth.exceptions.GoogleAuthError as error:
+                raise NoCredentials.of(error) from error
+        session: requests.Session = self._client._http  # noqa: SLF001 (no public way to it)
+        settle(session, self._client.api_endpoint, connections)
+        self._transfers = Transfers(session, self._client.api_endpoint)
+
+    def stat(self, bucket: str, name: str, generation: str | None = None) -> StoredObject | None:
+        """See `ports.ObjectStore`."""
+        blob = self._blob(bucket, name, int(generation) if generation else None)
+        try:
+            self._attempts(lambda: blob.reload(timeout=self._patience.timeout, retry=None))
+        except api.NotFound:
+            return None
+        return _stored(blob)
+
+    def fetch(
+        self,
+        bucket: str,
+        name: str,
+        generation: str | None,
+        into: Path,
+        check_bytes: Callable[[int], None],
+    ) -> StoredObject | None:
+        """See `ports.ObjectStore`."""
+
+        def attempt() -> StoredObject:
+            with self._transfers.incoming(
+                bucket, name, generation, self._patience.timeout
+            ) as incoming:
+                check_bytes(self._size_bytes(bucket, name, incoming))
+                size_bytes = 0
+                with into.open("wb", buffering=0) as file:
+                    for piece in incoming.pieces(self._patience.download_seconds):
+                        size_bytes += file.write(piece)
+            return StoredObject(
+                bucket=bucket,
+                name=name,
+                generation=incoming.generation,
+                size_bytes=size_bytes,
+                crc32c=incoming.crc32c,
+                created=incoming.created,
+            )
+
+        try:
+            return self._attempts(attempt)
+        except api.NotFound:
+            return None
+
+    def _size_bytes(self, bucket: str, name: str, incoming: Incoming) -> int:
+        """Its size as stored, before its first byte."""
+        if incoming.size_bytes is not None:
+            return incoming.size_bytes
+        blob = self._blob(bucket, name, incoming.generation)
+        blob.reload(timeout=self._patience.timeout, retry=None)
+        return int(blob.size)
+
+    def download(self, stored: StoredObject, into: Path) -> None:
+        """See `ports.ObjectStore`."""
+
+        def is_whole(size_bytes: int) -> None:
+            if size_bytes != stored.size_bytes:
+                raise Damaged(f"{size_bytes} bytes instead of {stored.size_bytes}")
+
+        generation = str(stored.generation)
+        if self.fetch(stored.bucket, stored.name, generation, into, is_whole) is None:
+            raise ObjectMissing(f"gs://{stored.bucket}/{stored.name} is gone")
+
+    def read(self, bucket: str, name: str) -> tuple[bytes, int] | None:
+        """See `ports.ObjectStore`."""
+
+        def attempt() -> tuple[bytes, int]:
+            with self._transfers.incoming(bucket, name, None, self._patience.timeout) as incoming:
+                pieces = incoming.pieces(self._patience.read_seconds)
+                return b"".join(pieces), incoming.generation
+
+        try:
+            return self._attempts(attempt)
+        except api.NotFound:
+            return None
+
+    def write(  # noqa: PLR0913
+        self,
+        bucket: str,
+        name: str,
+        data: bytes | Path,
+        *,
+        content_type: str,
+        cache_control: str,
+        if_generation: int,
+        crc32c: str | None = None,
+        custom_time: datetime | None = None,
+    ) -> StoredObject:
+        """See `ports.ObjectStore`."""
+        if isinstance(data, bytes):
+            size_bytes, checksum = len(data), crc32c or crc32c_of(data)
+        else:
+            size_bytes, checksum = data.stat().st_size, crc32c or crc32c_of_file(data)
+        metadata = {
+            "name": name,
+            "contentType": content_type,
+            "cacheControl": cache_control,
+            # The server refuses what arrives as something else.
+            "crc32c": checksum,
+        }
+        if custom_time is not None:
+            metadata["customTime"] = custom_time.isoformat()
+        try:
+            uploaded = self._attempts(
+                lambda: self._transfers.upload(
+                    bucket,
+                    metadata,
+                    data,
+                    if_generation=if_generation,
+                    timeout=self._patience.upload_timeout(size_bytes),
+                )
+            )
+        except api.PreconditionFailed as error:
+            raise PreconditionFailed(name) from error
+        except api.NotFound as error:
+            raise _no_bucket(bucket) from error
+        return StoredObject(
+            bucket=bucket,
+            name=name,
+            generation=uploaded.generation,
+            size_bytes=uploaded.size_bytes,
+            crc32c=uploaded.crc32c,
+            created=uploaded.created,
+        )
+
+    def delete(self, bucket: str, name: str) -> bool:
+        """See `ports.ObjectStore`."""
+        blob = self._blob(bucket, name)
+        try:
+            self._attempts(lambda: blob.delete(timeout=self._patience.timeout, retry=None))
+        except api.NotFound:
+            return False
+        return True
+
+    def objects(
+        self, bucket: str, prefix: str, *, start: str | None = None, end: str | None = None
+    ) -> Iterator[StoredObject]:
+        """See `ports.ObjectStore`."""
+        token: str | None = None
+        while True:
+            try:
+                page, token = self._attempts(partial(self._page, bucket, prefix, start, end, token))
+            except api.NotFound as error:
+                raise _no_bucket(bucket) from error
+            yield from page
+            if token is None:
+                return
+
+    def _page(
+        self, bucket: str, prefix: str, start: str | None, end: str | None, token: str | None
+    ) -> tuple[list[StoredObject], str | None]:
+        # A fresh iterator for each page: the client's own is a generator, and one that failed
+        # once says "no more pages" when it is asked again.
+        listing = self._client.list_blobs(
+            bucket,
+            prefix=prefix,
+            start_offset=start,
+            end_offset=end,
+            page_token=token,
+            fields="items(name,bucket,generation,size,crc32c,timeCreated),nextPageToken",
+            timeout=self._patience.timeout,
+            retry=None,
+        )
+        page = next(listing.pages, ())
+        return [_stored(blob) for blob in page], listing.next_page_token
+
+    def check_bucket(self, bucket: str) -> None:
+        """See `ports.ObjectStore`; needs the permission storage.objects.list."""
+        try:
+            self._attempts(
+                lambda: next(
+                    self._client.list_blobs(
+                        bucket, max_results=1, timeout=self._patience.timeout, retry=None
+                    ).pages,
+                    None,
+                )
+            )
+        except api.NotFound as error:
+            raise _no_bucket(bucket) from error
+        except StorageForbidden as error:
+            raise BucketUnavailable(
+                f"bucket {bucket!r} is forbidden for this service account; grant it "
+                "roles/storage.objectUser on renditions, roles/storage.objectViewer on originals"
+            ) from error
+
+    def create_bucket(self, bucket: str) -> None:
+        """Make a bucket unless it exists (development servers and tests)."""
+
+        def create() -> None:
+            with contextlib.suppress(api.Conflict):
+                self._client.create_bucket(bucket, timeout=self._patience.timeout, retry=None)
+
+        self._attempts(create)
+
+    def close(self) -> None:
+        """Close the pooled connections."""
+        self._client.close()
+
+    def _blob(self, bucket: str, name: str, generation: int | None = None) -> Any:  # noqa: ANN401
+        return self._client.bucket(bucket).blob(name, generation=generation)
+
+
+def _no_bucket(bucket: str) -> BucketUnavailable:
+    return BucketUnavailable(
+        f"bucket {bucket!r} does not exist; create it or correct the setting that names it"
+    )
+
+
+def _stored(blob: Any) -> StoredObject:  # noqa: ANN401 (the client has no types)
+    return StoredObject(
+        bucket=blob.bucket.name,
+        name=blob.name,
+        generation=int(blob.generation),
+        size_bytes=int(blob.size),
+        crc32c=blob.crc32c or "",
+        # Without one, as good as new: what decides by age must not take it for old.
+        created=blob.time_created or datetime.now(UTC),
+    )

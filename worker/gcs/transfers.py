@@ -1,0 +1,292 @@
+"""The bytes of objects over the wire: one request for one object, in pieces, whatever its size.
+
+The client's own up- and downloads copy an object several times in memory and read it in pieces of
+8 KiB; one that meets a 404 gives its connection up; and from 8 MiB on uploads become resumable,
+whose preconditions bind nobody (they are checked when such an upload starts). Google's JSON API:
+https://docs.cloud.google.com/storage/docs/json_api/v1/objects
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import google_crc32c
+import requests
+import requests.adapters
+import requests.utils
+from google.api_core import exceptions as api
+
+from worker.photo.checksum import stated
+
+_PIECE_BYTES = 1 << 17
+
+_HTTP_1_1 = 11
+"""As http.client writes it. Before 1.1, an answer may end with its connection."""
+
+Timeout = tuple[float, float]
+"""Seconds to connect, and between two bytes of an answer; as `requests` takes it."""
+
+
+class Damaged(Exception):
+    """What came is not what is stored: short, or of another checksum."""
+
+
+class Incoming:
+    """An object whose head is here and whose bytes are still to be taken, once.
+
+    `crc32c` is base64 as GCS states it; `size_bytes` is as stored, `None` where the head is silent.
+    """
+
+    def __init__(self, response: requests.Response) -> None:
+        """Read the head only.
+
+        Raises:
+            Damaged: it is no object's.
+        """
+        self._response = response
+        headers = response.headers
+        generation = headers.get("X-Goog-Generation", "")
+        if not generation.isdigit():
+            raise Damaged("the answer does not say of which generation it is")
+        self.generation = int(generation)
+        size = headers.get("X-Goog-Stored-Content-Length") or headers.get("Content-Length", "")
+        self.size_bytes = int(size) if size.isdigit() else None
+        sums = (each.strip() for each in headers.get("X-Goog-Hash", "").split(","))
+        self.created = _moment(parsedate_to_datetime, headers.get("Last-Modified"))
+        self.crc32c = next((each[7:] for each in sums if each.startswith("crc32c=")), "")
+
+    def pieces(self, seconds: float) -> Iterator[bytes]:
+        """Every byte as it is stored, whatever its encoding.
+
+        Raises:
+            TimeoutError: it takes longer than `seconds` in all.
+            Damaged: known behind the last byte, so nothing may be believed before.
+        """
+        deadline = time.monotonic() + seconds
+        checksum, size_bytes = 0, 0
+        # Not `read`, which waits for a whole piece, of a server that trickles for hours.
+        while piece := self._response.raw.read1(_PIECE_BYTES, decode_content=False):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the download took longer than {seconds:.0f} s")
+            checksum = google_crc32c.extend(checksum, piece)
+            size_bytes += len(piece)
+            yield piece
+        if self.size_bytes not in {None, size_bytes}:
+            raise Damaged(f"got {size_bytes} of {self.size_bytes} bytes")
+        came = stated(checksum)
+        if self.crc32c and came != self.crc32c:
+            raise Damaged(f"got bytes of checksum {came}, stored are {self.crc32c}")
+
+
+class Outgoing:
+    """The body of an upload: an object's metadata and its bytes, as `multipart/related`.
+
+    Iterable again and again, and never whole in memory where the bytes lie in a file. Sending it
+    must not take longer than `seconds`.
+    """
+
+    def __init__(self, metadata: Mapping[str, Any], data: bytes | Path, seconds: float) -> None:
+        """Open no file yet."""
+        boundary = secrets.token_hex(16)
+        self.content_type = f'multipart/related; boundary="{boundary}"'
+        self._head = (
+            f"--{boundary}\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n"
+            f"{json.dumps(metadata)}\r\n"
+            f"--{boundary}\r\nContent-Type: {metadata['contentType']}\r\n\r\n"
+        ).encode()
+        self._tail = f"\r\n--{boundary}--".encode()
+        self._data = data
+        self._data_bytes = data.stat().st_size if isinstance(data, Path) else len(data)
+        self._seconds = seconds
+
+    def __len__(self) -> int:
+        """Bytes in all; makes `requests` send it with a length, not in chunks."""
+        return len(self._head) + self._data_bytes + len(self._tail)
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Piece by piece."""
+        if isinstance(self._data, bytes) and len(self._data) <= _PIECE_BYTES:
+            # One segment on the wire rather than three.
+            yield self._head + self._data + self._tail
+            return
+        # A time-out holds for each piece; a server that takes them one by one would never meet it.
+        deadline = time.monotonic() + self._seconds
+        yield self._head
+        for piece in self._pieces():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the upload took longer than {self._seconds:.0f} s")
+            yield piece
+        yield self._tail
+
+    def _pieces(self) -> Iterator[bytes]:
+        if isinstance(self._data, bytes):
+            yield self._data
+            return
+        # Not a byte more than announced: what a file has grown by since, by a child that was taken
+        # over, would go out as a request of its own on this connection.
+        left = self._data_bytes
+        with self._data.open("rb", buffering=0) as file:
+            while left and (piece := file.read(min(left, _PIECE_BYTES))):
+                left -= len(piece)
+                yield piece
+        if left:
+            raise Damaged(f"{self._data.name} has shrunk by {left} bytes since it was measured")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uploaded:
+    """What the server says of an object that it has just stored."""
+
+    generation: int
+    size_bytes: int
+    crc32c: str
+    created: datetime
+
+
+class Transfers:
+    """Up- and downloads over one session; as thread-safe as that."""
+
+    def __init__(self, session: requests.Session, endpoint: str) -> None:
+        """`endpoint` is the API's address, with its scheme."""
+        self._session = session
+        self._endpoint = endpoint.rstrip("/")
+
+    @contextmanager
+    def incoming(
+        self, bucket: str, name: str, generation: str | None, timeout: Timeout
+    ) -> Iterator[Incoming]:
+        """Ask for an object, or for one generation of it; its bytes come when they are taken.
+
+        Raises:
+            GoogleAPICallError: what the server answers instead, such as `NotFound`.
+        """
+        url = f"{self._endpoint}/download/storage/v1/b/{_quoted(bucket)}/o/{_quoted(name)}"
+        pin = {"generation": generation} if generation else {}
+        with self._session.get(
+            url,
+            params={"alt": "media", **pin},
+            # Otherwise what is stored compressed would be unpacked on the way.
+            headers={"Accept-Encoding": "gzip"},
+            timeout=timeout,
+            stream=True,
+            allow_redirects=False,
+        ) as response:
+            _raise_unless_ok(response)
+            yield Incoming(response)
+
+    def upload(
+        self,
+        bucket: str,
+        metadata: Mapping[str, Any],
+        data: bytes | Path,
+        *,
+        if_generation: int,
+        timeout: Timeout,
+    ) -> Uploaded:
+        """Store an object in a single request; what the server says of it.
+
+        `metadata` holds `name` and `contentType` at least. The first of `timeout` is for
+        the body as well: urllib3 sends within the time to connect.
+
+        Raises:
+            GoogleAPICallError: what the server answers instead, such as `PreconditionFailed`.
+            Damaged: its answer is none, or the file has become shorter meanwhile.
+        """
+        body = Outgoing(metadata, data, timeout[0])
+        with self._session.post(
+            f"{self._endpoint}/upload/storage/v1/b/{_quoted(bucket)}/o",
+            params={"uploadType": "multipart", "ifGenerationMatch": str(if_generation)},
+            data=body,
+            headers={"Content-Type": body.content_type},
+            timeout=timeout,
+            # Followed, it would become a GET, and its answer pass for the upload's.
+            allow_redirects=False,
+        ) as response:
+            _raise_unless_ok(response)
+            return _uploaded(response)
+
+
+def settle(session: requests.Session, endpoint: str, connections: int) -> None:
+    """Fit a session for one server and as many threads as there are `connections`."""
+    # The default pool of ten drops and reopens connections beneath more threads than that.
+    adapter = _Adapter(pool_connections=4, pool_maxsize=connections)
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, adapter)
+    # Asked for once: to look for proxies, bundles and a .netrc takes a third of a request's time.
+    session.proxies = requests.utils.get_environ_proxies(endpoint)
+    session.verify = (
+        os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or session.verify
+    )
+    session.trust_env = False
+
+
+class _Adapter(requests.adapters.HTTPAdapter):
+    """Refuses an answer whose head was cut, which http.client takes for one without a body.
+
+    A listing cut so is not an empty one, nor a manifest an empty file.
+    """
+
+    def send(self, *args: Any, **kwargs: Any) -> requests.Response:  # noqa: ANN401
+        """See `requests.adapters.HTTPAdapter`."""
+        response = super().send(*args, **kwargs)
+        headers = response.headers
+        has_end = (
+            headers.get("Content-Length", "").isdigit()
+            or "Transfer-Encoding" in headers
+            or "close" in headers.get("Connection", "").lower()
+            or response.raw.version < _HTTP_1_1
+            or response.status_code in {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}
+        )
+        if not has_end:
+            response.close()
+            raise requests.exceptions.ConnectionError("the head of the answer was cut")
+        return response
+
+
+def _uploaded(response: requests.Response) -> Uploaded:
+    try:
+        resource = response.json()
+        return Uploaded(
+            generation=int(resource["generation"]),
+            size_bytes=int(resource["size"]),
+            crc32c=str(resource.get("crc32c", "")),
+            created=_moment(datetime.fromisoformat, resource.get("timeCreated")),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise Damaged(f"no answer to an upload: {response.text[:80]!r}") from error
+
+
+def _moment(parse: Callable[[str], datetime], stated: str | None) -> datetime:
+    """As stated, in UTC where no offset is; the moment of now where it is not told.
+
+    What decides by age must not take an object for old without knowing it.
+    """
+    if not stated:
+        return datetime.now(UTC)
+    try:
+        moment = parse(stated)
+    except ValueError as error:
+        raise Damaged(f"no moment: {stated[:40]!r}") from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _quoted(name: str) -> str:
+    return quote(name, safe="~")
+
+
+def _raise_unless_ok(response: requests.Response) -> None:
+    if response.status_code != HTTPStatus.OK:
+        # Reads the rest as well, so that the connection can be used again.
+        raise api.from_http_response(response)  # type: ignore[no-untyped-call]

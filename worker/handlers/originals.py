@@ -1,0 +1,120 @@
+"""Originals: fetched to this machine, pinned to one generation, within the limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_exponential
+
+from worker.errors import ForbiddenSource, OriginalMissing
+from worker.photo.events import Buckets, Register
+from worker.photo.limits import Limits
+from worker.photo.ports import ObjectStore, StoredObject
+from worker.photo.recipe import DigestingHash
+
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchedOriginal:
+    """An original on this machine, and the hash of its bytes."""
+
+    path: Path
+    stored: StoredObject
+    hash: DigestingHash
+
+
+class Originals:
+    """Where originals may lie, and how long a missing one is waited for. Thread-safe."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        *,
+        buckets: Buckets,
+        limits: Limits,
+        grace_seconds: float,
+    ) -> None:
+        """Touch nothing yet.
+
+        `grace_seconds`: an event may overtake its upload, so a missing original is asked for again
+        for this long.
+        """
+        self._store = store
+        self._buckets = buckets
+        self._limits = limits
+        self._grace_seconds = grace_seconds
+
+    def check_source(self, event: Register) -> None:
+        """See that an event's original may be read.
+
+        Raises:
+            ForbiddenSource: another bucket, or the worker's own output.
+        """
+        if event.bucket not in self._buckets.originals:
+            raise ForbiddenSource(
+                f"bucket {event.bucket!r} is not among WORKER_ORIGINALS_BUCKETS "
+                f"({', '.join(sorted(self._buckets.originals))})"
+            )
+        if self._buckets.is_output(event.bucket, event.object):
+            raise ForbiddenSource(f"{event.original} lies where this worker writes its own output")
+
+    def fetch(self, event: Register, folder: Path) -> FetchedOriginal:
+        """Download an event's original into `folder`.
+
+        Raises:
+            OriginalMissing: not there after the grace.
+            OriginalTooLarge, CorruptOriginal: by its stored size, before any byte is downloaded.
+            BucketUnavailable: its whole bucket is gone.
+            StorageUnavailable: the bucket does not answer.
+        """
+        path = folder / "original"
+
+        def take() -> StoredObject | None:
+            return self._store.fetch(
+                event.bucket, event.object, event.generation, path, self._limits.check_bytes
+            )
+
+        stored = self._once_there(event, take)
+        digest = DigestingHash()
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                digest.update(chunk)
+        return FetchedOriginal(path=path, stored=stored, hash=digest)
+
+    def find(self, event: Register) -> StoredObject:
+        """An event's original as it lies there now, within the limits.
+
+        Raises:
+            OriginalMissing, OriginalTooLarge, CorruptOriginal, BucketUnavailable,
+            StorageUnavailable: see `fetch`.
+        """
+
+        def look() -> StoredObject | None:
+            return self._store.stat(event.bucket, event.object, event.generation)
+
+        stored = self._once_there(event, look)
+        self._limits.check_bytes(stored.size_bytes)
+        return stored
+
+    def _once_there(self, event: Register, look: Callable[[], StoredObject | None]) -> StoredObject:
+        """What `look` finds, asked again during the grace.
+
+        Raises:
+            OriginalMissing, BucketUnavailable: it never finds anything.
+        """
+        patient = Retrying(
+            retry=retry_if_result(lambda stored: stored is None),
+            wait=wait_exponential(multiplier=0.25, max=1.0),
+            stop=stop_after_delay(self._grace_seconds),
+            retry_error_callback=lambda _: None,
+        )
+        stored: StoredObject | None = patient(look)
+        if stored is None:
+            # A bucket that is gone would make every event of the backlog look like a lost original.
+            self._store.check_bucket(event.bucket)
+            pinned = f" at generation {event.generation}" if event.generation else ""
+            raise OriginalMissing(f"{event.original} does not exist{pinned}")
+        return stored

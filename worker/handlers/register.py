@@ -1,0 +1,170 @@
+"""Register: an original becomes a ladder of renditions and a ready manifest.
+
+current? → source → original → render → upload → commit → clean up → outcome
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from worker.handlers.manifests import Committed, Manifests
+from worker.handlers.originals import FetchedOriginal, Originals
+from worker.handlers.renditions import LadderFolder, Renditions
+from worker.handlers.steps import Steps
+from worker.photo.events import Register
+from worker.photo.manifest import (
+    Manifest,
+    OriginalFacts,
+    Placeholder,
+    Rendition,
+    State,
+    Superseded,
+    fence_of,
+    ready_after,
+    register_is_moot,
+)
+from worker.photo.outcome import Effect, Outcome, unchanged
+from worker.photo.ports import PictureFacts, Renderer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisterHandler:
+    """Handles `photo.register`; thread-safe.
+
+    Raises what its parts raise: a `Permanent` error is about the event, a `Transient` one about
+    the world. Until the commit, nothing that a reader can see has changed.
+    """
+
+    manifests: Manifests
+    originals: Originals
+    renditions: Renditions
+    renderer: Renderer
+    clock: Callable[[], datetime]
+    fresh_id: Callable[[], str]
+    scratch: Path
+
+    def __call__(self, event: Register, steps: Steps) -> Outcome:
+        """Bring the photo to this event's version."""
+        with steps.time("read_manifest"):
+            standing = self.manifests.look(event.photo_id)
+        current = standing.manifest
+        if moot := self._is_moot(event, current):
+            with steps.time("clean_up"):
+                self._clean_up_if_superseded(event, moot)
+            return unchanged(moot, current)
+        self.originals.check_source(event)
+        with tempfile.TemporaryDirectory(
+            dir=self.scratch,
+            prefix="photo-",
+            # A child whose upload failed may still write into it.
+            ignore_cleanup_errors=True,
+        ) as folder:
+            manifest = self._render_and_upload(event, fence_of(current), Path(folder), steps)
+        with steps.time("commit"):
+            committed = self.manifests.commit(
+                event.photo_id,
+                lambda current: self._is_moot(event, current) or ready_after(current, manifest),
+                standing,
+            )
+        with steps.time("clean_up"):
+            self._clean_up_if_superseded(event, committed)
+            self._clean_up_replaced(event, committed)
+        if isinstance(committed, Superseded):
+            return unchanged(committed, self.manifests.read(event.photo_id))
+        return Outcome(effect=Effect.REGISTERED, manifest=committed.manifest)
+
+    def _is_moot(self, event: Register, current: Manifest | None) -> Superseded | None:
+        return register_is_moot(current, event.version, self.renderer.recipe.fingerprint)
+
+    def _render_and_upload(
+        self, event: Register, fence: int, folder: Path, steps: Steps
+    ) -> Manifest:
+        """Fetch, render, and upload each rendition while the child encodes the next.
+
+        However this ends, none of its uploads is under way any more: none can come behind the
+        clean-up, nor meet a folder that is gone.
+        """
+        with steps.time("download"):
+            original = self.originals.fetch(event, folder)
+        ladder = LadderFolder(
+            photo_id=event.photo_id,
+            version=event.version,
+            digest=original.hash.digest(self.renderer.recipe, fence),
+        )
+        rendering = self.renderer.render(original.path, folder)
+        uploads: list[Future[Rendition]] = []
+        with steps.time("render_and_upload"):
+            try:
+                uploads.extend(
+                    self.renditions.begin_put(
+                        ladder,
+                        each,
+                        steps.beside("upload", rung=each.size.rung, bytes=each.size_bytes),
+                    )
+                    for each in rendering
+                )
+            finally:
+                with steps.time("last_uploads"):
+                    wait(uploads)
+        uploaded = [upload.result() for upload in uploads]
+        steps.note_render(
+            bytes_in=original.stored.size_bytes,
+            bytes_out=sum(rendition.bytes for rendition in uploaded),
+            cost=rendering.cost,
+        )
+        return self._manifest(event, fence, original, rendering.facts, uploaded)
+
+    def _manifest(
+        self,
+        event: Register,
+        fence: int,
+        original: FetchedOriginal,
+        facts: PictureFacts,
+        uploaded: list[Rendition],
+    ) -> Manifest:
+        return Manifest(
+            photo_id=event.photo_id,
+            state=State.READY,
+            version=event.version,
+            commit_id=self.fresh_id(),
+            committed_at=self.clock(),
+            recipe=self.renderer.recipe.fingerprint,
+            original=OriginalFacts(
+                bucket=original.stored.bucket,
+                object=original.stored.name,
+                generation=str(original.stored.generation),
+                bytes=original.stored.size_bytes,
+                sha256=original.hash.sha256,
+                format=facts.format,
+                width=facts.width,
+                height=facts.height,
+                pages=facts.pages,
+                taken_at=facts.taken_at,
+                camera=facts.camera,
+            ),
+            placeholder=Placeholder(thumbhash=facts.thumbhash, color=facts.color),
+            renditions=tuple(sorted(uploaded, key=lambda each: (each.width, each.height))),
+            labels=event.labels,
+            fence=fence,
+        )
+
+    # Only what can never be named again is removed. Once a newer version or a tombstone stands, no
+    # older one can be committed, so its renditions can go. Renditions of the *same* version stay
+    # for the sweep: a duplicate of this event, in a worker with another recipe, may be about to
+    # commit them.
+
+    def _clean_up_if_superseded(self, event: Register, committed: Committed | Superseded) -> None:
+        """Remove what this event left, in this attempt or in one that was killed."""
+        if committed is Superseded.SUPERSEDED:
+            self.renditions.remove_own(event.photo_id, event.version)
+
+    def _clean_up_replaced(self, event: Register, committed: Committed | Superseded) -> None:
+        """Remove the renditions of the manifest that this event's has replaced."""
+        replaced = committed.replaced if isinstance(committed, Committed) else None
+        if replaced is not None and replaced.version < event.version:
+            self.renditions.remove(replaced.object_names)

@@ -1,0 +1,59 @@
+"""Reject: a permanent failure goes on record in the photo's manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from worker.errors import Permanent
+from worker.handlers.manifests import Manifests
+from worker.photo.events import Register
+from worker.photo.manifest import Manifest, Rejection, State, Superseded, rejected_after
+from worker.photo.outcome import Effect, Outcome, unchanged
+from worker.photo.ports import Renderer
+
+_MESSAGE_MAX = 500
+"""A decoder's complaint can run to pages; a manifest is read by browsers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejector:
+    """Records permanent failures of registrations; thread-safe."""
+
+    manifests: Manifests
+    renderer: Renderer
+    clock: Callable[[], datetime]
+    fresh_id: Callable[[], str]
+
+    def __call__(self, event: Register, error: Permanent) -> Outcome:
+        """Record it, unless a newer version is known; a ready photo stays ready.
+
+        Raises:
+            Transient: the manifest cannot be read or written now.
+        """
+        now = self.clock()
+        rejected = Manifest(
+            photo_id=event.photo_id,
+            state=State.REJECTED,
+            version=event.version,
+            commit_id=self.fresh_id(),
+            committed_at=now,
+            recipe=self.renderer.recipe.fingerprint,
+            rejection=Rejection(
+                version=event.version,
+                reason=error.reason.value,
+                message=str(error)[:_MESSAGE_MAX],
+                at=now,
+            ),
+            labels=event.labels,
+        )
+        committed = self.manifests.commit(
+            event.photo_id, lambda current: rejected_after(current, rejected)
+        )
+        if committed is Superseded.SUPERSEDED:
+            return unchanged(committed, None)
+        if isinstance(committed, Superseded):
+            # The attempt that put it on show may have died before it told anybody.
+            return unchanged(committed, self.manifests.read(event.photo_id))
+        return Outcome(effect=Effect.REJECTED, manifest=committed.manifest)

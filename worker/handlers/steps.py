@@ -1,0 +1,61 @@
+"""How long each step of one event took, and what it moved: for its log line and the counts."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+
+from worker.photo.ports import RenderCost
+from worker.telemetry.metrics import UNREAD, Step
+from worker.telemetry.spans import UNTRACED, Fact, Spans
+
+
+@dataclass(slots=True)
+class Steps:
+    """Seconds by step, and facts by name; used by the one thread that handles the event.
+
+    `kind` is the event's type where it has one, and else what it is instead (`metrics.EVENTS`).
+    """
+
+    clock: Callable[[], float] = time.perf_counter
+    seconds: dict[Step, float] = field(default_factory=lambda: defaultdict(float))
+    facts: dict[str, str | int | float] = field(default_factory=dict)
+    spans: Spans = UNTRACED
+    kind: str = UNREAD
+    bytes_in: int = 0
+    bytes_out: int = 0
+    render_cpu_seconds: float = 0.0
+
+    @contextmanager
+    def time(self, step: Step) -> Iterator[None]:
+        """Add the block's seconds to a step, also when the block raises."""
+        started = self.clock()
+        try:
+            with self.spans.span(step):
+                yield
+        finally:
+            self.seconds[step] += self.clock() - started
+
+    def beside(self, what: str, **facts: Fact) -> AbstractContextManager[object]:
+        """A span of what another thread does during this step; its seconds are not added up."""
+        return self.spans.span(what, **facts)
+
+    def note_render(self, *, bytes_in: int, bytes_out: int, cost: RenderCost) -> None:
+        """Keep what a render took and made."""
+        self.seconds["render"] += cost.seconds
+        self.bytes_in, self.bytes_out = bytes_in, bytes_out
+        self.render_cpu_seconds = cost.cpu_seconds
+        self.facts |= {
+            "bytes_in": bytes_in,
+            "bytes_out": bytes_out,
+            "render_cpu_seconds": cost.cpu_seconds,
+            "child_peak_bytes": cost.peak_bytes,
+        }
+
+    def fields(self) -> dict[str, object]:
+        """The log line's part: seconds rounded to the millisecond."""
+        rounded = {step: round(seconds, 3) for step, seconds in self.seconds.items()}
+        return {"seconds": rounded, **self.facts}

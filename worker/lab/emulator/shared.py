@@ -1,0 +1,90 @@
+"""The embedded broker's state, shared by threads and kept on time.
+
+Owns the one lock, the conditions that consumers wait on, and the thread that lets leases expire and
+rests end when they are due. Knows neither gRPC nor protobuf.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from worker.lab.emulator.broker import Broker
+from worker.lab.emulator.records import Faults
+
+
+class SharedBroker:
+    """A `Broker` under one lock. Thread-safe. `close` it, or its thread lives on.
+
+    Args:
+        clock: monotonic seconds. If it is not real time, call `tick` after moving it.
+        faults: misbehaviour on purpose, for tests.
+    """
+
+    def __init__(self, clock: Callable[[], float], faults: Faults) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        # A condition a subscription, not one for all: an ack on one would wake every idle stream.
+        self._changed: defaultdict[str, threading.Condition] = defaultdict(
+            lambda: threading.Condition(self._lock)
+        )
+        self._alarm = threading.Condition(self._lock)
+        self._alarm_due = math.inf
+        self._closed = False
+        self._broker = Broker(
+            clock=clock,
+            wall_clock=lambda: datetime.now(UTC),
+            faults=faults,
+            wake=self.wake,
+            incarnation=secrets.token_hex(4),
+        )
+        self._thread = threading.Thread(target=self._keep_time, name="broker-time", daemon=True)
+        self._thread.start()
+
+    @contextmanager
+    def locked(self) -> Iterator[Broker]:
+        """Use the broker alone; do not block, except in `wait`."""
+        with self._lock:
+            try:
+                yield self._broker
+            finally:
+                due = self._broker.next_due()
+                if due is not None and due < self._alarm_due:
+                    self._alarm.notify()
+
+    def wake(self, subscription: str) -> None:
+        """Let those who wait for a subscription look again. Call it only within `locked`."""
+        if subscription in self._changed:
+            self._changed[subscription].notify_all()
+
+    def wait(self, subscription: str, timeout_seconds: float | None = None) -> None:
+        """Wait until woken, without a timeout for ever. Call it only within `locked`.
+
+        Others use the broker meanwhile, so look again at everything read before.
+        """
+        self._changed[subscription].wait(timeout_seconds)
+
+    def tick(self) -> None:
+        """Carry out what the clock says is due now."""
+        with self.locked() as broker:
+            broker.advance()
+
+    def close(self) -> None:
+        """End the thread; idempotent."""
+        with self._lock:
+            self._closed = True
+            self._alarm.notify()
+        self._thread.join()
+
+    def _keep_time(self) -> None:
+        with self._lock:
+            while not self._closed:
+                self._broker.advance()
+                due = self._broker.next_due()
+                self._alarm_due = math.inf if due is None else due
+                self._alarm.wait(None if due is None else max(0.0, due - self._clock()))

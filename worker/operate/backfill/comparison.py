@@ -1,0 +1,187 @@
+"""Comparison: an original that lies in a bucket against what its photo's manifest says.
+
+Pure: whether a backfill has an event to publish for it, and which. Versions are those of
+notifications: an object's generation is its version, its name the photo id.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from worker.photo.events import Register
+from worker.photo.manifest import Manifest, State
+from worker.photo.ports import StoredObject
+
+
+class Standing(StrEnum):
+    """How a photo stands to an original; the first four are what a backfill may publish."""
+
+    MISSING = "missing"
+    """Nothing was ever made of it."""
+
+    STALE_VERSION = "stale_version"
+    """The manifest is of an older object, or of an older event."""
+
+    STALE_RECIPE = "stale_recipe"
+    """Made from this very object, with other settings or codecs than those in force now."""
+
+    REJECTED = "rejected"
+    """It was tried and failed for good."""
+
+    CURRENT = "current"
+    """Made from this very object, as it would be made now."""
+
+    NEWER = "newer"
+    """The manifest is of a newer version than the object: an event of the object's is moot."""
+
+    DEREGISTERED = "deregistered"
+    """Taken away since: its tombstone is newer than the object."""
+
+
+PUBLISHED: Final = (
+    Standing.MISSING,
+    Standing.STALE_VERSION,
+    Standing.STALE_RECIPE,
+    Standing.REJECTED,
+)
+
+
+def wanted(*, stale: bool, only_missing: bool, rejected: bool) -> frozenset[Standing]:
+    """What a backfill publishes: missing and stale, or one of them; what was refused only if asked.
+
+    What a worker has refused it will refuse again, as long as neither has changed.
+    """
+    chosen = set() if stale else {Standing.MISSING}
+    if not only_missing:
+        chosen |= {Standing.STALE_VERSION, Standing.STALE_RECIPE}
+    return frozenset(chosen | ({Standing.REJECTED} if rejected else set()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """An original, how its photo stands to it, and the version an event would need to count.
+
+    `seen` tells the manifest that was compared from a later one. `file` must be uploaded first, and
+    becomes the original; until then its generation is the one that it would replace, or 0, and
+    `version` the least that counts.
+    """
+
+    original: StoredObject
+    standing: Standing
+    version: int
+    labels: dict[str, str]
+    seen: str
+    file: Path | None = None
+
+    def uploaded(self, stored: StoredObject) -> Compared:
+        """The same once its file is an object."""
+        version = max(self.version, stored.generation)
+        return replace(self, original=stored, version=version, file=None)
+
+    @property
+    def event(self) -> Register:
+        """Register it, pinned to the generation that was listed; the photo's labels are kept.
+
+        Raises:
+            ValidationError: the object's name can be no photo id.
+        """
+        original = self.original
+        return Register(
+            photo_id=original.name,
+            version=self.version,
+            original=f"gs://{original.bucket}/{original.name}",
+            generation=str(original.generation),
+            labels=self.labels,
+        )
+
+
+def compare(original: StoredObject, manifest: Manifest | None, recipe: str) -> Compared:
+    """How a photo stands to the original that is listed for it.
+
+    `recipe` is the fingerprint in force. What was made from this very object stays at its version,
+    whatever scale that is on: after `photo-worker register`, say, it is larger than the generation.
+    """
+    standing, version = _standing(original, manifest, recipe)
+    return Compared(
+        original=original,
+        standing=standing,
+        version=version,
+        labels=_labels(manifest),
+        seen=seen_in(manifest),
+    )
+
+
+def compare_file(file: Path, replacing: StoredObject, manifest: Manifest | None) -> Compared:
+    """How a photo stands to a file whose bytes are not in the bucket.
+
+    `replacing` is what lies at its name now, or would (generation 0). A file never brings a photo
+    back that was taken away since: nobody knows how old it is.
+    """
+    standing = Standing.MISSING
+    if manifest is not None:
+        standing = Standing.STALE_VERSION
+        if manifest.state is State.DEREGISTERED:
+            gone = manifest.version >= max(1, replacing.generation)
+            standing = Standing.DEREGISTERED if gone else Standing.MISSING
+    return Compared(
+        original=replacing,
+        standing=standing,
+        version=manifest.version + 1 if manifest else 1,
+        labels=_labels(manifest),
+        seen=seen_in(manifest),
+        file=file,
+    )
+
+
+def seen_in(manifest: Manifest | None) -> str:
+    """A short text that differs once an event came to something; a raised fence changes nothing."""
+    if manifest is None:
+        return ""
+    rejection = manifest.rejection
+    refused = (rejection.version, rejection.at) if rejection else None
+    facts = (manifest.state.value, manifest.version, manifest.recipe, refused)
+    return hashlib.blake2b(repr(facts).encode(), digest_size=8).hexdigest()
+
+
+def _labels(manifest: Manifest | None) -> dict[str, str]:
+    return manifest.labels if manifest and manifest.state is not State.DEREGISTERED else {}
+
+
+def _standing(
+    original: StoredObject, manifest: Manifest | None, recipe: str
+) -> tuple[Standing, int]:
+    generation = original.generation
+    if manifest is None:
+        return Standing.MISSING, generation
+    if manifest.state is State.DEREGISTERED:
+        gone = manifest.version >= generation
+        return Standing.DEREGISTERED if gone else Standing.MISSING, generation
+    refused = manifest.rejection.version if manifest.rejection else 0
+    if manifest.state is State.READY and _is_made_from(manifest, original):
+        return _of_this_object(manifest, recipe, refused), manifest.version
+    if manifest.version >= generation and manifest.state is State.READY:
+        return Standing.NEWER, generation
+    if max(refused, manifest.version) >= generation:
+        # An event of a smaller version would be moot, or leave the rejection on record.
+        return Standing.REJECTED, max(refused, manifest.version)
+    return Standing.STALE_VERSION, generation
+
+
+def _of_this_object(manifest: Manifest, recipe: str, refused: int) -> Standing:
+    if manifest.recipe == recipe:
+        return Standing.CURRENT
+    # A newer version's failure says nothing about this one.
+    return Standing.REJECTED if refused == manifest.version else Standing.STALE_RECIPE
+
+
+def _is_made_from(manifest: Manifest, original: StoredObject) -> bool:
+    made_from = manifest.original
+    return made_from is not None and (
+        made_from.bucket == original.bucket
+        and made_from.object == original.name
+        and made_from.generation == str(original.generation)
+    )

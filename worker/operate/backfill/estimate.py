@@ -1,0 +1,135 @@
+"""Estimate: hours and dollars of rendering many originals, from a sample of them.
+
+Pure: whoever calls looks at the sample. Every assumption is said in the result.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from worker.operate.plan import CPU_SECONDS_PER_MEGAPIXEL, OVERHEAD_CPU_SECONDS
+from worker.photo.encoding import EFFORTS
+from worker.photo.ladder import DEFAULT_LADDER, Ladder
+from worker.settings.settings import Settings
+
+READS_A_PHOTO: Final = 2
+"""The manifest and the original."""
+
+TIMES_BALANCED: Final = {"fast": 0.71, "balanced": 1.0, "compact": 1.6, "small": 3.0}
+"""CPU seconds against the default encoding; measured, see docs/performance.md."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prices:
+    """What a fleet of `vcpus` costs; Google's list prices and spot machines, in dollars."""
+
+    vcpus: int = 4
+    vcpu_hour: float = 0.0125
+    thousand_writes: float = 0.005
+    thousand_reads: float = 0.0004
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampled:
+    """One original of the sample: its size as displayed, in pixels, or why it would be refused."""
+
+    width: int = 0
+    height: int = 0
+    refused: str | None = None
+
+
+def estimate(
+    events: int, sample: Sequence[Sampled], settings: Settings, prices: Prices
+) -> dict[str, object]:
+    """What publishing so many events would have a fleet do; empty of figures without a sample.
+
+    The shape: `sampled`, `refused` (counts by reason), `megapixels` and `cpu_seconds` of a photo,
+    `vcpu_hours`, `hours` with `vcpus`, `dollars` by kind, `assumptions`.
+    """
+    refused = Counter(each.refused for each in sample if each.refused is not None)
+    sound = [each for each in sample if each.refused is None]
+    result: dict[str, object] = {"sampled": len(sample), "refused": dict(refused)}
+    if not sound:
+        return result
+    megapixels = sum(each.width * each.height for each in sound) / len(sound) / 1e6
+    factor = TIMES_BALANCED[settings.encoding]
+    cpu_seconds = megapixels * CPU_SECONDS_PER_MEGAPIXEL * factor + OVERHEAD_CPU_SECONDS
+    photos = events * len(sound) / len(sample)
+    vcpu_hours = photos * cpu_seconds / 3600
+    rungs = _rungs(settings.ladder, sound)
+    dollars = {
+        "machines": vcpu_hours * prices.vcpu_hour,
+        "writes": photos * (rungs + 1) / 1000 * prices.thousand_writes,
+        "reads": photos * READS_A_PHOTO / 1000 * prices.thousand_reads,
+    }
+    dollars["total"] = sum(dollars.values())
+    return result | {
+        "photos": round(photos),
+        "megapixels": round(megapixels, 2),
+        "renditions_a_photo": round(rungs, 1),
+        "cpu_seconds": round(cpu_seconds, 3),
+        "vcpu_hours": round(vcpu_hours, 3),
+        "vcpus": prices.vcpus,
+        "hours": round(vcpu_hours / prices.vcpus, 3),
+        "dollars": {kind: round(each, 4) for kind, each in dollars.items()},
+        "assumptions": _assumptions(settings, prices, len(sample)),
+    }
+
+
+def summary(found: dict[str, object]) -> str:
+    """The same for a terminal."""
+    lines = []
+    refused = found["refused"]
+    if isinstance(refused, dict) and refused:
+        reasons = ", ".join(f"{reason} {count}" for reason, count in refused.items())
+        lines.append(f"of {found['sampled']} sampled would be refused: {reasons}")
+    if "hours" not in found:
+        return "\n".join([*lines, "no estimate: no original of the sample could be read"])
+    dollars = found["dollars"]
+    assert isinstance(dollars, dict)  # noqa: S101 (made above)
+    lines += [
+        (
+            f"estimate for {found['photos']:,} photos of {found['megapixels']} megapixels: "
+            f"{found['vcpu_hours']:,} vCPU-hours, {found['hours']:,} hours "
+            f"on {found['vcpus']} vCPUs"
+        ),
+        (
+            f"about ${dollars['total']:,.2f}: machines {dollars['machines']:,.2f}, "
+            f"writes {dollars['writes']:,.2f}, reads {dollars['reads']:,.2f}"
+        ),
+    ]
+    assumptions = found["assumptions"]
+    assert isinstance(assumptions, list)  # noqa: S101 (made above)
+    return "\n".join([*lines, *(f"  assumed: {each}" for each in assumptions)])
+
+
+def _rungs(ladder: Ladder, sound: Sequence[Sampled]) -> float:
+    return sum(len(ladder.sizes(each.width, each.height)) for each in sound) / len(sound)
+
+
+def _assumptions(settings: Settings, prices: Prices, sampled: int) -> list[str]:
+    seconds = CPU_SECONDS_PER_MEGAPIXEL * TIMES_BALANCED[settings.encoding]
+    assumptions = [
+        f"{sampled} originals stand for all",
+        (
+            f"{seconds:.3f} CPU seconds a megapixel and {OVERHEAD_CPU_SECONDS} a photo, as "
+            "measured with the default ladder (docs/performance.md)"
+        ),
+        (
+            f"${prices.vcpu_hour} a vCPU-hour, ${prices.thousand_writes} for 1,000 writes, "
+            f"${prices.thousand_reads} for 1,000 reads; storage, and traffic between "
+            "regions, are extra"
+        ),
+    ]
+    own_efforts = (settings.effort, settings.full_effort) != (None, None)
+    if settings.ladder != DEFAULT_LADDER or own_efforts:
+        efforts = "/".join(str(each) for each in EFFORTS[settings.encoding])
+        assumptions.append(
+            f"your ladder and efforts cost as much as the default ladder with efforts {efforts}"
+        )
+    if settings.target_quality is not None or settings.target_bytes is not None:
+        assumptions.append("targets, which take several encodes a rung, are not counted")
+    return assumptions

@@ -1,0 +1,231 @@
+"""Backfill: an event for each original whose photo is missing or stale. One pass, never a loop.
+
+Every original is looked at once, in the inventory's order; its place is kept only once its event is
+confirmed. Killed anywhere, a run that goes on from there publishes at most a batch twice, which
+changes nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Final
+
+from pydantic import ValidationError
+
+from worker.errors import PublishFailed, Transient
+from worker.operate.backfill.comparison import Compared, Standing
+from worker.operate.backfill.inventory import Left
+from worker.operate.backfill.pages import Looked
+from worker.operate.backfill.report import BackfillReport
+from worker.operate.publish import message_of, upload
+from worker.photo.events import explain
+from worker.photo.ports import ObjectStore, OutgoingMessage
+
+BATCH: Final = 500
+"""Events published, and confirmed, at once; never more are outstanding."""
+
+UPLOADS: Final = 8
+
+PUBLISH_PAUSES_SECONDS: Final = (1.0, 5.0, 20.0, 60.0)
+"""Before each further attempt at a batch: a short outage does not end hours of work."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackfillOptions:
+    """What a backfill was asked for.
+
+    `limit` is events of this run, `max_events` those of all its parts; `rate` is events a second.
+    """
+
+    wanted: frozenset[Standing]
+    limit: int | None
+    max_events: int
+    rate: float | None
+    dry_run: bool
+
+
+@dataclass(slots=True, kw_only=True)
+class Backfill:
+    """Publishes what pages of originals call for; used once, by one thread.
+
+    `publish` returns once all are confirmed. `published` is told of each batch, in a dry run of
+    what would have been one; `keep` of each place that a later run may begin behind.
+    """
+
+    store: ObjectStore
+    publish: Callable[[Sequence[OutgoingMessage]], object]
+    options: BackfillOptions
+    report: BackfillReport
+    published: Callable[[Sequence[Compared]], object]
+    keep: Callable[[str], object]
+    tell: Callable[[str], object]
+    stopping: threading.Event
+    monotonic: Callable[[], float] = time.monotonic
+    _begun: list[Looked] = field(default_factory=list, init=False)
+    _wanted: list[Compared] = field(default_factory=list, init=False)
+    _sent: int = field(default=0, init=False)
+    _due: float = field(default=float("-inf"), init=False)
+    """The rate allows the next batch from then on."""
+
+    def __call__(
+        self, pages: Iterable[list[Looked]], show: Callable[[dict[str, object]], object]
+    ) -> None:
+        """Go through all pages; the report holds also if this raises.
+
+        Raises:
+            Transient: what the pages raise; PublishFailed: a batch was not confirmed.
+            SubscriptionUnavailable: the topic is gone.
+        """
+        for page in pages:
+            for looked in page:
+                if not self._take(looked):
+                    return
+                if len(self._begun) == 1:
+                    # A batch has just gone: with a small rate, a page takes long.
+                    show(self.report.counts())
+            self._flush()
+            show(self.report.counts())
+            if self.stopping.is_set():
+                self.report.stopped_by = "signal"
+                return
+        self.report.complete = True
+
+    def _take(self, looked: Looked) -> bool:
+        """Whether to go on behind this one."""
+        compared = looked.compared
+        if compared is not None and compared.standing in self.options.wanted:
+            if len(self._wanted) >= self._batch:
+                self._flush()
+            reached = "signal" if self.stopping.is_set() else self._reached()
+            if reached is not None:
+                self._flush()
+                self.report.stopped_by = reached
+                return False
+            self._wanted.append(compared)
+        self._begun.append(looked)
+        return True
+
+    def _reached(self) -> str | None:
+        """Which bound the next event would break."""
+        limit, waiting = self.options.limit, len(self._wanted)
+        if limit is not None and self._sent + waiting >= limit:
+            return "limit"
+        if self.report.published + waiting >= self.options.max_events and not self.options.dry_run:
+            return "max_events"
+        return None
+
+    @property
+    def _batch(self) -> int:
+        rate = self.options.rate
+        return BATCH if rate is None else max(1, min(BATCH, int(rate)))
+
+    def _flush(self) -> None:
+        """Publish what has gathered, and only then count it and keep its place."""
+        begun, wanted = self._begun, self._wanted
+        if not begun:
+            return
+        self._begun, self._wanted = [], []
+        settled = wanted if self.options.dry_run else self._upload(wanted)
+        if not self.options.dry_run:
+            settled, messages = self._messages(settled)
+            if messages:
+                self._publish(messages)
+        if settled:
+            self.published(settled)
+        self._sent += len(settled)
+        self.report.published += len(settled)
+        self.report.published_bytes += sum(each.original.size_bytes for each in settled)
+        for looked in begun:
+            self._count(looked)
+        self.keep(begun[-1].item.name)
+
+    def _messages(self, settled: list[Compared]) -> tuple[list[Compared], list[OutgoingMessage]]:
+        """Those that can be events, and their messages; the others are counted and left out.
+
+        A version or label that no worker accepts comes from a manifest that no worker wrote.
+        """
+        sent, messages = [], []
+        for each in settled:
+            try:
+                messages.append(message_of(each.event))
+            except ValidationError as error:
+                self._fail(each.original.name, f"no worker would accept it: {explain(error)}")
+            else:
+                sent.append(each)
+        return sent, messages
+
+    def _upload(self, wanted: list[Compared]) -> list[Compared]:
+        """The same with every file an object; those that fail are counted and left out."""
+
+        def one(compared: Compared) -> Compared | str:
+            if compared.file is None:
+                return compared
+            original = compared.original
+            try:
+                stored = upload(self.store, original.bucket, original.name, compared.file)
+            except Transient as error:
+                return f"{type(error).__name__}: {error}"
+            except OSError as error:
+                return f"cannot be read: {error.strerror or error}"
+            return compared.uploaded(stored)
+
+        if all(each.file is None for each in wanted):
+            return wanted
+        settled = []
+        with ThreadPoolExecutor(UPLOADS, thread_name_prefix="upload") as threads:
+            for before, after in zip(wanted, threads.map(one, wanted), strict=True):
+                if isinstance(after, str):
+                    self._fail(before.original.name, after)
+                    continue
+                settled.append(after)
+                if before.file is not None:
+                    self._count_upload(before, after)
+        return settled
+
+    def _count_upload(self, before: Compared, after: Compared) -> None:
+        self.report.uploaded += 1
+        self.report.uploaded_bytes += after.original.size_bytes
+        if before.original.generation:
+            self.report.replaced += 1
+            self.tell(
+                f"replaced gs://{after.original.bucket}/{after.original.name} "
+                f"(generation {before.original.generation})"
+            )
+
+    def _publish(self, messages: list[OutgoingMessage]) -> None:
+        # Before a batch instead of behind it: nobody waits for nothing after the last.
+        if (wait := self._due - self.monotonic()) > 0:
+            self.stopping.wait(wait)
+        if self.options.rate is not None:
+            self._due = self.monotonic() + len(messages) / self.options.rate
+        for pause_seconds in PUBLISH_PAUSES_SECONDS:
+            try:
+                self.publish(messages)
+            except PublishFailed:
+                if self.stopping.wait(pause_seconds):
+                    raise
+            else:
+                return
+        self.publish(messages)
+
+    def _count(self, looked: Looked) -> None:
+        item = looked.item
+        self.report.names += 1
+        if item.left is Left.IMPOSSIBLE:
+            self._fail(item.name, item.why)
+        elif item.left is Left.NOT_CHOSEN:
+            self.report.not_chosen += 1
+        elif item.left is Left.IGNORED:
+            self.report.ignored += 1
+        elif looked.compared is not None:
+            self.report.add(looked.compared.standing, item.size_bytes)
+        else:
+            self._fail(item.name, looked.failure or "")
+
+    def _fail(self, name: str, message: str) -> None:
+        self.report.add_failure(name, message)
+        self.tell(f"failed {name}: {message}")

@@ -1,0 +1,142 @@
+"""Archive: dead letters in a JSON Lines file, as `purge` writes it and `replay --from` reads it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from worker.errors import InvalidArchive, UsageFault
+from worker.photo.dead_letter import DeadLetter
+
+_PAGE = 500
+
+
+class Archive:
+    """`replay.Letters` from a file; nothing is taken out of it."""
+
+    def __init__(self, file: Path) -> None:
+        """Read nothing yet."""
+        self._file = file
+        self.arrived = 0
+
+    def letters(self) -> Iterator[DeadLetter]:
+        """One after the other.
+
+        Raises:
+            UsageFault: the file cannot be read.
+            InvalidArchive: a line is no dead letter; the text says which.
+        """
+        try:
+            with self._file.open(encoding="utf-8") as lines:
+                for number, line in enumerate(lines, start=1):
+                    if line.strip():
+                        yield self._letter(number, line)
+        except OSError as error:
+            raise UsageFault(f"cannot read the archive {self._file}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise InvalidArchive(f"{self._file}: {error}") from error
+
+    def pages(self) -> Iterator[list[DeadLetter]]:
+        """See `replay.Letters`; the whole file is read before the first page.
+
+        Raises:
+            UsageFault, InvalidArchive: see `letters`.
+        """
+        for _ in self.letters():
+            pass
+        letters = self.letters()
+        while page := list(itertools.islice(letters, _PAGE)):
+            yield page
+
+    def ack(self, letters: Iterable[DeadLetter]) -> None:
+        """See `replay.Letters`; the file keeps them."""
+
+    def _letter(self, number: int, line: str) -> DeadLetter:
+        try:
+            letter = DeadLetter.from_dict(json.loads(line))
+            # Half a surrogate pair is fine in JSON, and ends every attempt to publish it.
+            attributes = itertools.chain.from_iterable(letter.attributes.items())
+            for text in (letter.message_id, letter.ordering_key, *attributes):
+                text.encode()
+        except (ValueError, TypeError, RecursionError, InvalidArchive) as error:
+            raise InvalidArchive(f"{self._file}, line {number}: {error}") from error
+        return letter
+
+
+class ArchiveWriter:
+    """A new archive being written; a context manager that closes it."""
+
+    def __init__(self, file: Path) -> None:
+        """Create it.
+
+        Raises:
+            UsageFault: it exists already, or cannot be written.
+        """
+        self._file = file
+        self._lines: IO[str]
+        try:
+            # Not for others to read: photo ids and labels may say something about people.
+            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError as error:
+            raise UsageFault(f"{file} exists already; name another with --archive") from error
+        except OSError as error:
+            raise _unwritable(file, error) from error
+        self._lines = os.fdopen(descriptor, "w", encoding="utf-8")
+
+    def __enter__(self) -> Self:
+        """It is open already."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close it.
+
+        Raises:
+            UsageFault: it cannot be written.
+        """
+        with self._writing():
+            self._lines.close()
+
+    def write(self, letter: DeadLetter) -> None:
+        """Append one. In ASCII: an event may hold half a surrogate pair, which is no UTF-8.
+
+        Raises:
+            UsageFault: it cannot be written.
+        """
+        with self._writing():
+            self._lines.write(json.dumps(letter.as_dict()) + "\n")
+
+    def sync(self) -> None:
+        """See that all of it would survive a crash of the machine.
+
+        Raises:
+            UsageFault: it cannot be written.
+        """
+        with self._writing():
+            self._lines.flush()
+            os.fsync(self._lines.fileno())
+
+    def discard(self) -> None:
+        """It was not needed."""
+        self._file.unlink(missing_ok=True)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise _unwritable(self._file, error) from error
+
+
+def _unwritable(file: Path, error: OSError) -> UsageFault:
+    return UsageFault(f"cannot write the archive {file}: {error.strerror}")

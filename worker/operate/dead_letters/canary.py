@@ -1,0 +1,146 @@
+"""Canary: what became of the first replayed dead letters, as their photos' manifests tell.
+
+An end of a registration or deregistration is on record in the manifest: the photo stands at the
+event's version or above, or a rejection of it does, which is another one than before the replay.
+Only where a newer version's rejection is on record does an older one's failure leave no trace; what
+that event comes to no longer matters, so it counts as superseded.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from worker.errors import Permanent
+from worker.handlers.manifests import Manifests
+from worker.photo.dead_letter import DeadLetter
+from worker.photo.events import Buckets, Deregister, Ignored, Register, parse
+from worker.photo.manifest import Manifest, State
+
+_LOOK_SECONDS = 0.5
+
+Tick = Callable[[int], object]
+"""Is told, again and again, how many outcomes are still waited for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What one replayed letter came to."""
+
+    message_id: str
+    photo_id: str
+    ok: bool
+    why: str
+
+    def as_dict(self) -> dict[str, object]:
+        """Ready for JSON."""
+        return {
+            "message_id": self.message_id,
+            "photo_id": self.photo_id,
+            "ok": self.ok,
+            "why": self.why,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanaryWatch:
+    """Watches manifests; changes nothing.
+
+    After `seconds` without an outcome, a letter's verdict is that nothing came of it.
+    """
+
+    buckets: Buckets
+    manifests: Manifests
+    seconds: float
+    sleep: Callable[[float], object] = time.sleep
+    clock: Callable[[], float] = time.monotonic
+
+    def __call__(self, letters: Sequence[DeadLetter]) -> Callable[[Tick], list[Verdict]]:
+        """Note how things stand before these are replayed; call the result to wait.
+
+        Raises:
+            Transient: a manifest cannot be read, now or while waiting.
+        """
+        watched = [self._watch(letter) for letter in letters]
+
+        def wait(tick: Tick) -> list[Verdict]:
+            give_up = self.clock() + self.seconds
+            verdicts: list[Verdict] = []
+            for each in watched:
+                left = len(watched) - len(verdicts)
+                verdicts.append(self._wait(each, give_up, lambda left=left: tick(left)))  # type: ignore[misc]
+            return verdicts
+
+        return wait
+
+    def _watch(self, letter: DeadLetter) -> _Watched:
+        try:
+            event = parse(letter.data, letter.attributes, self.buckets)
+        except Permanent as error:
+            return _Watched(letter, None, None, f"{error.reason}: {error}")
+        if isinstance(event, Ignored):
+            return _Watched(letter, None, None, None)
+        return _Watched(letter, event, self.manifests.read(event.photo_id), None)
+
+    def _wait(self, watched: _Watched, give_up: float, tick: Callable[[], object]) -> Verdict:
+        letter, event = watched.letter, watched.event
+        if event is None:
+            ok = watched.refused is None
+            return _verdict(letter, ok=ok, why=watched.refused or "ignored, it is no event")
+        while True:
+            manifest = self.manifests.read(event.photo_id)
+            judged = _judge(event, watched.before, manifest)
+            if judged is not None:
+                return _verdict(letter, ok=judged[0], why=judged[1])
+            if self.clock() >= give_up:
+                return _verdict(letter, ok=False, why=f"no outcome within {self.seconds:.0f} s")
+            tick()
+            self.sleep(_LOOK_SECONDS)
+
+
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    letter: DeadLetter
+    event: Register | Deregister | None
+    before: Manifest | None
+    refused: str | None
+
+
+def _judge(
+    event: Register | Deregister, before: Manifest | None, now: Manifest | None
+) -> tuple[bool, str] | None:
+    """Whether it ended well and why, or `None` while it has not ended."""
+    if now is None:
+        return None
+    if now.version < event.version and not _rejected(event, now):
+        return _behind_a_rejection(event, now)
+    if now.version > event.version:
+        return True, f"superseded by version {now.version}"
+    if _rejected(event, now) and now.rejection is not None:
+        # One that stood before the replay says nothing about it.
+        again = before is None or now.rejection != before.rejection
+        return (False, f"{now.rejection.reason}: {now.rejection.message}") if again else None
+    if isinstance(event, Deregister) and now.state is not State.DEREGISTERED:
+        return None
+    return True, now.state.value
+
+
+def _rejected(event: Register | Deregister, now: Manifest) -> bool:
+    rejection = now.rejection
+    return (
+        isinstance(event, Register) and rejection is not None and rejection.version == event.version
+    )
+
+
+def _behind_a_rejection(event: Register | Deregister, now: Manifest) -> tuple[bool, str] | None:
+    # A deregistration behind one still moves the manifest, see `tombstone_after`.
+    if isinstance(event, Deregister) or now.rejection is None:
+        return None
+    if now.rejection.version < event.version:
+        return None
+    return True, f"superseded by the rejection of version {now.rejection.version}"
+
+
+def _verdict(letter: DeadLetter, *, ok: bool, why: str) -> Verdict:
+    return Verdict(message_id=letter.message_id, photo_id=letter.photo_id, ok=ok, why=why)

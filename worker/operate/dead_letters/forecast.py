@@ -1,0 +1,104 @@
+"""Forecast: what would become of a dead letter if it were replayed now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from worker.errors import OriginalMissing, Permanent
+from worker.handlers.manifests import Manifests
+from worker.handlers.originals import Originals
+from worker.photo.dead_letter import UNDELIVERABLE, DeadLetter
+from worker.photo.events import Buckets, Deregister, Ignored, Register, parse
+from worker.photo.manifest import Manifest, deregister_is_moot, register_is_moot
+from worker.photo.ports import StoredObject
+from worker.render.probe import Header, Probed
+
+
+class Replayed(StrEnum):
+    """What a replay would come to."""
+
+    APPLIES = "applies"
+    ALREADY_CURRENT = "already_current"
+    SUPERSEDED = "superseded"
+    IGNORED = "ignored"
+    FAILS_AGAIN = "fails_again"
+    UNCERTAIN = "uncertain"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """What a replay would come to and why; the photo's state as far as it was looked at."""
+
+    replayed: Replayed
+    why: str
+    manifest: Manifest | None = None
+    original: StoredObject | None = None
+    header: Header | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecaster:
+    """Looks at the photo as a worker with these settings would; changes nothing; thread-safe.
+
+    `recipe` is the fingerprint of the worker's recipe; `probe` decodes an original.
+    """
+
+    buckets: Buckets
+    manifests: Manifests
+    originals: Originals
+    recipe: str
+    probe: Callable[[StoredObject], Probed]
+
+    def __call__(self, letter: DeadLetter) -> Forecast:
+        """Foretell one.
+
+        Raises:
+            Transient: a bucket does not answer, or the manifest is none.
+        """
+        try:
+            event = parse(letter.data, letter.attributes, self.buckets)
+        except Permanent as error:
+            return Forecast(replayed=Replayed.FAILS_AGAIN, why=f"{error.reason}: {error}")
+        if isinstance(event, Ignored):
+            return Forecast(replayed=Replayed.IGNORED, why=event.why)
+        manifest = self.manifests.read(event.photo_id)
+        if isinstance(event, Deregister):
+            moot = deregister_is_moot(manifest, event.version)
+        else:
+            moot = register_is_moot(manifest, event.version, self.recipe)
+        if moot is not None:
+            return Forecast(
+                replayed=Replayed(moot.value),
+                why=f"the manifest stands at version {manifest.version if manifest else 0}",
+                manifest=manifest,
+            )
+        if isinstance(event, Deregister):
+            return Forecast(replayed=Replayed.APPLIES, why="not done yet", manifest=manifest)
+        return self._of_registration(letter, event, manifest)
+
+    def _of_registration(
+        self, letter: DeadLetter, event: Register, manifest: Manifest | None
+    ) -> Forecast:
+        try:
+            self.originals.check_source(event)
+            original = self.originals.find(event)
+        except Permanent as error:
+            why = f"{error.reason}: {error}"
+            if event.generation is not None and isinstance(error, OriginalMissing):
+                why += " (another upload is another generation: publish anew, and purge this)"
+            return Forecast(replayed=Replayed.FAILS_AGAIN, why=why, manifest=manifest)
+        probed = self.probe(original)
+        found: Any = {"manifest": manifest, "original": original, "header": probed.header}
+        if probed.refused is not None:
+            why = f"{probed.refused.reason}: {probed.refused}"
+            if original.created <= letter.published_at:
+                why += " (the original has not changed since)"
+            return Forecast(replayed=Replayed.FAILS_AGAIN, why=why, **found)
+        why = f"{letter.reason} does not show here: the original decodes"
+        # A picture that decodes here may still crash an encoder, or have met a full machine there.
+        unsure = letter.reason == UNDELIVERABLE or letter.reason.startswith("render_")
+        replayed = Replayed.UNCERTAIN if unsure else Replayed.APPLIES
+        return Forecast(replayed=replayed, why=why, **found)

@@ -1,0 +1,302 @@
+"""Dead letters: one form for both ways in, filters, groups, and what a replay looks like.
+
+A message ends here by the worker (a permanent failure, with its reason) or by Pub/Sub (its delivery
+attempts are used up: crashes, time-outs, endless transient failures). Pure; the subscription is
+`letterbox`'s.
+"""
+
+from __future__ import annotations
+
+import base64
+import fnmatch
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import Any
+
+from worker.errors import InvalidArchive, Reason
+from worker.photo.events import NOTIFIED
+
+UNDELIVERABLE = "undeliverable"
+"""In place of a reason where Pub/Sub itself gave up; the logs of the worker know why."""
+
+REPLAY_OF = "replay_of"
+REPLAY_COUNT = "replay_count"
+REPLAY_TRACE = "replay_traceparent"
+"""What trace the dead letter belongs to; its replay, perhaps weeks later, is another."""
+
+_BY_PUBSUB = "CloudPubSubDeadLetter"
+_BY_WORKER = "dead_letter_"
+_TRACE = ("googclient_traceparent", "traceparent")
+_TRANSPORT = (_BY_PUBSUB, _BY_WORKER, "googclient_", "traceparent", "tracestate")
+"""Attributes that say how a message travelled; a replay begins a journey of its own."""
+
+EXAMPLES = 3
+GROUPS = 1000
+"""As many groups are told apart; error texts that all differ must not fill the memory."""
+
+OTHERS = "(others)"
+
+_TEXT_MAX = 800
+"""Characters of a field's value that are looked at: what is longer is none."""
+
+_COUNT_DIGITS = 9
+
+_VARIABLE = re.compile(r"gs://\S+|'[^']*'|\"[^\"]*\"|\b[0-9a-f]{12,}\b|\d+")
+
+
+@dataclass(frozen=True, kw_only=True)  # no slots: the event is read once and kept
+class DeadLetter:
+    """One message of the dead-letter subscription, as it lies there.
+
+    `published_at` is when it was dead-lettered, by Pub/Sub's clock.
+    """
+
+    message_id: str
+    published_at: datetime
+    data: bytes
+    attributes: Mapping[str, str]
+    ordering_key: str = ""
+
+    @property
+    def reason(self) -> str:
+        """The worker's reason, or `undeliverable`."""
+        return self.attributes.get("dead_letter_reason", UNDELIVERABLE)
+
+    @property
+    def message(self) -> str:
+        """What went wrong, in words."""
+        if "dead_letter_message" in self.attributes:
+            return self.attributes["dead_letter_message"]
+        count = self.attributes.get(f"{_BY_PUBSUB}SourceDeliveryCount")
+        source = self.attributes.get(f"{_BY_PUBSUB}SourceSubscription")
+        if count is None and source is None:
+            return "sent to the dead-letter topic by neither the worker nor a dead-letter policy"
+        return f"Pub/Sub gave up after {count or 'all'} deliveries of subscription {source}"
+
+    @property
+    def worker(self) -> str:
+        """The worker's name and version, or Pub/Sub."""
+        return self.attributes.get("dead_letter_worker", "Pub/Sub")
+
+    @property
+    def version_of_worker(self) -> str:
+        """The worker's name and version, without host and process."""
+        return self.worker.partition(" ")[0] if self.worker != "Pub/Sub" else self.worker
+
+    @property
+    def replays(self) -> int:
+        """How often this message has been replayed before."""
+        count = self.attributes.get(REPLAY_COUNT, "0")
+        return int(count[:_COUNT_DIGITS]) if count.isascii() and count.isdigit() else 0
+
+    @cached_property
+    def event(self) -> dict[str, Any]:
+        """The event's fields as far as they can be read; a notification in an event's form."""
+        if "eventType" in self.attributes and "objectId" in self.attributes:
+            return _of_notification(self.attributes)
+        try:
+            # NaN and Infinity are no JSON, and must not get into any that is made of this.
+            fields = json.loads(self.data, parse_constant=str)
+        except (ValueError, RecursionError):
+            return {}
+        return fields if isinstance(fields, dict) else {}
+
+    @property
+    def type(self) -> str:
+        """The event's type, or `?`."""
+        return self._text("type", "?")
+
+    @property
+    def photo_id(self) -> str:
+        """The photo's id, or an empty text."""
+        return self._text("photo_id", "")
+
+    def _text(self, name: str, absent: str) -> str:
+        value = self.event.get(name, absent)
+        return value[:_TEXT_MAX] if isinstance(value, str) else f"({type(value).__name__})"
+
+    def as_dict(self) -> dict[str, object]:
+        """All of it, ready for JSON: what `show --json` prints, and a line of an archive."""
+        return {
+            "message_id": self.message_id,
+            "published_at": self.published_at.isoformat(),
+            "reason": self.reason,
+            "message": self.message,
+            "worker": self.worker,
+            "event": self.event,
+            "attributes": dict(self.attributes),
+            "ordering_key": self.ordering_key,
+            "data_base64": base64.b64encode(self.data).decode(),
+        }
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> DeadLetter:
+        """What `as_dict` made.
+
+        Raises:
+            InvalidArchive: something else.
+        """
+        try:
+            return cls(
+                message_id=str(fields["message_id"]),
+                published_at=_aware(datetime.fromisoformat(fields["published_at"])),
+                data=base64.b64decode(fields["data_base64"], validate=True),
+                attributes={str(key): str(value) for key, value in fields["attributes"].items()},
+                ordering_key=str(fields["ordering_key"]),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InvalidArchive(f"no dead letter: {error!r}") from error
+
+
+def replay_attributes(letter: DeadLetter) -> dict[str, str]:
+    """The attributes of its replay: its own, without the transport's, and where it comes from."""
+    own = {
+        name: value for name, value in letter.attributes.items() if not name.startswith(_TRANSPORT)
+    }
+    for name in _TRACE:
+        if name in letter.attributes:
+            own[REPLAY_TRACE] = letter.attributes[name]
+    return own | {REPLAY_OF: letter.message_id, REPLAY_COUNT: str(letter.replays + 1)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """Which dead letters are meant; every condition given must hold."""
+
+    ids: frozenset[str] = frozenset()
+    reasons: frozenset[str] = frozenset()
+    types: frozenset[str] = frozenset()
+    photo_id: str | None = None
+    """A glob, where `*` also crosses slashes."""
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+    text: str | None = None
+    """Part of the error message, whatever its case."""
+
+    older_than: timedelta | None = None
+    newer_than: timedelta | None = None
+
+    def matches(self, letter: DeadLetter, now: datetime) -> bool:
+        """Whether this one is meant."""
+        age = now - letter.published_at
+        labels = letter.event.get("labels")
+        own_labels = labels if isinstance(labels, dict) else {}
+        return (
+            (not self.ids or letter.message_id in self.ids)
+            and (not self.reasons or letter.reason in self.reasons)
+            and (not self.types or letter.type in self.types)
+            and (self.photo_id is None or fnmatch.fnmatchcase(letter.photo_id, self.photo_id))
+            and (self.text is None or self.text.casefold() in letter.message.casefold())
+            and (self.older_than is None or age >= self.older_than)
+            and (self.newer_than is None or age <= self.newer_than)
+            and all(own_labels.get(key) == value for key, value in self.labels.items())
+        )
+
+
+_REASONS = frozenset({*Reason, UNDELIVERABLE})
+
+
+@dataclass(slots=True, kw_only=True)
+class Group:
+    """Dead letters that look alike."""
+
+    reason: str
+    type: str
+    worker: str
+    error: str
+    """The message with names and numbers left out."""
+
+    count: int = 0
+    replayed: int = 0
+    """How many of them have been replayed before."""
+
+    oldest: datetime | None = None
+    newest: datetime | None = None
+    examples: list[dict[str, str]] = field(default_factory=list)
+
+    def add(self, letter: DeadLetter) -> None:
+        """Count one in."""
+        self.count += 1
+        self.replayed += letter.replays > 0
+        moment = letter.published_at
+        self.oldest = min(self.oldest or moment, moment)
+        self.newest = max(self.newest or moment, moment)
+        if len(self.examples) < EXAMPLES:
+            self.examples.append(
+                {
+                    "message_id": letter.message_id,
+                    "photo_id": letter.photo_id,
+                    "message": letter.message,
+                }
+            )
+
+    def as_dict(self) -> dict[str, object]:
+        """Ready for JSON."""
+        return {
+            "reason": self.reason,
+            "type": self.type,
+            "worker": self.worker,
+            "error": self.error,
+            "count": self.count,
+            "replayed": self.replayed,
+            "oldest": self.oldest.isoformat() if self.oldest else None,
+            "newest": self.newest.isoformat() if self.newest else None,
+            "examples": self.examples,
+        }
+
+
+class Groups:
+    """Counts of dead letters by what they have in common."""
+
+    def __init__(self) -> None:
+        """None yet."""
+        self.total = 0
+        self._groups: dict[tuple[str, str, str, str], Group] = {}
+
+    def add(self, letter: DeadLetter) -> None:
+        """Count one in; past `GROUPS` different errors, those of one reason share a group."""
+        self.total += 1
+        key = (letter.reason, letter.type, letter.version_of_worker, pattern(letter.message))
+        if key not in self._groups and len(self._groups) >= GROUPS:
+            reason = letter.reason if letter.reason in _REASONS else OTHERS
+            key = (reason, OTHERS, OTHERS, OTHERS)
+        if key not in self._groups:
+            reason, kind, worker, error = key
+            self._groups[key] = Group(reason=reason, type=kind, worker=worker, error=error)
+        self._groups[key].add(letter)
+
+    def largest_first(self) -> list[Group]:
+        """All of them."""
+        return sorted(self._groups.values(), key=lambda group: -group.count)
+
+
+def pattern(message: str) -> str:
+    """An error message without what differs from photo to photo."""
+    return _VARIABLE.sub("…", message)
+
+
+def counted(count: int) -> str:
+    """So many dead letters, in words."""
+    return f"{count:,} dead letter{'' if count == 1 else 's'}"
+
+
+def _aware(moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        raise ValueError(f"{moment} has no time zone")
+    return moment
+
+
+def _of_notification(attributes: Mapping[str, str]) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "type": NOTIFIED.get(attributes["eventType"], attributes["eventType"]),
+        "photo_id": attributes["objectId"],
+        "original": f"gs://{attributes.get('bucketId', '')}/{attributes['objectId']}",
+    }
+    generation = attributes.get("objectGeneration", "")
+    if generation.isascii() and generation.isdigit():
+        fields["version"] = int(generation)
+    return fields

@@ -1,0 +1,59 @@
+"""How much time WebP may take for how few bytes: one point on that line, and what it means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from worker.photo.ladder import FULL, RungSize
+
+EFFORTS: Final = {
+    "fast": (2, 2),
+    "balanced": (4, 2),
+    "compact": (5, 5),
+    "small": (6, 6),
+}
+"""Points from fast to small: the effort of the resized rungs, and of `full`, which holds two thirds
+of the pixels. Measured on photos at equal SSIMULACRA2, docs/performance.md."""
+
+_BLIND_METHODS: Final = 2
+"""Up to this one libwebp chooses how to predict a block without weighing bits against errors."""
+
+_SMALL_PX: Final = 640
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tuning:
+    """What libwebp is asked for, in its own names and ranges.
+
+    `quality` 0-100, `method` 0 (fast) - 6 (small), `sns_strength` 0-100: bits moved from busy parts
+    to smooth ones, `filter_strength` 0-100: deblocking.
+    """
+
+    quality: float
+    method: int
+    sns_strength: int = 50
+    filter_strength: int = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoding:
+    """How each rung is encoded: WebP quality 0-100 and effort 0-6, or by targets (`aim`)."""
+
+    quality: int
+    effort: int
+    full_effort: int
+    target_bytes: int | None = None
+    target_quality: float | None = None
+
+    def tuning(self, size: RungSize) -> Tuning:
+        """For one rung.
+
+        The fast methods waste bits on busy blocks and leave edges of blocks behind; moving more
+        bits and filtering more gives back half of what they lose: 3 % fewer bytes of a photo's
+        `full` at equal SSIMULACRA2, in the same time. Small pictures gain nothing.
+        """
+        method = self.full_effort if size.rung == FULL else self.effort
+        if method > _BLIND_METHODS or max(size.width, size.height) < _SMALL_PX:
+            return Tuning(quality=self.quality, method=method)
+        return Tuning(quality=self.quality, method=method, sns_strength=70, filter_strength=90)

@@ -1,0 +1,73 @@
+"""What became of an event: the value that handlers return, and the event that tells others."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+
+from worker.photo.manifest import Manifest, State, Superseded
+
+
+class Effect(StrEnum):
+    """How an event ended; a metric label."""
+
+    REGISTERED = "registered"
+    DEREGISTERED = "deregistered"
+    REJECTED = "rejected"
+    ALREADY_CURRENT = "already_current"
+    SUPERSEDED = "superseded"
+    IGNORED = "ignored"
+
+    @classmethod
+    def of(cls, superseded: Superseded) -> Effect:
+        """The effect of an event that changed nothing."""
+        return cls(superseded.value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """One event's end. `manifest` is what others should be told of, if anything."""
+
+    effect: Effect
+    manifest: Manifest | None = None
+
+
+def unchanged(superseded: Superseded, current: Manifest | None) -> Outcome:
+    """Nothing was written. A current manifest is told of again: its outcome may never have left."""
+    tell = current if superseded is Superseded.ALREADY_CURRENT else None
+    return Outcome(effect=Effect.of(superseded), manifest=tell)
+
+
+_TYPE = {
+    State.READY: "photo.ready",
+    State.DEREGISTERED: "photo.deregistered",
+    State.REJECTED: "photo.rejected",
+}
+
+
+def outcome_event(manifest: Manifest, *, rejected: bool) -> tuple[bytes, dict[str, str]]:
+    """The data and attributes of an outcome event.
+
+    Flat fields for a table's columns, and the whole manifest besides. `rejected` tells a ready
+    photo that has just gained a rejection from one that has just become ready.
+    """
+    rejected = rejected or manifest.state is State.REJECTED
+    kind = "photo.rejected" if rejected else _TYPE[manifest.state]
+    rejection = manifest.rejection
+    whole = json.loads(manifest.to_json())
+    fields = {
+        "type": kind,
+        "photo_id": manifest.photo_id,
+        "version": rejection.version if rejected and rejection else manifest.version,
+        "state": manifest.state.value,
+        "commit_id": manifest.commit_id,
+        "committed_at": whole["committed_at"],
+        "reason": rejection.reason if rejected and rejection else None,
+        "message": rejection.message if rejected and rejection else None,
+        "renditions": len(manifest.renditions),
+        "bytes": sum(rendition.bytes for rendition in manifest.renditions),
+        "manifest": whole,
+    }
+    attributes = {"type": kind, "schema": manifest.schema_}
+    return json.dumps(fields, ensure_ascii=False).encode(), attributes

@@ -1,0 +1,203 @@
+"""What the policy asks of the edges: small protocols, and the values that cross them.
+
+Handlers depend on these, so that the same handlers run on Google's services and on the tests'
+in-memory ones. No SDK type appears here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from worker.photo.ladder import RungSize
+from worker.photo.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredObject:
+    """An object as the bucket states it; `crc32c` is base64, big-endian, as GCS writes it.
+
+    `created` is when this generation of it was written, by the bucket's clock.
+    """
+
+    bucket: str
+    name: str
+    generation: int
+    size_bytes: int
+    crc32c: str
+    created: datetime
+
+
+class ObjectStore(Protocol):
+    """Buckets. Thread-safe. Every call retries transient faults in place, within a budget.
+
+    Each method raises `StorageUnavailable` once that budget is used up.
+    """
+
+    def stat(self, bucket: str, name: str, generation: str | None = None) -> StoredObject | None:
+        """What is stored there, or `None`; `generation` pins one."""
+
+    def fetch(
+        self,
+        bucket: str,
+        name: str,
+        generation: str | None,
+        into: Path,
+        check_bytes: Callable[[int], None],
+    ) -> StoredObject | None:
+        """Write an object to a file, verified by size and crc32c; `None` if it is not there.
+
+        `generation` pins one; otherwise it is the newest, and the answer says which. `check_bytes`
+        is asked about its size before any byte of it is taken; what it raises ends the download.
+        """
+
+    def download(self, stored: StoredObject, into: Path) -> None:
+        """Write exactly that generation to a file, verified by size and crc32c.
+
+        Raises:
+            ObjectMissing: that generation is gone.
+        """
+
+    def read(self, bucket: str, name: str) -> tuple[bytes, int] | None:
+        """A small object's bytes and generation, or `None`."""
+
+    def write(  # noqa: PLR0913 (one request, and all of it belongs in that one request)
+        self,
+        bucket: str,
+        name: str,
+        data: bytes | Path,
+        *,
+        content_type: str,
+        cache_control: str,
+        if_generation: int,
+        crc32c: str | None = None,
+        custom_time: datetime | None = None,
+    ) -> StoredObject:
+        """Write in a single request if the object is at `if_generation` (0: does not exist).
+
+        `crc32c` is what the bytes must come to, where that is known; a `Path` is read in pieces.
+
+        Raises:
+            PreconditionFailed: it is not. After a lost response that may be the write's own doing.
+        """
+
+    def delete(self, bucket: str, name: str) -> bool:
+        """Delete whatever is there now; false if nothing was."""
+
+    def check_bucket(self, bucket: str) -> None:
+        """See that a bucket can be read.
+
+        Raises:
+            BucketUnavailable: missing or forbidden.
+        """
+
+    def objects(
+        self, bucket: str, prefix: str, *, start: str | None = None, end: str | None = None
+    ) -> Iterator[StoredObject]:
+        """The objects under a prefix with `start <= name < end`, in name order, page by page."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PictureFacts:
+    """What a child process found out about an original before it rendered.
+
+    `width` and `height` are as displayed (after EXIF orientation), in pixels; of `pages` or frames
+    only the first is rendered. `camera` is maker and model.
+    """
+
+    format: str
+    width: int
+    height: int
+    pages: int
+    taken_at: str | None
+    camera: str | None
+    thumbhash: str
+    color: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendered:
+    """One finished WebP file on this machine; `crc32c` is base64 as GCS states it."""
+
+    size: RungSize
+    path: Path
+    size_bytes: int
+    crc32c: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderCost:
+    """What a render took: seconds in its slot, CPU seconds, and the child's peak memory so far."""
+
+    seconds: float
+    cpu_seconds: float
+    peak_bytes: int
+
+
+class Rendering(Protocol):
+    """One original being rendered: its renditions as they are finished, then facts and cost."""
+
+    def __iter__(self) -> Iterator[Rendered]:
+        """Yield each rendition once it is written, in any order of rungs.
+
+        Raises:
+            CorruptOriginal, UnsupportedFormat, OriginalTooLarge: what the child refused.
+            RenderCrashed, RenderTimeout, RenderOutOfMemory: the child did not survive it.
+            SlotUnavailable: no child could be started, or it cannot use the files it is given.
+            Draining: the worker stops before this one had its turn, or before it finished.
+        """
+
+    @property
+    def facts(self) -> PictureFacts:
+        """Known once every rendition has been taken; RuntimeError before."""
+
+    @property
+    def cost(self) -> RenderCost:
+        """Known once every rendition has been taken; RuntimeError before."""
+
+
+class Renderer(Protocol):
+    """Child processes that render; thread-safe."""
+
+    @property
+    def recipe(self) -> Recipe:
+        """What decides the bytes that come out."""
+
+    def render(self, original: Path, folder: Path) -> Rendering:
+        """Queue an original; its renditions are written into `folder`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutgoingMessage:
+    """A message to publish."""
+
+    data: bytes
+    attributes: Mapping[str, str]
+    ordering_key: str = ""
+
+
+class Publisher(Protocol):
+    """A topic's publisher; thread-safe."""
+
+    def publish(
+        self, topic: str, data: bytes, attributes: Mapping[str, str], ordering_key: str = ""
+    ) -> str:
+        """Publish and wait for the confirmation: the message id.
+
+        Raises:
+            PublishFailed: no confirmation in time; the message may have been published.
+        """
+
+
+class BatchPublisher(Publisher, Protocol):
+    """A publisher that also takes many messages at once; thread-safe."""
+
+    def publish_all(self, topic: str, messages: Sequence[OutgoingMessage]) -> None:
+        """Publish a batch, and wait until all of it is confirmed.
+
+        Raises:
+            PublishFailed: some are not confirmed, and may have been published all the same.
+        """

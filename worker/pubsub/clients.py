@@ -1,0 +1,314 @@
+"""Google Cloud Pub/Sub: its clients, publishing with confirmation, and looking at resources.
+
+With `consumer`, the only room that imports google-cloud-pubsub; Google's exceptions end here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import grpc
+from google.api_core import exceptions as api
+from google.api_core.retry import Retry, if_exception_type
+from google.auth.exceptions import GoogleAuthError
+from google.cloud import pubsub_v1
+from google.pubsub_v1 import PublisherClient
+from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
+from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
+from google.pubsub_v1.types import PubsubMessage
+
+from worker.errors import NoCredentials, PublishFailed, StreamLost, SubscriptionUnavailable
+from worker.photo.ports import OutgoingMessage
+
+PUBLISH_SECONDS = 10.0
+"""Longest wait for a confirmation, retries of the client included; well inside a drain."""
+
+LOOK_UP_SECONDS = 15.0
+
+_REQUEST_BYTES = 8_000_000
+"""In one publish request; Pub/Sub takes ten million, a single message included."""
+
+_FRAMING_BYTES = 16
+"""More than an attribute takes besides its name and value."""
+
+_PARALLEL = 8
+"""Publish requests at once. Where each message has an ordering key of its own, each is one."""
+
+ANSWER_SECONDS = 5.0
+"""For any answer to a look in mid-run."""
+
+_RECOVERY = [
+    # How long a ping may go unanswered before the connection is given up; gRPC's own is a minute,
+    # and in this version `grpc.keepalive_timeout_ms` changes nothing about it.
+    ("grpc.http2.ping_timeout_ms", 10_000),
+    # gRPC's own is two minutes, for which a worker would sit there after the network's return.
+    ("grpc.max_reconnect_backoff_ms", 10_000),
+]
+"""For production's channels, which ping after 30 s of silence already. See docs/decisions/0010."""
+
+_EMULATOR_RECOVERY = [
+    ("grpc.max_reconnect_backoff_ms", 10_000),
+    # Also what one attempt to connect may take: with gRPC's own 20 s, one that was begun while the
+    # network was stuck holds up the next for as long.
+    ("grpc.min_reconnect_backoff_ms", 5_000),
+]
+_KEEPALIVE = [("grpc.keepalive_time_ms", 15_000), ("grpc.http2.ping_timeout_ms", 5_000)]
+
+
+def emulator_channel(address: str, *, kept_alive: bool = False) -> grpc.Channel:
+    """A channel to a broker on this machine that takes messages of any size.
+
+    gRPC's own limit of 4 MB would silently hold back every message that shares a response with a
+    large one; the clients' production channels have none either.
+
+    `kept_alive` is for channels on which something is answered every ten seconds, so that a ping
+    is sent only in trouble. Google's emulator closes a connection with the fourth ping in a row
+    ("too_many_pings"), a waiting stream's too. Channels with the same options share a connection.
+    """
+    options = [("grpc.max_receive_message_length", -1), *_EMULATOR_RECOVERY]
+    return grpc.insecure_channel(address, options=options + (_KEEPALIVE if kept_alive else []))
+
+
+class _Reconnecting:
+    """A transport of Google's whose channel comes back soon after the network does."""
+
+    @classmethod
+    def create_channel(
+        cls,
+        *args: Any,  # noqa: ANN401 (whatever the client passes)
+        options: Sequence[tuple[str, int]] = (),
+        **kwargs: Any,  # noqa: ANN401
+    ) -> grpc.Channel:
+        return super().create_channel(*args, options=[*options, *_RECOVERY], **kwargs)  # type: ignore[misc]
+
+
+class _PublisherTransport(_Reconnecting, PublisherGrpcTransport):
+    pass
+
+
+class _SubscriberTransport(_Reconnecting, SubscriberGrpcTransport):
+    pass
+
+
+class Subscriber(pubsub_v1.SubscriberClient):  # type: ignore[misc] # (the client has no types)
+    """Google's client, whose stream outlives acks and lease extensions that never arrived.
+
+    A minute without a connection is enough for Google's to end the stream for good because of one
+    of them, and the worker with it. Here that one is given up alone: its message is delivered
+    again, which changes nothing.
+    """
+
+    def __init__(self, emulator_host: str | None) -> None:
+        """Open no connection yet.
+
+        Raises:
+            Fatal: there are no credentials.
+        """
+        if emulator_host:
+            channel = emulator_channel(emulator_host, kept_alive=True)
+            super().__init__(transport=SubscriberGrpcTransport(channel=channel))
+            return
+        try:
+            super().__init__(transport=_SubscriberTransport)
+        except GoogleAuthError as error:
+            raise NoCredentials.of(error) from error
+
+    def acknowledge(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        """See Google's client; a failure is never a RetryError, which ends the stream."""
+        with _best_effort():
+            super().acknowledge(*args, **{"retry": _SETTLE, **kwargs})
+
+    def modify_ack_deadline(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        """See Google's client; a failure is never a RetryError, which ends the stream."""
+        with _best_effort():
+            super().modify_ack_deadline(*args, **{"retry": _SETTLE, **kwargs})
+
+
+@contextmanager
+def _best_effort() -> Iterator[None]:
+    try:
+        yield
+    except api.RetryError as error:
+        raise api.ServiceUnavailable(str(error)) from error  # type: ignore[no-untyped-call]
+
+
+class PubSubPublisher:
+    """`ports.Publisher`; thread-safe, one for the process.
+
+    Unary calls, one message each: every caller waits for its own confirmation anyway, and the
+    batching client takes attributes as keyword arguments, so that a message with an attribute
+    named `timeout` could not be dead-lettered.
+    """
+
+    def __init__(self, emulator_host: str | None) -> None:
+        """Open no connection yet.
+
+        Raises:
+            Fatal: there are no credentials.
+        """
+        if emulator_host:
+            transport = PublisherGrpcTransport(
+                channel=emulator_channel(emulator_host, kept_alive=True)
+            )
+            self._client = PublisherClient(transport=transport)
+        else:
+            try:
+                self._client = PublisherClient(transport=_PublisherTransport)
+            except GoogleAuthError as error:
+                raise NoCredentials.of(error) from error
+
+    def publish(
+        self, topic: str, data: bytes, attributes: Mapping[str, str], ordering_key: str = ""
+    ) -> str:
+        """See `ports.Publisher`."""
+        message = PubsubMessage(data=data, attributes=attributes, ordering_key=ordering_key)
+        try:
+            answer = self._client.publish(
+                topic=topic, messages=[message], retry=_PUBLISH, timeout=PUBLISH_SECONDS
+            )
+        except (api.GoogleAPICallError, api.RetryError, GoogleAuthError) as error:
+            raise PublishFailed(f"{topic}: {error}") from error
+        return str(answer.message_ids[0])
+
+    def publish_all(self, topic: str, messages: Sequence[OutgoingMessage]) -> None:
+        """Publish a batch and wait until all of it is confirmed; up to 1,000 messages.
+
+        Raises:
+            PublishFailed: some are not confirmed, and may have been published all the same.
+            SubscriptionUnavailable: the topic is missing or forbidden.
+        """
+        requests = list(_requests(messages))
+        with ThreadPoolExecutor(min(_PARALLEL, len(requests) or 1)) as threads:
+            # All of them are waited for, also behind one that failed.
+            for sent in [threads.submit(self._publish, topic, each) for each in requests]:
+                sent.result()
+
+    def _publish(self, topic: str, messages: Sequence[OutgoingMessage]) -> None:
+        outgoing = [
+            PubsubMessage(
+                data=each.data, attributes=each.attributes, ordering_key=each.ordering_key
+            )
+            for each in messages
+        ]
+        try:
+            self._client.publish(
+                topic=topic, messages=outgoing, retry=_PUBLISH, timeout=PUBLISH_SECONDS
+            )
+        except (api.NotFound, api.PermissionDenied) as error:
+            raise SubscriptionUnavailable(
+                f"topic {topic} is missing or forbidden; create it or grant roles/pubsub.publisher "
+                f"({error})"
+            ) from error
+        except (api.GoogleAPICallError, api.RetryError, GoogleAuthError) as error:
+            raise PublishFailed(f"{topic}: {error}") from error
+
+    def check_topic(self, topic: str) -> None:
+        """See that a topic exists.
+
+        A publisher may lack the permission to look (roles/pubsub.publisher does); that is no
+        fault, the first publish will tell.
+
+        Raises:
+            SubscriptionUnavailable: it does not exist.
+            StreamLost: nobody answers.
+        """
+        try:
+            self._client.get_topic(topic=topic, timeout=LOOK_UP_SECONDS, retry=_LOOK_UP)
+        except api.NotFound as error:
+            raise SubscriptionUnavailable(f"topic {topic} does not exist; create it") from error
+        except api.PermissionDenied:
+            return
+        except (api.GoogleAPICallError, api.RetryError, GoogleAuthError) as error:
+            raise StreamLost(f"cannot reach Pub/Sub to look at {topic}: {error}") from error
+
+    def close(self) -> None:
+        """Close the channel."""
+        self._client.transport.close()  # type: ignore[no-untyped-call]
+
+
+def _requests(messages: Sequence[OutgoingMessage]) -> Iterator[list[OutgoingMessage]]:
+    """What may share a request: one ordering key, and no more bytes than Pub/Sub takes."""
+    by_key: dict[str, list[OutgoingMessage]] = {}
+    for message in messages:
+        by_key.setdefault(message.ordering_key, []).append(message)
+    for batch in by_key.values():
+        yield from _by_size(batch)
+
+
+def _by_size(messages: Sequence[OutgoingMessage]) -> Iterator[list[OutgoingMessage]]:
+    batch: list[OutgoingMessage] = []
+    size = 0
+    for message in messages:
+        own = len(message.data) + sum(
+            len(key.encode()) + len(value.encode()) + _FRAMING_BYTES
+            for key, value in message.attributes.items()
+        )
+        if batch and size + own > _REQUEST_BYTES:
+            yield batch
+            batch, size = [], 0
+        batch.append(message)
+        size += own
+    if batch:
+        yield batch
+
+
+_PUBLISH = Retry(
+    predicate=if_exception_type(
+        api.Aborted,
+        api.DeadlineExceeded,
+        api.InternalServerError,
+        api.ResourceExhausted,
+        api.ServiceUnavailable,
+        api.Unknown,
+    ),
+    initial=0.1,
+    maximum=2.0,
+    timeout=PUBLISH_SECONDS,
+)
+_SETTLE = Retry(
+    # As the client has it, but for its pauses of up to a minute: one thread sends all acks, and
+    # would sleep on after the network's return.
+    predicate=if_exception_type(api.ServiceUnavailable),
+    initial=0.1,
+    maximum=2.0,
+    timeout=60.0,
+)
+_LOOK_UP = Retry(initial=0.2, maximum=2.0, timeout=LOOK_UP_SECONDS)
+
+
+def check_subscription(client: pubsub_v1.SubscriberClient, subscription: str) -> None:
+    """See that a subscription exists; lacking the permission to look is no fault.
+
+    Raises:
+        SubscriptionUnavailable: it does not exist.
+        StreamLost: nobody answers.
+    """
+    try:
+        client.get_subscription(subscription=subscription, timeout=LOOK_UP_SECONDS, retry=_LOOK_UP)
+    except api.NotFound as error:
+        raise SubscriptionUnavailable(
+            f"subscription {subscription} does not exist; create it or correct WORKER_SUBSCRIPTION"
+        ) from error
+    except api.PermissionDenied:
+        return
+    except (api.GoogleAPICallError, api.RetryError, GoogleAuthError) as error:
+        raise StreamLost(f"cannot reach Pub/Sub to look at {subscription}: {error}") from error
+
+
+def look_at(client: pubsub_v1.SubscriberClient, subscription: str) -> None:
+    """See that Pub/Sub answers, whatever it answers, through the connection of the stream.
+
+    A subscriber may lack the permission to look, and a project its quota of looks.
+
+    Raises:
+        ConnectionError: nobody answers within `ANSWER_SECONDS`, or only "unavailable".
+    """
+    try:
+        client.get_subscription(subscription=subscription, timeout=ANSWER_SECONDS, retry=None)
+    except (api.ServiceUnavailable, api.GatewayTimeout, api.RetryError, GoogleAuthError) as error:
+        raise ConnectionError(str(error)) from error
+    except api.GoogleAPICallError:
+        return

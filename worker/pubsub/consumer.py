@@ -1,0 +1,233 @@
+"""The streaming pull: messages in, each in a thread of its own, pauses, and the drain."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from google.api_core import exceptions as api
+from google.cloud import pubsub_v1
+from google.cloud.pubsub_v1.subscriber.message import Message
+
+from worker.errors import Fatal, StreamLost, SubscriptionUnavailable
+from worker.photo.delivery import Delivery
+from worker.pubsub.scheduler import DrainingScheduler
+from worker.telemetry.logs import Log
+
+LEASE_SECONDS = 30
+"""One lease extension: how long a crash keeps a message from the next worker, at most."""
+
+EMULATOR_LEASE_SECONDS = 15
+"""Google's emulator gives messages to streams that died, and a short lease gets them back. Not the
+shortest: the client renews after up to 90 % of it, and at 10 s that came too late at times."""
+
+MAX_BYTES_IN_FLIGHT = 64 << 20
+"""Events are a few hundred bytes; this only keeps a flood of 10 MB messages out of memory."""
+
+_HALF_CLOSE_SECONDS = 0.5
+
+_LOOK_SECONDS = 0.1
+
+_CLOSE_SECONDS = 3.0
+"""For the client to send its last acks and nacks after the drain."""
+
+
+class Consumer:
+    """One streaming pull at a time. `handle` runs in a thread of its own for each delivery.
+
+    Not thread-safe, `open` and `running` excepted: one thread starts, pauses and drains.
+    """
+
+    def __init__(  # noqa: PLR0913 (a composition root names them all)
+        self,
+        client: pubsub_v1.SubscriberClient,
+        subscription: str,
+        *,
+        in_flight: int,
+        lease_seconds: int,
+        max_lease_seconds: float,
+        drain_seconds: float,
+        handle: Callable[[Delivery], None],
+        on_drain: Callable[[], None],
+        log: Log,
+        on_start: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Pull nothing yet.
+
+        `lease_seconds` is one extension of a lease; after `max_lease_seconds`, counted from the
+        release of a message to its thread, it is no longer extended. `on_start` is called before
+        each stream opens; `on_drain` once when it ends, for whatever reason, before running work is
+        waited for.
+        """
+        self._client = client
+        self._subscription = subscription
+        self._in_flight = in_flight
+        self._lease_seconds = lease_seconds
+        self._max_lease_seconds = max_lease_seconds
+        self._handle = handle
+        self._log = log
+        self._drain_seconds = drain_seconds
+        self._on_start = on_start
+        self._on_drain = on_drain
+        self._scheduler = self._fresh_scheduler(in_flight)
+        self._stream: Any = None
+        self._paused = False
+
+    def start(self, in_flight: int | None = None) -> None:
+        """Open a stream; messages arrive from now on, as many at once as `in_flight`, or as usual.
+
+        The last one, if there was one, has been paused.
+        """
+        in_flight = in_flight or self._in_flight
+        self._on_start()
+        scheduler = self._fresh_scheduler(in_flight)
+        stream = self._client.subscribe(
+            self._subscription,
+            # Bound: a message may be there before this method has returned, and work that outlasts
+            # a pause is not the next stream's to wait for.
+            callback=partial(self._receive, scheduler),
+            flow_control=pubsub_v1.types.FlowControl(
+                max_messages=in_flight,
+                max_bytes=MAX_BYTES_IN_FLIGHT,
+                max_lease_duration=self._max_lease_seconds,
+                min_duration_per_lease_extension=self._lease_seconds,
+                max_duration_per_lease_extension=self._lease_seconds,
+            ),
+            scheduler=scheduler,
+            # False: the scheduler itself waits, within its budget.
+            await_callbacks_on_shutdown=False,
+        )
+        scheduler.nack_held = partial(_nack_held, stream)
+        self._scheduler, self._stream, self._paused = scheduler, stream, False
+
+    def pause(self) -> None:
+        """Stop pulling and settle everything held, as a drain does; `start` pulls again."""
+        self.drain()
+        self._stream, self._paused = None, True
+
+    @property
+    def running(self) -> int:
+        """Deliveries being handled at this moment."""
+        return len(self._scheduler.unsettled())
+
+    @property
+    def open(self) -> bool:
+        """Whether the stream is up (it may be reconnecting), or paused: not ended by itself."""
+        stream = self._stream
+        return self._paused if stream is None else not stream.done()
+
+    def raise_if_lost(self) -> None:
+        """Tell why the stream ended by itself, if it did.
+
+        Raises:
+            SubscriptionUnavailable: deleted, or forbidden.
+            StreamLost: for another reason that does not pass.
+        """
+        if self._stream is not None and self._stream.done():
+            raise _why(self._stream.exception(timeout=0), self._subscription)
+
+    def drain(self) -> bool:
+        """Stop pulling and settle everything held; true if all running work finished in time.
+
+        Returns after at most the budget and a few seconds for the last answers to be sent.
+        """
+        if self._stream is None:
+            return True
+        self._scheduler.close_admission()
+        self._half_close()
+        self._stream.cancel()
+        if self._closes():
+            return self._scheduler.finished_in_time
+        self._log.warning("the Pub/Sub client did not close in time")
+        self._scheduler.nack_unsettled()
+        return False
+
+    def _closes(self) -> bool:
+        """Wait for the client; not longer than work runs and its last answers take to be sent."""
+        now = time.monotonic()
+        give_up, idle_since = now + self._drain_seconds + _CLOSE_SECONDS, now
+        while now < min(give_up, idle_since + _CLOSE_SECONDS):
+            try:
+                self._stream.result(timeout=_LOOK_SECONDS)
+            except TimeoutError:
+                now = time.monotonic()
+                idle_since = now if self._scheduler.unsettled() else idle_since
+            except Exception as error:  # noqa: BLE001 (whatever ended the stream, it has ended)
+                self._log.debug("the stream has ended", error=str(error))
+                return True
+            else:
+                return True
+        return False
+
+    def _half_close(self) -> None:
+        """End the stream from our side and let the server answer, before it is cut.
+
+        Google's emulator goes on giving messages to a stream that was cut, so what was nacked a
+        moment ago would sit there for a lease. The queue is private to the client; where a
+        release has renamed it, the stream is cut as the client does it.
+        """
+        rpc = getattr(_puller(self._stream), "_rpc", None)
+        requests = getattr(rpc, "_request_queue", None)
+        if rpc is None or requests is None:
+            return
+        ended = threading.Event()
+        rpc.add_done_callback(lambda _: ended.set())
+        requests.put(None)
+        ended.wait(_HALF_CLOSE_SECONDS)
+
+    def _fresh_scheduler(self, in_flight: int) -> DrainingScheduler:
+        return DrainingScheduler(in_flight, self._drain_seconds, self._on_drain, self._log)
+
+    def _receive(self, scheduler: DrainingScheduler, message: Message) -> None:
+        """Hand one message over. Nothing may escape: it would end the stream's future."""
+        delivery = Delivery(
+            message_id=message.message_id,
+            data=message.data,
+            attributes=dict(message.attributes),
+            ordering_key=message.ordering_key or "",
+            attempt=message.delivery_attempt,
+            send_ack=message.ack,
+            send_nack=message.nack,
+        )
+        scheduler.begin(delivery)
+        try:
+            self._handle(delivery)
+        except BaseException as error:  # noqa: BLE001 (see above)
+            delivery.nack()
+            self._log.error("a handler let an exception escape", exc_info=error)
+        finally:
+            scheduler.end(delivery)
+
+
+def _puller(stream: Any) -> Any:  # noqa: ANN401 (the client has no types)
+    return getattr(stream, "_StreamingPullFuture__manager", None)
+
+
+def _nack_held(stream: Any) -> None:  # noqa: ANN401
+    """Nack what the client holds back because of flow control.
+
+    The list is private to the client (`_messages_on_hold`); where a release has renamed it,
+    these messages are nacked by the client itself, only after the running work.
+    """
+    held = getattr(_puller(stream), "_messages_on_hold", None)
+    if held is None:
+        return
+    while (message := held.get()) is not None:
+        message.nack()
+
+
+def _why(error: BaseException | None, subscription: str) -> Fatal:
+    if isinstance(error, api.NotFound):
+        return SubscriptionUnavailable(
+            f"subscription {subscription} does not exist (any more); create it or correct "
+            "WORKER_SUBSCRIPTION"
+        )
+    if isinstance(error, api.PermissionDenied | api.Unauthenticated | api.Unauthorized):
+        return SubscriptionUnavailable(
+            f"subscription {subscription} is forbidden for this service account; grant it "
+            f"roles/pubsub.subscriber ({error})"
+        )
+    return StreamLost(f"the streaming pull of {subscription} ended for good: {error}")

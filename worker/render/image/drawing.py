@@ -1,0 +1,137 @@
+"""Drawings: an SVG, read as text before (`svg`), drawn by librsvg at one size."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from math import ceil
+from typing import Final
+
+from worker.errors import OriginalTooLarge, RenderOutOfMemory, UnsupportedFormat
+from worker.photo.header import Header
+from worker.photo.limits import Limits
+from worker.render.formats.svg import read_drawing
+from worker.render.formats.svg_size import EDGE_PX
+from worker.render.image.opened import Opened
+from worker.render.image.pixels import Pixels
+from worker.render.image.vips import pyvips, translated
+
+SVG_EDGE_PX: Final = EDGE_PX
+"""What a drawing's longest edge is drawn at, and the most that it can be."""
+
+_SVG_DPI, _LIBVIPS_DPI = 96, 72
+"""CSS inches have 96 pixels; libvips multiplies the scale by what its own have not."""
+
+_ROUNDS = 3
+"""Loads of a drawing until its size fits: a library may see other pixels than the text states."""
+
+_NOT_DRAWN = "SVG rendering failed"
+_NO_SIZE = re.compile("zero-sized image|bad dimensions")
+_OVER_LIMIT = "exceeded more than"
+"""librsvg's own limits, of references and of what one uses of another."""
+
+
+class Svg(Opened):
+    """What librsvg draws, once it has been read as text.
+
+    Raises (constructor):
+        UnsupportedFormat, OriginalTooLarge, CorruptOriginal: nothing has been drawn yet.
+    """
+
+    def __init__(self, data: bytes, limits: Limits, *, edge_px: int = SVG_EDGE_PX) -> None:
+        drawing = read_drawing(data, limits)
+        self._text = drawing.text
+        longest, shortest = sorted((drawing.width, drawing.height), reverse=True)
+        # A banner is drawn larger than is asked for: librsvg draws nothing below a pixel.
+        thinnest = ceil(min(SVG_EDGE_PX, longest / shortest))
+        self._edge_px = edge_px = min(max(edge_px, thinnest), SVG_EDGE_PX)
+        if shortest * edge_px < longest:
+            raise UnsupportedFormat(f"an SVG of {drawing.width:g} x {drawing.height:g} is a line")
+        self._scale = edge_px / longest
+        width = max(1, round(drawing.width * self._scale))
+        height = max(1, round(drawing.height * self._scale))
+        with translated():
+            width, height = self._as_styled(drawing.outline, width, height)
+        self.header = Header(
+            format="svg",
+            width=width,
+            height=height,
+            bands=4,
+            bits=8,
+            has_alpha=True,
+            document_bytes=drawing.memory_bytes,
+        )
+        self.header = replace(
+            self.header,
+            document_bytes=drawing.memory_bytes + drawing.surfaces * self.header.decoded_bytes,
+        )
+
+    def _as_styled(self, outline: bytes, width: int, height: int) -> tuple[int, int]:
+        """The size to draw at, and its scale, by what style sheets make of the stated one.
+
+        Asked of the outline: the library's tree of all that is drawn can take a gigabyte, and is
+        not needed for a header. Where it finds none the stated size stays, for `_load` to judge.
+        """
+        scale = self._scale
+        for _ in range(_ROUNDS):
+            try:
+                image = _sized(outline, scale)
+            except pyvips.Error:
+                break
+            if max(abs(image.width - width), abs(image.height - height)) <= 1:
+                break
+            longest = max(image.width, image.height)
+            if abs(longest - self._edge_px) <= 1:
+                self._scale = scale
+                return self._fitted(image.width, longest), self._fitted(image.height, longest)
+            scale *= self._edge_px / longest
+        return width, height
+
+    def _fitted(self, edge: int, longest: int) -> int:
+        return max(1, round(edge * self._edge_px / longest))
+
+    def decode(self) -> Pixels:
+        """See `Opened`."""
+        wanted = self.header
+        with translated():
+            image = self._load()
+            try:
+                # libvips may round the other way.
+                return Pixels(image.embed(0, 0, wanted.width, wanted.height))
+            except pyvips.Error as error:
+                text = " ".join(str(error).split())
+                if _OVER_LIMIT in text:
+                    raise OriginalTooLarge(text) from error
+                if _NOT_DRAWN in text:
+                    # What was well-formed is drawn, unless a surface for it cannot be had.
+                    raise RenderOutOfMemory(text) from error
+                raise
+
+    def _load(self) -> pyvips.Image:
+        """Not drawn yet, at the size wanted.
+
+        Raises:
+            UnsupportedFormat: the library finds another shape in it, or none.
+        """
+        wanted, scale = self.header, self._scale
+        for _ in range(_ROUNDS):
+            try:
+                image = _sized(self._text, scale)
+            except pyvips.Error as error:
+                if _NO_SIZE.search(str(error)):
+                    raise UnsupportedFormat(
+                        "an SVG whose style leaves no size that it could be drawn at"
+                    ) from error
+                raise
+            if max(abs(image.width - wanted.width), abs(image.height - wanted.height)) <= 1:
+                return image
+            scale *= max(wanted.width, wanted.height) / max(image.width, image.height)
+        raise UnsupportedFormat(
+            f"an SVG that says {wanted.width} x {wanted.height} px and is drawn at "
+            f"{image.width} x {image.height}"
+        )
+
+
+def _sized(text: bytes, scale: float) -> pyvips.Image:
+    """A drawing that is not drawn yet, `scale` pixels to a CSS pixel."""
+    return pyvips.Image.svgload_buffer(text, dpi=_SVG_DPI, scale=scale * _LIBVIPS_DPI / _SVG_DPI)

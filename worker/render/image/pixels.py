@@ -1,0 +1,39 @@
+"""Pixels: a decoded picture in memory, 8-bit sRGB, as libvips and the encoder both read it.
+
+Owned by Python rather than by libvips, so that nobody copies it: libvips reads the buffer in place,
+and so does the encoder.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from worker.render.image.vips import pyvips
+
+
+class Pixels:
+    """One picture of 3 bands, or of 4 with alpha. Not thread-safe.
+
+    `buffer` holds it row by row without padding; `image` is the same memory, and valid as long as
+    this object is kept.
+    """
+
+    def __init__(self, image: pyvips.Image) -> None:
+        """Compute every pixel of an image that is still a plan.
+
+        Raises:
+            pyvips.Error: whatever the plan fails with.
+        """
+        self.width, self.height, self.bands = image.width, image.height, image.bands
+        self.buffer: Any = image.write_to_memory()
+        self.image = pyvips.Image.new_from_memory(
+            self.buffer, self.width, self.height, self.bands, "uchar"
+        ).copy(interpretation="srgb")
+
+    def upright(self, orientation: int) -> Pixels:
+        """Turned as an EXIF orientation asks, 1 being upright already."""
+        if orientation not in range(2, 9):
+            return self
+        tagged = self.image.copy()
+        tagged.set_type(pyvips.GValue.gint_type, "orientation", orientation)
+        return Pixels(tagged.autorot())

@@ -1,0 +1,269 @@
+"""How much memory one render will take, told from its header before a pixel is decoded.
+
+The prediction should never be lower than what is measured, and not more than half above it: what
+is too low kills its own render, what is too high keeps others waiting. The coefficients are
+measured through real slots; `scripts/measure_memory.py` compares, docs/performance.md has the
+table. Bytes above what an idle child process holds.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import replace
+from math import ceil
+from typing import Final
+
+from worker.photo.header import Header
+from worker.photo.ladder import FULL, RungSize
+from worker.photo.recipe import Recipe
+from worker.photo.targets import ceiling
+
+FIXED_BYTES: Final = 12 << 20
+"""Codecs' code and tables, Python's copies and stacks."""
+
+_STRIP_ROWS: Final = 640
+"""Rows that libvips keeps of what a decoder delivers row by row."""
+
+_TILES_BYTES: Final = 36 << 20
+_FLOAT_BYTES: Final = 16
+"""A pixel with alpha while it is resized, tile by tile (`resize`): four floats."""
+
+_FRAME: Final = 1.5
+"""Bytes a pixel of what is encoded (`webp.Frame`); alpha is one more."""
+
+_DECODER: Final = {
+    "webp": 7.4,  # a frame of four bands, and planes
+    "gif": 4.8,  # a frame of four bands, and its indices
+    "svg": 9.0,  # two surfaces of four bands
+}
+"""Bytes a pixel that a decoder holds besides the picture it delivers; one that delivers row by row
+holds none."""
+
+_WEBP_ALPHA: Final = 3.4
+
+_AVIF: Final = 10.3
+_AVIF_PLANES: Final = 2.0
+"""The picture before it is copied, and two frames of planes."""
+
+_HEIC: Final = 4.7
+
+_PLANES: Final = {"400": 1.0, "420": 1.5, "422": 2.0}
+"""Samples a pixel; all three where it is not told."""
+
+UNTOUCHED: Final = {"webp": 9.0}
+"""Bytes a pixel that are allocated and never used: WebP's canvas for the frames of an animation."""
+
+_UNTOUCHED_PLANES: Final = {"avif": 1.2}
+"""The same, for each byte of the planes, and only from the decode on."""
+
+_BYTE: Final = 8
+_COEFFICIENT_BYTES: Final = 2
+
+_QUALITIES: Final = (50, 80, 90, 95, 100)
+_MOST: Final = (0.46, 0.61, 0.77, 0.87, 1.01)
+_MOST_BLIND: Final = (0.65, 0.97, 1.34, 1.74, 2.31)
+"""Bytes a pixel of pure noise as WebP, at these qualities; in a blind method (`encoding`) more."""
+
+_MOST_OF_ALL: Final = 1.0
+_MOST_RESIZED: Final = 0.2
+"""Bytes a pixel at quality 80 of what was resized, where noise has become less."""
+
+_FINER: Final = (0.6, 1.0, 1.75, 2.4, 3.0)
+"""What these qualities make of the bytes of a photo, quality 80 being one."""
+
+_BLIND_METHODS: Final = 2
+_BLIND: Final = 1.7
+_WRITER: Final = 3.5
+"""Bytes for each that is written: a buffer that doubles, and Python's copy."""
+
+_SEARCH: Final = 25.0
+"""From effort 3 on WebP keeps what it would write, two bytes for each binary decision."""
+
+_ALPHA_SMOOTH: Final = (23.5, 14.4, 14.4, 16.0, 16.0, 16.0, 20.5)
+_ALPHA_NOISE: Final = (23.5, 31.4, 31.4, 31.8, 40.0, 40.0, 59.0)
+_ALPHA_NOISE_DENSITY: Final = 0.5
+"""Bytes a pixel, at efforts 0 to 6: alpha is encoded without loss, whose search for repetitions
+takes more the fewer there are. The density of the original tells between the two."""
+
+_PNG: Final = 3.2
+"""Bytes for each of what cannot be compressed: a buffer that doubles, and Python's copy."""
+
+_MARK: Final = 10.0
+
+_LIKENESS: Final = 44 << 20
+_LIKENESS_KEPT: Final = 9 << 20
+"""To compare a rendition, and what is kept to compare it with (`likeness`): of the rung that is
+being encoded, and of `full`."""
+
+_ALPHA_SHARE: Final = {"svg": 1.0, "gif": 0.1}
+"""The density of a drawing tells nothing; a GIF's alpha is one bit."""
+
+
+def peak_bytes(header: Header, original_bytes: int, recipe: Recipe) -> int:
+    """The most that a render of this original will hold at once, over all of its steps."""
+    has_alpha = header.has_alpha and recipe.background is None
+    bands = 4 if has_alpha else 3
+    decoded = header.pixels * (4 if header.has_alpha else 3)
+    pixels = header.pixels * bands
+    sizes = recipe.ladder.sizes(header.width, header.height)
+    sized = [size for size in sizes if size.rung != FULL]
+    full = sizes[-1] if len(sized) < len(sizes) else None
+    largest = max(map(_pixels, sized), default=0)
+    last = _pixels(full) if full else 0
+    clamped = last * bands if last < header.pixels else 0
+    in_tiles = clamped or has_alpha
+    tiles = min(_TILES_BYTES, header.pixels * _FLOAT_BYTES) if in_tiles else 0
+    tiles = max(tiles, _LIKENESS if recipe.target_quality is not None else 0)
+    marked = max(last, largest) * _marked(recipe)
+    # Alpha that is filled in is not there when it is encoded.
+    shown = header if has_alpha else replace(header, has_alpha=False)
+    density = original_bytes / header.pixels
+    frame = bands if recipe.format == "png" else _FRAME + has_alpha
+    held = last * frame
+    rung = frame + _written(shown, density, recipe, recipe.effort, _MOST_RESIZED)
+    whole = frame + _written(shown, density, recipe, recipe.full_effort, _MOST_OF_ALL)
+    judged = 2 * _LIKENESS_KEPT if recipe.target_quality is not None else 0
+    steps = (
+        _copies(header) * original_bytes + _decoder_bytes(header, original_bytes) + decoded,
+        # Turned or mirrored into a copy: what the decoder read ahead is still kept, and there are
+        # strips of the copy.
+        original_bytes + 2 * (decoded + _strips_bytes(header)) if header.copied else 0,
+        decoded + pixels if decoded > pixels else 0,
+        pixels + largest * bands + clamped + tiles + marked,
+        (pixels if not clamped else clamped + (0 if sized else pixels)) + largest * bands + held,
+        held + sum(map(_pixels, sized)) * bands + max(tiles + marked, largest * rung + judged),
+        last * whole + judged,
+    )
+    return FIXED_BYTES + int(max(steps))
+
+
+def _marked(recipe: Recipe) -> float:
+    """Bytes a pixel of a rung while a watermark is laid over it: the mark, and what it covers."""
+    return recipe.watermark.scale * _MARK if recipe.watermark else 0.0
+
+
+def _written(header: Header, density: float, recipe: Recipe, effort: int, most: float) -> float:
+    """Bytes a pixel that a rung's file takes to be made, besides what it is made of."""
+    bands = 4 if header.has_alpha else 3
+    if recipe.format == "png":
+        return _PNG * bands
+    if recipe.target_quality is None:
+        return _encoder(header, density, recipe.quality, effort, most)
+    quality = ceil(ceiling(recipe.target_quality))
+    # What is judged is decoded, once the encoder has ended.
+    return max(bands + 2 * most, _encoder(header, density, quality, effort, most) + most)
+
+
+def limit_bytes(header: Header, needs_bytes: int) -> int:
+    """What must be allowed for a render that needs so much: allocated and never touched as well."""
+    untouched = UNTOUCHED.get(header.format, 0.0)
+    untouched += _UNTOUCHED_PLANES.get(header.format, 0.0) * _plane_bytes(header)
+    return needs_bytes + int(header.pixels * untouched)
+
+
+def header_bytes(original_bytes: int) -> int:
+    """The most that reading the header takes: the file, and the copy that is handed to libvips."""
+    return FIXED_BYTES + 2 * original_bytes
+
+
+def _copies(header: Header) -> int:
+    """How often the file is in memory while it is decoded: libvips and libheif have their own."""
+    return 4 if header.format == "avif" else 2
+
+
+def _decoder_bytes(header: Header, original_bytes: int) -> int:
+    """What the decoder holds until the picture is delivered."""
+    pixels = header.pixels
+    planes = _plane_bytes(header)
+    if header.format == "svg":
+        return int(pixels * _DECODER["svg"]) + header.document_bytes
+    if header.format == "heic":
+        deep = 2 if header.bits > _BYTE else 1
+        return int(pixels * (_HEIC * deep + planes))
+    if header.progressive and header.format != "gif":
+        # Of a JPEG all coefficients of all components, as if none were stored at half the size.
+        coefficients = _COEFFICIENT_BYTES * pixels * header.bands
+        if header.format == "jpeg":
+            return coefficients + _strips_bytes(header)
+        return header.decoded_bytes
+    if header.format == "avif":
+        whole = _AVIF + _AVIF_PLANES * planes
+    else:
+        whole = _DECODER.get(header.format, 0.0)
+        whole += _WEBP_ALPHA if header.format == "webp" and header.has_alpha else 0.0
+    return int(pixels * whole) + _strips_bytes(header) + _packed_bytes(header, original_bytes)
+
+
+def _plane_bytes(header: Header) -> float:
+    """Bytes a pixel of an AVIF or HEIC before it becomes bands."""
+    return _PLANES.get(header.chroma, 3.0) * (2 if header.bits > _BYTE else 1)
+
+
+def _strips_bytes(header: Header) -> int:
+    """Rows that are kept of what is delivered row by row, or tile by tile."""
+    width, height = header.width, header.height
+    if header.turned:
+        width, height = height, width
+    rows = 2 * header.part_rows if header.tiled else _STRIP_ROWS
+    return min(height, rows) * (header.decoded_bytes // height)
+
+
+def _packed_bytes(header: Header, original_bytes: int) -> int:
+    """A strip of a TIFF before it is unpacked, or a few tiles."""
+    if header.format != "tiff":
+        return 0
+    rows = header.part_rows or header.height
+    return original_bytes * min(rows, header.height) // header.height
+
+
+def _encoder(header: Header, density: float, quality: int, effort: int, most: float) -> float:
+    """Bytes a pixel that encoding takes besides the frame.
+
+    They depend on what the picture shows, of which the `density`, an original's bytes a pixel,
+    tells something: JPEG and WebP spend them on the same as the encoder will, others may be noise.
+    """
+    blind = effort <= _BLIND_METHODS
+    likely = most
+    if header.format in {"jpeg", "webp"}:
+        likely = min(most, 0.05 + 0.45 * density + 0.25 * density**2)
+    likely *= _at(quality, _FINER) * (_BLIND if blind else 1.0)
+    encoded = min(likely, _at(quality, _MOST_BLIND if blind else _MOST))
+    colour = 0.4 + encoded * (_WRITER if blind else _SEARCH)
+    if not header.has_alpha:
+        return colour
+    share = _ALPHA_SHARE.get(header.format, min(1.0, density / _ALPHA_NOISE_DENSITY))
+    smooth, noisy = _ALPHA_SMOOTH[effort], _ALPHA_NOISE[effort]
+    # One after the other; of alpha, its encoded bytes stay.
+    return max(colour + share, smooth + (noisy - smooth) * share)
+
+
+def _at(quality: int, figures: tuple[float, ...]) -> float:
+    """Between the figures for `_QUALITIES`."""
+    at = max(1, min(bisect_left(_QUALITIES, quality), len(_QUALITIES) - 1))
+    low, high = _QUALITIES[at - 1], _QUALITIES[at]
+    share = max(0.0, (quality - low) / (high - low))
+    return figures[at - 1] + (figures[at] - figures[at - 1]) * share
+
+
+def _pixels(size: RungSize) -> int:
+    return size.width * size.height
+
+
+def largest_pixels(memory_bytes: int, recipe: Recipe, *, progressive: bool = False) -> int:
+    """The largest 3:2 JPEG that so much memory renders, in pixels; to the nearest 1 %."""
+    low, high = 0, 1 << 32
+    while high - low > max(1, high // 100):
+        middle = (low + high) // 2
+        width = round((middle * 1.5) ** 0.5)
+        header = Header(
+            format="jpeg",
+            width=max(1, width),
+            height=max(1, width * 2 // 3),
+            bands=3,
+            bits=8,
+            progressive=progressive,
+        )
+        # A camera's file: 4 bits a pixel.
+        fits = peak_bytes(header, middle // 2, recipe) <= memory_bytes
+        low, high = (middle, high) if fits else (low, middle)
+    return low

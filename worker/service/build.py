@@ -1,0 +1,240 @@
+"""The composition root: settings become the objects that run. Nothing else constructs them.
+
+What it shares with the operators' verbs is in `parts`; what only those use is put together in
+`instruments`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import socket
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from google.cloud import pubsub_v1
+
+from worker import __version__
+from worker.errors import Fatal, StorageForbidden
+from worker.gcs.store import GcsStore
+from worker.handlers.brake import Brake
+from worker.handlers.deregister import DeregisterHandler
+from worker.handlers.dispatch import Dispatcher, Topics
+from worker.handlers.manifests import Manifests
+from worker.handlers.register import RegisterHandler
+from worker.handlers.reject import Rejector
+from worker.handlers.renditions import Renditions
+from worker.photo.delivery import Delivery
+from worker.photo.ports import Publisher, Renderer
+from worker.pubsub.clients import PubSubPublisher, look_at
+from worker.pubsub.consumer import EMULATOR_LEASE_SECONDS, LEASE_SECONDS, Consumer
+from worker.render.capacity import Capacity
+from worker.render.job import RenderSettings
+from worker.render.pool import RenderPool
+from worker.service.leases import Leases
+from worker.service.reachability import Reachability
+from worker.settings.settings import Settings
+from worker.system.scratch import Scratch
+from worker.telemetry.counters import Measures
+from worker.telemetry.exporters import Tracing, open_tracing
+from worker.telemetry.logs import Log
+from worker.telemetry.spans import Tracer
+from worker.wiring import buckets_of, fresh_id, now, open_store, open_subscriber, originals_of
+
+ORIGINAL_GRACE_SECONDS = 3.0
+"""How long a missing original is asked for again: events overtake uploads by moments."""
+
+TRANSFERS_PER_MESSAGE = 4
+"""Uploads or deletes at once, on the average: the small rungs of a ladder come one after another in
+less time than a distant bucket takes to answer once."""
+
+STORAGE_AND_PUBSUB_SECONDS = 300.0
+"""Far more than downloads, uploads and publishes of one event usually take. A lease that ends too
+early only has the event handled twice, which changes nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class App:
+    """The parts of a running worker."""
+
+    settings: Settings
+    capacity: Capacity
+    store: GcsStore
+    publisher: PubSubPublisher
+    subscriber: pubsub_v1.SubscriberClient
+    pool: RenderPool
+    consumer: Consumer
+    brake: Brake
+    leases: Leases
+    measures: Measures
+    pubsub: Reachability
+    storage: Reachability
+    scratch: Scratch
+    tracing: Tracing
+    troubles: queue.SimpleQueue[Fatal]
+
+
+def build(settings: Settings, capacity: Capacity, scratch: Scratch, log: Log) -> App:
+    """Construct a worker; nothing is started, no message is pulled. The scratch is the caller's.
+
+    Raises:
+        Fatal: a part cannot even be constructed (no credentials, say).
+    """
+    if settings.subscription is None or settings.renditions_bucket is None:
+        raise Fatal("WORKER_SUBSCRIPTION and WORKER_RENDITIONS_BUCKET are needed")
+    tracing = open_tracing(os.environ, lambda text: log.warning("traces are lost", detail=text))
+    emulated = settings.pubsub_emulator_host is not None
+    transfers = TRANSFERS_PER_MESSAGE * capacity.in_flight
+    store = open_store(settings, connections=capacity.in_flight + transfers + 2)
+    publisher = PubSubPublisher(settings.pubsub_emulator_host)
+    subscriber = open_subscriber(settings)
+    pool = RenderPool(
+        RenderSettings(
+            recipe=settings.recipe(""),
+            max_pixels=settings.max_original_pixels,
+            timeout_seconds=settings.render_timeout_seconds,
+            memory_bytes=capacity.render_memory_bytes,
+            scratch=scratch.path,
+        ),
+        capacity.slots,
+        log,
+    )
+    troubles: queue.SimpleQueue[Fatal] = queue.SimpleQueue()
+    draining = threading.Event()
+
+    def begin_drain() -> None:
+        draining.set()
+        pool.close_admission()
+
+    def end_drain() -> None:
+        draining.clear()
+        pool.open_admission()
+
+    brake = Brake(
+        share=settings.brake_share, events=settings.brake_events, seconds=settings.brake_seconds
+    )
+    pubsub = Reachability("Pub/Sub", partial(look_at, subscriber, settings.subscription), log)
+    storage = Reachability("Cloud Storage", partial(_look_at_storage, settings, store), log)
+    leases, measures = Leases(), Measures()
+    dispatcher = _dispatcher(
+        settings,
+        store,
+        tracing.publisher(publisher),
+        tracing.renderer(pool),
+        tracing.events(settings.subscription),
+        scratch.path,
+        ThreadPoolExecutor(transfers, thread_name_prefix="transfer"),
+        troubles,
+        draining.wait,
+        brake,
+        measures,
+        log,
+    )
+
+    def handle(delivery: Delivery) -> None:
+        with leases.hold(delivery) as lease:
+            # Tried again and again, a message uses up all the delivery attempts that its
+            # subscription allows within minutes of an outage.
+            if storage.hold(draining):
+                lease.begin()
+                dispatcher(delivery)
+            else:
+                delivery.nack()
+
+    consumer = Consumer(
+        subscriber,
+        settings.subscription,
+        in_flight=capacity.in_flight,
+        lease_seconds=EMULATOR_LEASE_SECONDS if emulated else LEASE_SECONDS,
+        max_lease_seconds=longest_handling_seconds(settings),
+        drain_seconds=settings.drain_seconds,
+        handle=handle,
+        on_start=end_drain,
+        on_drain=begin_drain,
+        log=log,
+    )
+    return App(
+        settings=settings,
+        capacity=capacity,
+        store=store,
+        publisher=publisher,
+        subscriber=subscriber,
+        pool=pool,
+        consumer=consumer,
+        brake=brake,
+        leases=leases,
+        measures=measures,
+        pubsub=pubsub,
+        storage=storage,
+        scratch=scratch,
+        tracing=tracing,
+        troubles=troubles,
+    )
+
+
+def _look_at_storage(settings: Settings, store: GcsStore) -> None:
+    """See that Cloud Storage answers, by an object that never exists: the cheapest request.
+
+    Raises:
+        StorageUnavailable: it does not.
+    """
+    with contextlib.suppress(StorageForbidden):
+        store.stat(settings.renditions_bucket or "", f"{settings.output_prefix}.reachability")
+
+
+def _dispatcher(  # noqa: PLR0913, PLR0917 (the composition root passes everything on)
+    settings: Settings,
+    store: GcsStore,
+    publisher: Publisher,
+    renderer: Renderer,
+    tracer: Tracer,
+    scratch: Path,
+    threads: Executor,
+    troubles: queue.SimpleQueue[Fatal],
+    pause: Callable[[float], object],
+    brake: Brake,
+    measures: Measures,
+    log: Log,
+) -> Dispatcher:
+    buckets = buckets_of(settings)
+    manifests = Manifests(store, buckets.renditions, buckets.layout)
+    renditions = Renditions(store, buckets.renditions, buckets.layout, threads)
+    return Dispatcher(
+        buckets=buckets,
+        register=RegisterHandler(
+            manifests=manifests,
+            originals=originals_of(settings, store, buckets, grace_seconds=ORIGINAL_GRACE_SECONDS),
+            renditions=renditions,
+            renderer=renderer,
+            clock=now,
+            fresh_id=fresh_id,
+            scratch=scratch,
+        ),
+        deregister=DeregisterHandler(
+            manifests=manifests, renditions=renditions, clock=now, fresh_id=fresh_id
+        ),
+        reject=Rejector(manifests=manifests, renderer=renderer, clock=now, fresh_id=fresh_id),
+        publisher=publisher,
+        topics=Topics(outcome=settings.outcome_topic, dead_letter=settings.dead_letter_topic),
+        troubles=troubles,
+        pause=pause,
+        worker_name=f"photo-worker/{__version__} {socket.gethostname()}:{os.getpid()}",
+        log=log,
+        brake=brake,
+        measures=measures,
+        tracer=tracer,
+    )
+
+
+def longest_handling_seconds(settings: Settings) -> float:
+    """How long a message can be held for good reasons: whatever holds it longer is stuck.
+
+    It may wait for the others that share its slot, and be rendered twice on its last attempt.
+    """
+    renders = settings.in_flight_per_vcpu + 1
+    return renders * settings.render_timeout_seconds + STORAGE_AND_PUBSUB_SECONDS

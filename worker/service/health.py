@@ -1,0 +1,195 @@
+"""Health over HTTP: `/healthz`, `/readyz` and `/metrics` on one port.
+
+Owns the port and keeps it answering whoever connects to it: a client that says nothing, or says it
+slowly, is cut off, and a crowd of them pushes out its own oldest. Decides neither what healthy
+means (`pulse`) nor what is counted (`measures`, `gauges`).
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar, Final
+
+from worker.service.liveness import Pulse
+from worker.telemetry.counters import Measures
+from worker.telemetry.logs import Log
+
+REQUEST_SECONDS: Final = 5.0
+"""From the connection to the end of the answer. All of it takes milliseconds."""
+
+CONNECTIONS: Final = 32
+"""At once, a thread each; a prober and a scraper or two need as many as fingers on a hand."""
+
+_LOOK_SECONDS: Final = 0.1
+
+_TEXT: Final = "text/plain; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What goes back to a client."""
+
+    status: HTTPStatus
+    content_type: str
+    body: bytes
+
+
+def conditions(ask: Callable[[], dict[str, bool]]) -> Answer:
+    """200 if all conditions hold, else 503; they are the body, as JSON."""
+    found = ask()
+    return Answer(
+        status=HTTPStatus.OK if all(found.values()) else HTTPStatus.SERVICE_UNAVAILABLE,
+        content_type="application/json",
+        body=json.dumps(found).encode(),
+    )
+
+
+def measured(measures: Measures, accept: str) -> Answer:
+    """What was measured, in a format that the client reads."""
+    body, content_type = measures.text(accept)
+    return Answer(status=HTTPStatus.OK, content_type=content_type, body=body)
+
+
+def _said(status: HTTPStatus) -> Answer:
+    """A status and no more: nothing that a client sends is ever sent back."""
+    text = f"{status.value} {status.phrase}\n"
+    if status is HTTPStatus.NOT_FOUND:
+        text += "there are /healthz, /readyz and /metrics\n"
+    return Answer(status=status, content_type=_TEXT, body=text.encode())
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """One request; the connection ends with it."""
+
+    answers: ClassVar[dict[str, Callable[[str], Answer]]]
+    log: ClassVar[Log]
+    server_version = "photo-worker"
+    sys_version = ""
+    timeout = REQUEST_SECONDS
+
+    def do_GET(self) -> None:
+        self._send(self._answer(), with_body=True)
+
+    def do_HEAD(self) -> None:
+        self._send(self._answer(), with_body=False)
+
+    def _answer(self) -> Answer:
+        answer = self.answers.get(self.path.partition("?")[0])
+        if answer is None:
+            return _said(HTTPStatus.NOT_FOUND)
+        try:
+            return answer(self.headers.get("Accept", ""))
+        except Exception:
+            self.log.exception("a health check could not be answered")
+            return _said(HTTPStatus.INTERNAL_SERVER_ERROR)
+
+    def _send(self, answer: Answer, *, with_body: bool) -> None:
+        self.send_response(answer.status)
+        self.send_header("Content-Type", answer.content_type)
+        self.send_header("Content-Length", str(len(answer.body)))
+        self.send_header("Cache-Control", "no-store")
+        if answer.status is HTTPStatus.METHOD_NOT_ALLOWED:
+            self.send_header("Allow", "GET, HEAD")
+        self.end_headers()
+        if with_body:
+            self.wfile.write(answer.body)
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """What the base class finds wrong with a request, in our own words."""
+        del message, explain
+        status = HTTPStatus(code)
+        if status is HTTPStatus.NOT_IMPLEMENTED:
+            status = HTTPStatus.METHOD_NOT_ALLOWED
+        self.close_connection = True
+        self._send(_said(status), with_body=self.command != "HEAD")
+
+    def log_message(self, *_: object) -> None:
+        """Probes come every few seconds; they are no news."""
+
+
+class _Server(ThreadingHTTPServer):
+    """A thread for each connection, with an end to both their time and their number."""
+
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 4 * CONNECTIONS
+
+    def __init__(self, port: int, handler: type[_Handler]) -> None:
+        self._lock = threading.Lock()
+        self._accepted: dict[socket.socket, float] = {}
+        super().__init__(("", port), handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 (as above it)
+        with self._lock:
+            self._accepted[request] = time.monotonic()
+            crowd = list(self._accepted)[:-CONNECTIONS]
+        # The oldest goes, so that a prober always gets in, whoever was there before.
+        self._cut_off(crowd)
+        super().process_request(request, client_address)
+
+    def service_actions(self) -> None:
+        """Called by the thread that accepts, several times a second."""
+        too_old = time.monotonic() - REQUEST_SECONDS
+        with self._lock:
+            late = [each for each, since in self._accepted.items() if since < too_old]
+        self._cut_off(late)
+
+    def shutdown_request(self, request: Any) -> None:  # noqa: ANN401
+        with self._lock:
+            self._accepted.pop(request, None)
+        super().shutdown_request(request)
+
+    def handle_error(self, *_: object) -> None:
+        """A client that leaves early is no news, and no traceback."""
+
+    def _cut_off(self, connections: list[socket.socket]) -> None:
+        """End connections under the hands of their threads, which then end themselves."""
+        for connection in connections:
+            with self._lock:
+                if self._accepted.pop(connection, None) is None:
+                    continue
+                try:
+                    connection.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    continue  # it has ended by itself
+
+
+class HealthServer:
+    """`/healthz` and `/readyz`: 200 or 503 with the conditions as JSON; `/metrics`."""
+
+    def __init__(self, port: int, pulse: Pulse, measures: Measures, log: Log) -> None:
+        """Bind the port, any free one for 0; OSError where it is taken."""
+
+        class Handler(_Handler):
+            answers: ClassVar[dict[str, Callable[[str], Answer]]] = {
+                "/healthz": lambda _: conditions(pulse.alive),
+                "/readyz": lambda _: conditions(pulse.ready),
+                "/metrics": lambda accept: measured(measures, accept),
+            }
+
+        Handler.log = log
+        self._server = _Server(port, Handler)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(_LOOK_SECONDS,), daemon=True, name="health"
+        )
+
+    @property
+    def port(self) -> int:
+        """The port that is bound."""
+        return self._server.server_port
+
+    def start(self) -> None:
+        """Answer from now on."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Close the port."""
+        self._server.shutdown()
+        self._server.server_close()

@@ -1,0 +1,146 @@
+"""What processes take: CPU seconds and memory as Linux's /proc states them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from worker.errors import Fatal
+from worker.system.interpreter import environment_for
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+_TIMES, _ENDED_TIMES = slice(11, 13), slice(13, 15)
+"""utime and stime, cutime and cstime: fields 14 to 17 of proc(5), from the third on, the state."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What one command took, the children that it waited for included."""
+
+    cpu_seconds: float
+    peak_bytes: int
+    output: str
+
+
+def run(command: Sequence[str], environment: Mapping[str, str], what: str) -> Cost:
+    """Run a command to its end; `what` names it and its photo where it fails.
+
+    Raises:
+        Fatal: it cannot be started or fails; the message holds the last line of what it said.
+    """
+    try:
+        process = subprocess.Popen(
+            command,
+            env=environment_for(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+    except OSError as error:
+        raise Fatal(f"{what}: {command[0]}: {error.strerror}") from error
+    try:
+        output = process.stdout.read().decode(errors="replace") if process.stdout else ""
+        _, status, usage = os.wait4(process.pid, 0)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    finally:
+        if process.stdout:
+            process.stdout.close()
+    process.returncode = code = os.waitstatus_to_exitcode(status)
+    if code:
+        *_, last = output.rstrip().splitlines() or ["it said nothing"]
+        raise Fatal(f"{what}: ended with {code}: {last.strip()}")
+    return Cost(
+        cpu_seconds=usage.ru_utime + usage.ru_stime,
+        peak_bytes=usage.ru_maxrss * 1024,
+        output=output,
+    )
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process; 0 once it is gone."""
+    return sum(int(field) for field in _stat(pid)[_TIMES]) / _TICKS
+
+
+def children_cpu_seconds(pid: int) -> float:
+    """All below a process together: what lives, and the children that it has waited for."""
+    ended = sum(int(field) for field in _stat(pid)[_ENDED_TIMES]) / _TICKS
+    return ended + sum(tree_cpu_seconds(child) for child in children(pid))
+
+
+def tree_cpu_seconds(pid: int, *, without: frozenset[int] = frozenset()) -> float:
+    """A process and all below it; branches that begin with one of `without` do not count."""
+    if pid in without:
+        return 0.0
+    below = sum(tree_cpu_seconds(child, without=without) for child in children(pid))
+    return cpu_seconds(pid) + below
+
+
+def working_seconds(pid: int) -> float:
+    """What a process's main thread has run, or has waited for a core that others had.
+
+    0 where the kernel does not count it (`/proc/PID/schedstat`).
+    """
+    with contextlib.suppress(OSError, ValueError):
+        ran, waited = Path(f"/proc/{pid}/schedstat").read_text().split()[:2]
+        return (int(ran) + int(waited)) / 1e9
+    return 0.0
+
+
+def children(pid: int) -> list[int]:
+    """The children that live."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(OSError):  # a thread that has ended meanwhile
+                found += map(int, (thread / "children").read_text().split())
+    return found
+
+
+def memory_bytes(pid: int | str, field: str) -> int:
+    """A `Vm...` figure of a process (`self` for this one); 0 where it cannot be told."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith(f"{field}:"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
+def resident_bytes(pid: int) -> int:
+    """What a process has in memory, its share of what it shares with others; 0 once it is gone.
+
+    The proportional set size (`Pss`) where the kernel tells it, else the resident one.
+    """
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * 1024
+    return memory_bytes(pid, "VmRSS")
+
+
+def reset_peak() -> None:
+    """Let this process's `VmHWM` begin anew, where the kernel allows it."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def machine_cpu_seconds() -> tuple[float, float]:
+    """Of all CPUs since they started: seconds that they worked, and seconds that were stolen."""
+    with contextlib.suppress(OSError):
+        first = Path("/proc/stat").read_text().splitlines()[0].split()[1:]
+        user, nice, system, _, _, irq, softirq, steal = (int(each) for each in first[:8])
+        return (user + nice + system + irq + softirq) / _TICKS, steal / _TICKS
+    return 0.0, 0.0
+
+
+def _stat(pid: int) -> list[str]:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return ["0"] * 50

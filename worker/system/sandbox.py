@@ -1,0 +1,151 @@
+"""What a child process may do, set by itself before it sees its first picture.
+
+Limits of memory, CPU seconds, file size and open files work everywhere and are required. The filter
+of system calls, the restriction of files and root's capabilities are Linux's, and some kernels and
+containers refuse to change them: then a child runs without, and says so. See docs/decisions/0013.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import resource
+import sys
+from pathlib import Path
+from typing import Final
+
+from worker.system import interpreter, landlock, seccomp
+
+MIB: Final = 1 << 20
+
+FILE_BYTES: Final = 256 * MIB
+"""No rendition comes near: WebP's largest picture holds 268 megapixels."""
+
+OPEN_FILES: Final = 64
+
+MARGIN_BYTES: Final = 96 * MIB
+"""What is mapped but never touched (stacks, arenas) counts for the limit and is no memory: 35 MiB
+measured. The rest is leeway, so that a slightly larger render is slow to die."""
+
+LIFE_CPU_SECONDS: Final = 6 * 3600
+"""Of one child, whatever it does to the limits of its renders: 200 renders of 100 seconds."""
+
+_SPARE_CPU_SECONDS: Final = 10
+
+_ARENA_BYTES: Final = 2 * 128 * MIB
+"""Two arenas of the C library set aside addresses, and little memory."""
+
+_READABLE: Final = (
+    "/usr/lib",
+    "/usr/lib64",
+    "/usr/share",
+    "/usr/local/share",
+    "/lib",
+    "/lib64",
+    "/etc/fonts",
+    "/etc/ld.so.cache",
+    "/etc/localtime",
+    "/var/cache/fontconfig",
+    "/proc/self",
+    "/proc/cpuinfo",
+    "/proc/meminfo",
+    "/sys/devices/system/cpu",
+    "/dev/null",
+    "/dev/urandom",
+)
+
+_COMPLAINT: Final = re.compile(
+    r"out of memory|no memory|(?:failed|unable|cannot) to (?:m?alloc|allocate)|bad_alloc"
+    r"|cannot allocate|insufficient memory|wbuffer_write|memory allocation|error creating thread",
+    re.IGNORECASE,
+)
+
+
+def tells_of_no_memory(text: str) -> bool:
+    """Whether a library's message means that it reached the limit: each has words of its own."""
+    return _COMPLAINT.search(text) is not None
+
+
+def confine(memory_bytes: int, scratch: Path) -> list[str]:
+    """Shut this process in; what the kernel refused to do, as text.
+
+    `memory_bytes` is the most that any one render may have, above what the process has now; files
+    are read and written below `scratch`, and read where Python and its libraries lie. For the
+    main thread, before others start.
+
+    Raises:
+        OSError, ValueError: not even the limits could be set.
+    """
+    # Twice: what a codec sets aside and never touches is no memory, but counts here.
+    room = 2 * memory_bytes + MARGIN_BYTES
+    _limit(resource.RLIMIT_DATA, own_memory("VmData") + room)
+    # What is mapped and shared is not among the data.
+    _limit(resource.RLIMIT_AS, own_memory("VmSize") + room + _ARENA_BYTES)
+    _limit(resource.RLIMIT_CPU, LIFE_CPU_SECONDS)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_BYTES, FILE_BYTES))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
+    os.closerange(3, OPEN_FILES)
+    if sys.platform != "linux":
+        return [f"{sys.platform} knows no filter of system calls and no restriction of files"]
+    refused = []
+    try:
+        seccomp.drop_capabilities()
+    except OSError as error:
+        refused.append(f"capabilities: {error}")
+    try:
+        seccomp.forbid_new_privileges()
+        landlock.restrict(_readable(), scratch)
+    except OSError as error:
+        refused.append(f"files: {error}")
+    try:
+        seccomp.install()
+    except OSError as error:
+        refused.append(f"system calls: {error}")
+    return refused
+
+
+def _limit(kind: int, most: int) -> None:
+    """Set a limit for good, no higher than the one that this process was started with."""
+    _, hard = resource.getrlimit(kind)
+    if hard != resource.RLIM_INFINITY:
+        most = min(most, hard)
+    resource.setrlimit(kind, (most, most))
+
+
+def limit_render(memory_bytes: int, cpu_seconds: float) -> None:
+    """Let the next render have so much above what the process holds now.
+
+    Soft limits, below the hard one that `confine` has set: a render that was predicted wrongly
+    fails alone, before its neighbours or the kernel's OOM killer notice.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
+    soft = min(most, own_memory("VmData") + memory_bytes + MARGIN_BYTES)
+    resource.setrlimit(resource.RLIMIT_DATA, (soft, most))
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    seconds = used.ru_utime + used.ru_stime + cpu_seconds + _SPARE_CPU_SECONDS
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (min(hard, math.ceil(seconds)), hard))
+
+
+def own_memory(field: str) -> int:
+    """A `Vm...` figure of this process in bytes; 0 where the kernel does not tell."""
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return 0
+    for line in status.splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def _readable() -> list[Path]:
+    """Where Python, this package and the libraries of both lie."""
+    # Unless it is left out (`-P`), the first entry is the folder that the worker was started in.
+    importable = sys.path if sys.flags.safe_path else sys.path[1:]
+    places = [sys.prefix, sys.base_prefix, *importable, *_READABLE]
+    # A checkout holds more than the package.
+    barred = {Path(), Path("/"), interpreter.checkout()}
+    return [Path(__file__).parents[1], *(path for path in map(Path, places) if path not in barred)]

@@ -1,0 +1,181 @@
+"""Entries in Cloud Logging's JSON form: which field holds what, and how long a line may be.
+
+Owns the names that Cloud Logging, Error Reporting and Cloud Trace read, and the making of one safe
+line from an entry. Knows nothing of what is logged, nor where to.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from worker import __version__
+from worker.telemetry.redaction import redact
+
+if TYPE_CHECKING:
+    from structlog.typing import EventDict, WrappedLogger
+
+LINE_BYTES: Final = 16_000
+"""Docker's log driver cuts lines at 16 KiB, and a half is no JSON. Cloud Logging takes 256 KiB."""
+
+SOURCE: Final = "logging.googleapis.com/sourceLocation"
+LABELS: Final = "logging.googleapis.com/labels"
+TRACE: Final = "logging.googleapis.com/trace"
+SPAN: Final = "logging.googleapis.com/spanId"
+SAMPLED: Final = "logging.googleapis.com/trace_sampled"
+
+_ERROR_EVENT: Final = (
+    "type.googleapis.com/google.devtools.clouderrorreporting.v1beta1.ReportedErrorEvent"
+)
+
+_SEVERITY: Final = {"exception": "ERROR", "warn": "WARNING"}
+_UNEXPECTED: Final = {"ERROR", "CRITICAL"}
+
+_ROOTS: Final = (f"{Path(__file__).parents[2]}/", "site-packages/")
+
+_ODD: Final = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What JSON lets stand in a text although it ends lines, moves cursors, turns the direction of
+writing, or is no UTF-8."""
+
+_READ_CHARACTERS: Final = 320_000
+"""Of one text; a message has up to 10 MB, and an error may quote it. The whole worker stands still
+while so much is searched and escaped. What is left is cut at its end, behind which no secret can
+hide."""
+
+_CUTS: Final = (4000, 1000, 200)
+
+
+def source_location(path: str, line: int, function: str) -> dict[str, str]:
+    """Where an entry comes from; the file as below its package's folder."""
+    for root in _ROOTS:
+        path = path.rpartition(root)[2]
+    # Cloud Logging keeps 64-bit numbers as texts.
+    return {"file": path, "line": str(line), "function": function}
+
+
+class CloudEntry:
+    """A processor: fields become an entry, with what is known beside them."""
+
+    def __init__(self, labels: Mapping[str, str], project: str | None) -> None:
+        """`labels` go on every entry; without a project, no trace can be named."""
+        self._labels = dict(labels)
+        self._trace = _current_trace(project) if project else None
+
+    def __call__(self, _: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        """The entry; what a reader looks for first comes first."""
+        severity = _SEVERITY.get(method, method.upper())
+        entry = {
+            "severity": severity,
+            "message": event.pop("event", ""),
+            "time": event.pop("time", None),
+            **event,
+            LABELS: self._labels,
+        }
+        path, line, function = (entry.pop(key, None) for key in ("pathname", "lineno", "func_name"))
+        if path is not None:
+            entry[SOURCE] = source_location(path, line, function)
+        if self._trace is not None:
+            entry.update(self._trace())
+        if "exception" in entry and severity in _UNEXPECTED:
+            entry["@type"] = _ERROR_EVENT
+            entry["serviceContext"] = {"service": "photo-worker", "version": __version__}
+            entry["stack_trace"] = entry["exception"]
+        return entry
+
+
+def _current_trace(project: str) -> Callable[[], dict[str, Any]]:
+    # Here, and not above: most verbs trace nothing, and need not load it.
+    from opentelemetry.trace import get_current_span
+
+    def name_it() -> dict[str, Any]:
+        context = get_current_span().get_span_context()
+        if not context.is_valid:
+            return {}
+        return {
+            TRACE: f"projects/{project}/traces/{context.trace_id:032x}",
+            SPAN: f"{context.span_id:016x}",
+            SAMPLED: context.trace_flags.sampled,
+        }
+
+    return name_it
+
+
+def json_line(_: WrappedLogger, __: str, entry: EventDict) -> str:
+    """A processor: one line of JSON without secrets, of at most `LINE_BYTES`."""
+    entry = {name: _readable(value) for name, value in entry.items()}
+    line = _line(entry)
+    for longest in _CUTS:
+        if _fits(line):
+            return line
+        line = _line({name[:longest]: _cut(value, longest) for name, value in entry.items()})
+    if _fits(line):
+        return line
+    kept: dict[str, Any] = {
+        name: entry[name] for name in ("severity", "message", "time") if name in entry
+    }
+    short = {name: _cut(value, _CUTS[-1]) for name, value in kept.items()}
+    return _line({**short, "fields_cut": len(entry) - len(kept)})
+
+
+def printable(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """A processor for terminals: nothing that an event says moves a cursor or forges a line."""
+    for name, value in event.items():
+        if isinstance(value, str) and not value.isprintable():
+            lines = value.split("\n") if name in ("exception", "stack") else [value]
+            event[name] = "\n".join(map(_visible, lines))
+    return event
+
+
+def redacted_line(_: WrappedLogger, __: str, line: Any) -> str:  # noqa: ANN401 (see structlog)
+    """A processor: a rendered line without secrets."""
+    return redact(line)
+
+
+def _line(entry: Mapping[str, Any]) -> str:
+    line = redact(json.dumps(entry, ensure_ascii=False, default=str))
+    return _ODD.sub(lambda odd: f"\\u{ord(odd[0]):04x}", line)
+
+
+def _readable(value: Any) -> Any:  # noqa: ANN401 (whatever was logged)
+    if not isinstance(value, str) or len(value) <= _READ_CHARACTERS:
+        return value
+    return f"{value[:_READ_CHARACTERS]} … {len(value) - _READ_CHARACTERS} characters cut"
+
+
+def _fits(line: str) -> bool:
+    # A character has four bytes at most, and nearly all lines are short.
+    return 4 * len(line) <= LINE_BYTES or len(line.encode()) <= LINE_BYTES
+
+
+def _cut(value: Any, longest: int) -> Any:  # noqa: ANN401 (whatever was logged)
+    """The same with shorter texts and fewer items; both ends of a text say the most."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    most = longest // 10
+    if isinstance(value, Mapping):
+        kept = list(value.items())[:most]
+        short = {str(name)[:longest]: _cut(each, longest) for name, each in kept}
+        return short if len(value) <= most else {**short, "items_cut": len(value) - most}
+    if isinstance(value, list | tuple | set | frozenset):
+        items = [_cut(each, longest) for each in list(value)[:most]]
+        return items if len(value) <= most else [*items, f"{len(value) - most} items cut"]
+    return _cut_text(str(value), longest)
+
+
+def _cut_text(text: str, longest: int) -> str:
+    if len(text) > longest:
+        # Before the cut: behind it, the end of a secret looks like any text.
+        text = redact(text)
+    if len(text) <= longest:
+        return text
+    half = longest // 2
+    return f"{text[:half]} … {len(text) - 2 * half} characters cut … {text[-half:]}"
+
+
+def _visible(text: str) -> str:
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
+    )

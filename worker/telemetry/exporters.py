@@ -1,0 +1,227 @@
+"""Where spans go: the standard `OTEL_*` variables, and OpenTelemetry's SDK set up by them.
+
+Off unless `OTEL_TRACES_EXPORTER` names one, and then nothing of the SDK is even imported. A
+collector that does not answer costs the spans, and a line in the log now and then: never a message,
+nor time.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, Final
+
+from worker import __version__
+from worker.errors import ConfigurationError
+from worker.photo.ports import BatchPublisher, Renderer
+from worker.telemetry.redaction import REDACTED
+from worker.telemetry.spans import UNTRACED, Tracer
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+
+FLUSH_SECONDS: Final = 2.0
+"""For the last spans, when all messages are settled: a spot VM has no more to spare."""
+
+SAY_AGAIN_SECONDS: Final = 600.0
+
+_VARIABLE: Final = "OTEL_TRACES_EXPORTER"
+_GROUP: Final = "opentelemetry_traces_exporter"
+_BY_PROTOCOL: Final = {"http/protobuf": "otlp_proto_http", "grpc": "otlp_proto_grpc"}
+_PACKAGES: Final = {
+    "otlp_proto_http": "photo-worker[otlp] (opentelemetry-exporter-otlp-proto-http)",
+    "otlp_proto_grpc": "opentelemetry-exporter-otlp-proto-grpc, or set "
+    "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf and install photo-worker[otlp]",
+}
+
+Say = Callable[[str], object]
+
+
+class Tracing:
+    """Tracing that is off: every part is what it was. Thread-safe."""
+
+    def events(self, subscription: str) -> Tracer:  # noqa: ARG002 (see _Exporting)
+        """What begins the spans of this subscription's deliveries."""
+        return UNTRACED
+
+    def publisher(self, publisher: BatchPublisher) -> BatchPublisher:
+        """The publisher, sending a trace along with each message."""
+        return publisher
+
+    def renderer(self, renderer: Renderer) -> Renderer:
+        """The renderer, its renders being spans."""
+        return renderer
+
+    def close(self, seconds: float = FLUSH_SECONDS) -> bool:  # noqa: ARG002
+        """Send what is left, and wait for that so long at most; whether it was sent in time."""
+        return True
+
+
+class _Exporting(Tracing):
+    def __init__(self, provider: TracerProvider, say: Say) -> None:
+        self._provider = provider
+        self._say = say
+        self._tracer = provider.get_tracer("photo-worker", __version__)
+
+    def events(self, subscription: str) -> Tracer:
+        from worker.telemetry.tracing import EventTracer
+
+        return EventTracer(self._tracer, subscription)
+
+    def publisher(self, publisher: BatchPublisher) -> BatchPublisher:
+        from worker.telemetry.tracing import TracedPublisher
+
+        return TracedPublisher(publisher, self._tracer)
+
+    def renderer(self, renderer: Renderer) -> Renderer:
+        from worker.telemetry.tracing import TracedRenderer
+
+        return TracedRenderer(renderer, self._tracer)
+
+    def close(self, seconds: float = FLUSH_SECONDS) -> bool:
+        # The SDK knows no limit here: it would wait for a silent collector's time-outs.
+        flushing = threading.Thread(target=self._provider.force_flush, daemon=True)
+        flushing.start()
+        flushing.join(seconds)
+        if flushing.is_alive():
+            self._say(f"the last spans could not be sent within {seconds:g} s")
+        return not flushing.is_alive()
+
+
+def open_tracing(environment: Mapping[str, str], say: Say) -> Tracing:
+    """Set tracing up as the environment wants it, if it wants any.
+
+    The SDK reads its other variables from the process's own environment. `say` gets what it
+    complains of, rarely.
+
+    Raises:
+        ConfigurationError: an exporter that is unknown, not installed, or wrongly set.
+    """
+    names = [each.strip() for each in environment.get(_VARIABLE, "").split(",") if each.strip()]
+    disabled = environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+    if disabled or not set(names) - {"none"}:
+        return Tracing()
+    _listen(lambda text: say(_without_headers(text, environment)))
+    exporters = [_exporter(name, environment) for name in names if name != "none"]
+
+    from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    usual: dict[str, Any] = {
+        "service.name": "photo-worker",
+        "service.version": __version__,
+        "service.instance.id": f"{socket.gethostname()}:{os.getpid()}",
+    }
+    # What is created with attributes lets them win over the environment's.
+    resource = Resource.create(usual | dict(OTELResourceDetector().detect().attributes))
+    try:
+        # At the process's end it would wait for a silent collector; `close` does not.
+        provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+    except ValueError as error:
+        raise ConfigurationError([str(error)]) from error
+    for exporter in exporters:
+        try:
+            provider.add_span_processor(BatchSpanProcessor(exporter))
+        except ValueError as error:
+            raise ConfigurationError([f"OTEL_BSP_*: {error}"]) from error
+    return _Exporting(provider, say)
+
+
+def traced(
+    publisher: BatchPublisher, stack: ExitStack, environment: Mapping[str, str] = os.environ
+) -> BatchPublisher:
+    """The publisher of a verb, with traces where the environment wants them; sent with the stack.
+
+    Raises:
+        ConfigurationError: see `open_tracing`.
+    """
+    tracing = open_tracing(environment, _say_on_standard_error)
+    stack.callback(tracing.close)
+    return tracing.publisher(publisher)
+
+
+def _say_on_standard_error(text: str) -> None:
+    sys.stderr.write(f"photo-worker: traces are lost: {text}\n")
+
+
+def _exporter(name: str, environment: Mapping[str, str]) -> Any:  # noqa: ANN401 (a plug-in's)
+    entry = _entry_name(name, environment)
+    found = list(entry_points(group=_GROUP, name=entry))
+    if not found:
+        raise ConfigurationError([f"{_VARIABLE}={name!r}: {_remedy(entry)}"])
+    try:
+        make = found[0].load()
+        # Standard output is for a verb's result.
+        return make(out=sys.stderr) if entry == "console" else make()
+    except Exception as error:
+        raise ConfigurationError(
+            [f"{_VARIABLE}={name!r}: the exporter cannot be set up ({error}); see OTEL_EXPORTER_*"]
+        ) from error
+
+
+def _entry_name(name: str, environment: Mapping[str, str]) -> str:
+    if name != "otlp":
+        return name
+    # The SDK's own choice without a protocol is gRPC, the specification's is this.
+    for variable in ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
+        if protocol := environment.get(variable, "").strip():
+            if protocol not in _BY_PROTOCOL:
+                raise ConfigurationError(
+                    [f"{variable}={protocol!r}: must be one of {', '.join(_BY_PROTOCOL)}"]
+                )
+            return _BY_PROTOCOL[protocol]
+    return "otlp_proto_http"
+
+
+def _remedy(entry: str) -> str:
+    if package := _PACKAGES.get(entry):
+        return f"that exporter is not installed; install {package}"
+    known = sorted({"otlp", "none", *(each.name for each in entry_points(group=_GROUP))})
+    near = difflib.get_close_matches(entry, known, n=1)
+    return f"no such exporter; {f'did you mean {near[0]}? ' if near else ''}there are {known}"
+
+
+def _listen(say: Say) -> None:
+    """Have the SDK's own log go to `say`, and nowhere else."""
+    logger = logging.getLogger("opentelemetry")
+    logger.handlers, logger.propagate = [Rarely(say)], False
+
+
+def _without_headers(text: str, environment: Mapping[str, str]) -> str:
+    """Headers hold keys, and the SDK quotes those that it cannot read."""
+    for name, value in environment.items():
+        if name.startswith("OTEL_EXPORTER_OTLP_") and name.endswith("HEADERS"):
+            for header in filter(None, map(str.strip, value.split(","))):
+                text = text.replace(header, REDACTED)
+    return text
+
+
+class Rarely(logging.Handler):
+    """Passes on a warning, and then none for a while: the SDK complains with each batch."""
+
+    def __init__(self, say: Say, clock: Callable[[], float] = time.monotonic) -> None:
+        """Have nothing to say yet; `clock` gives monotonic seconds."""
+        super().__init__(logging.WARNING)
+        self._say = say
+        self._clock = clock
+        self._said_at: float | None = None
+        self._unsaid = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See `logging.Handler`, which holds a lock meanwhile."""
+        now = self._clock()
+        if self._said_at is not None and now - self._said_at < SAY_AGAIN_SECONDS:
+            self._unsaid += 1
+            return
+        more = f" (and {self._unsaid} more complaints before)" if self._unsaid else ""
+        self._said_at, self._unsaid = now, 0
+        self._say(f"{record.getMessage()}{more}")

@@ -1,0 +1,60 @@
+"""The context of a trace (W3C) in a message's attributes: read, and written.
+
+Two names are in use: `traceparent`, and Google's client's own `googclient_traceparent`. Baggage is
+neither read nor passed on: it is a stranger's, and would go to strangers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from opentelemetry import context as otel
+from opentelemetry import trace
+from opentelemetry.trace import Span
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from worker.photo.dead_letter import REPLAY_TRACE
+
+MAX_ATTRIBUTES: Final = 100
+"""Pub/Sub refuses messages with more: a trace is not worth a message."""
+
+_GOOGLE: Final = "googclient_"
+_NAMES: Final = ("traceparent", "tracestate")
+_CARRIED: Final = (*_NAMES, *(_GOOGLE + name for name in _NAMES))
+_W3C: Final = TraceContextTextMapPropagator()
+
+
+def context_of(attributes: Mapping[str, str]) -> otel.Context | None:
+    """The context that a message brings: Google's client's, else anybody's; `None` without one."""
+    for prefix in (_GOOGLE, ""):
+        if context := _extract(attributes, prefix):
+            return context
+    return None
+
+
+def carrying(attributes: Mapping[str, str], span: Span) -> dict[str, str]:
+    """The attributes with this span as their context, in place of any that they had.
+
+    Under both names: readers with Google's client look for its own only. As far as there is room.
+    """
+    context: dict[str, str] = {}
+    _W3C.inject(context, trace.set_span_in_context(span, otel.Context()))
+    bare = {name: value for name, value in attributes.items() if name not in _CARRIED}
+    whole = bare | context
+    for candidate in (whole | {_GOOGLE + name: value for name, value in context.items()}, whole):
+        if len(candidate) <= MAX_ATTRIBUTES:
+            return candidate
+    return bare
+
+
+def _extract(attributes: Mapping[str, str], prefix: str) -> otel.Context | None:
+    carrier = {name: attributes[prefix + name] for name in _NAMES if prefix + name in attributes}
+    context = _W3C.extract(carrier, otel.Context())
+    return context if trace.get_current_span(context).get_span_context().is_valid else None
+
+
+def replayed(attributes: Mapping[str, str]) -> trace.SpanContext | None:
+    """Of a replay, what the dead letter was sent by."""
+    context = _extract({"traceparent": attributes.get(REPLAY_TRACE, "")}, "")
+    return None if context is None else trace.get_current_span(context).get_span_context()

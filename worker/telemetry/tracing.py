@@ -1,0 +1,291 @@
+"""Traces by OpenTelemetry: the publisher's context in, spans, the context on with what is sent.
+
+Owns what the spans are called and say, by the semantic conventions for messaging. Knows only the
+API: where spans go is `exporters`' to say. Not Google's own tracing of its clients: its spans end
+with the callback's start or know nothing of the steps, and none of them is current in the thread
+that handles the message.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from opentelemetry import context as otel
+from opentelemetry import trace
+from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode
+
+from worker.errors import Braked, Draining, Permanent, WorkerError
+from worker.photo.delivery import Delivery
+from worker.photo.ports import (
+    BatchPublisher,
+    OutgoingMessage,
+    PictureFacts,
+    RenderCost,
+    Rendered,
+    Renderer,
+    Rendering,
+)
+from worker.photo.recipe import Recipe
+from worker.telemetry.propagation import carrying, context_of, replayed
+from worker.telemetry.spans import Fact, Spans
+
+OWN: Final = "photo_worker."
+"""Before the names of attributes that no convention knows."""
+
+WHOLE: Final = "total"
+"""The step that is all of them: the delivery's own span."""
+
+_FACTS: Final = ("type", "photo_id", "version", "reason", "why", "deleted", "bytes_in", "bytes_out")
+"""What of an event's facts is told; its error's words are the log's."""
+
+
+class EventTracer:
+    """`spans.Tracer` for the deliveries of one subscription."""
+
+    def __init__(self, tracer: trace.Tracer, subscription: str) -> None:
+        """Begin nothing; `subscription` is a full name."""
+        self._tracer = tracer
+        self._subscription = _short(subscription)
+        self._project = subscription.split("/")[1] if "/" in subscription else ""
+
+    @contextmanager
+    def receive(self, delivery: Delivery) -> Iterator[Spans]:
+        """See `spans.Tracer`."""
+        parent = context_of(delivery.attributes)
+        attributes: dict[str, Fact] = {
+            **_messaging("process", "process"),
+            "messaging.destination.subscription.name": self._subscription,
+            "messaging.message.id": delivery.message_id,
+            "messaging.message.body.size": len(delivery.data),
+            "gcp.project_id": self._project,
+        }
+        if delivery.attempt is not None:
+            attributes["messaging.gcp_pubsub.message.delivery_attempt"] = delivery.attempt
+        if delivery.ordering_key:
+            attributes["messaging.gcp_pubsub.message.ordering_key"] = delivery.ordering_key
+        with self._tracer.start_as_current_span(
+            f"process {self._subscription}",
+            context=parent or otel.Context(),
+            kind=SpanKind.CONSUMER,
+            attributes=attributes,
+            links=() if parent else _links(delivery.attributes),
+            record_exception=False,
+            set_status_on_exception=False,
+        ) as span:
+            yield EventSpans(self._tracer, span)
+
+
+class EventSpans:
+    """`spans.Spans` below the span of one delivery."""
+
+    def __init__(self, tracer: trace.Tracer, whole: Span) -> None:
+        """Begin nothing."""
+        self._tracer = tracer
+        self._whole = whole
+
+    def span(self, name: str, **facts: Fact) -> AbstractContextManager[object]:
+        """See `spans.Spans`."""
+        if name == WHOLE:
+            return nullcontext()
+        # The surrounding span is this thread's, and known now; the block's may be another.
+        return _span(self._tracer, name, otel.get_current(), facts)
+
+    def end(
+        self, outcome: str, facts: Mapping[str, Fact], error: BaseException | None = None
+    ) -> None:
+        """See `spans.Spans`."""
+        self._whole.set_attribute(f"{OWN}outcome", outcome)
+        self._whole.set_attributes(
+            {f"{OWN}{name}": facts[name] for name in _FACTS if name in facts}
+        )
+        if error is not None:
+            _fail(self._whole, error)
+        elif "reason" in facts:
+            self._whole.set_attribute("error.type", facts["reason"])
+            self._whole.set_status(Status(StatusCode.ERROR, str(facts["reason"])))
+
+
+class TracedPublisher:
+    """`ports.Publisher` that sends the trace along with each message; thread-safe.
+
+    Each message has a span of its own, below what surrounds the call; where nothing does, as in a
+    verb, it begins a trace.
+    """
+
+    def __init__(self, publisher: BatchPublisher, tracer: trace.Tracer) -> None:
+        """Send nothing."""
+        self._publisher = publisher
+        self._tracer = tracer
+
+    def publish(
+        self, topic: str, data: bytes, attributes: Mapping[str, str], ordering_key: str = ""
+    ) -> str:
+        """See `ports.Publisher`."""
+        with self._sending(topic, data, attributes) as span:
+            carried = carrying(attributes, span)
+            message_id = self._publisher.publish(topic, data, carried, ordering_key)
+            span.set_attribute("messaging.message.id", message_id)
+            return message_id
+
+    def publish_all(self, topic: str, messages: Sequence[OutgoingMessage]) -> None:
+        """Publish a batch, and wait until all of it is confirmed; raises what that raises."""
+        with ExitStack() as spans:
+            outer = otel.get_current()
+            carried = []
+            for message in messages:
+                # Side by side, not one below the other.
+                sending = self._sending(topic, message.data, message.attributes, outer)
+                span = spans.enter_context(sending)
+                attributes = carrying(message.attributes, span)
+                carried.append(replace(message, attributes=attributes))
+            self._publisher.publish_all(topic, carried)
+
+    def _sending(
+        self,
+        topic: str,
+        data: bytes,
+        attributes: Mapping[str, str],
+        parent: otel.Context | None = None,
+    ) -> AbstractContextManager[Span]:
+        facts: dict[str, Fact] = {
+            **_messaging("send", "send"),
+            "messaging.destination.name": _short(topic),
+            "messaging.message.body.size": len(data),
+        }
+        return _span(
+            self._tracer,
+            f"send {_short(topic)}",
+            otel.get_current() if parent is None else parent,  # an empty context is false
+            facts,
+            kind=SpanKind.PRODUCER,
+            links=_links(attributes),
+        )
+
+
+class TracedRenderer:
+    """`ports.Renderer` whose renders in child processes are spans; thread-safe."""
+
+    def __init__(self, renderer: Renderer, tracer: trace.Tracer) -> None:
+        """Render nothing."""
+        self._renderer = renderer
+        self._tracer = tracer
+
+    @property
+    def recipe(self) -> Recipe:
+        """See `ports.Renderer`."""
+        return self._renderer.recipe
+
+    def render(self, original: Path, folder: Path) -> Rendering:
+        """See `ports.Renderer`."""
+        return _TracedRendering(self._renderer.render(original, folder), self._tracer)
+
+
+class _TracedRendering:
+    """`ports.Rendering`: the span is as long as the child had it, not as it waited for a slot."""
+
+    def __init__(self, rendering: Rendering, tracer: trace.Tracer) -> None:
+        self._rendering = rendering
+        self._tracer = tracer
+
+    def __iter__(self) -> Iterator[Rendered]:
+        """See `ports.Rendering`."""
+        queued_at = time.time_ns()
+        made = made_bytes = 0
+        try:
+            for rendered in self._rendering:
+                made, made_bytes = made + 1, made_bytes + rendered.size_bytes
+                yield rendered
+        except Exception as error:
+            # When it began is not known, or it never did.
+            span = self._tracer.start_span("render", start_time=queued_at)
+            _fail(span, error)
+            span.end()
+            raise
+        ended_at = time.time_ns()
+        began_at = max(queued_at, ended_at - int(self.cost.seconds * 1e9))
+        told: dict[str, Fact] = {
+            "format": self.facts.format,
+            "pixels": self.facts.width * self.facts.height,
+            "renditions": made,
+            "bytes_out": made_bytes,
+            "cpu_seconds": self.cost.cpu_seconds,
+            "peak_bytes": self.cost.peak_bytes,
+            "queued_seconds": (began_at - queued_at) / 1e9,
+        }
+        span = self._tracer.start_span("render", start_time=began_at, attributes=_own(told))
+        span.end(ended_at)
+
+    @property
+    def facts(self) -> PictureFacts:
+        """See `ports.Rendering`."""
+        return self._rendering.facts
+
+    @property
+    def cost(self) -> RenderCost:
+        """See `ports.Rendering`."""
+        return self._rendering.cost
+
+
+@contextmanager
+def _span(
+    tracer: trace.Tracer,
+    name: str,
+    parent: otel.Context,
+    facts: Mapping[str, Fact],
+    *,
+    kind: SpanKind = SpanKind.INTERNAL,
+    links: Sequence[Link] = (),
+) -> Iterator[Span]:
+    with tracer.start_as_current_span(
+        name,
+        context=parent,
+        kind=kind,
+        attributes=_own(facts),
+        links=links,
+        record_exception=False,
+        set_status_on_exception=False,
+    ) as span:
+        try:
+            yield span
+        except BaseException as error:
+            _fail(span, error)
+            raise
+
+
+def _links(attributes: Mapping[str, str]) -> list[Link]:
+    """A replay begins a trace of its own, and points to the one that ended as a dead letter."""
+    ended = replayed(attributes)
+    return [] if ended is None else [Link(ended, {f"{OWN}link": "replay_of"})]
+
+
+def _fail(span: Span, error: BaseException) -> None:
+    """Tell the kind of an error, and none of its words, which may hold a secret or file names."""
+    kind = type(error)
+    own = isinstance(error, WorkerError)
+    span.set_attribute("error.type", kind.__name__ if own else f"{kind.__module__}.{kind.__name__}")
+    if isinstance(error, Draining | Braked):
+        return  # given back on purpose
+    reason = error.reason.value if isinstance(error, Permanent) else None
+    span.set_status(Status(StatusCode.ERROR, reason))
+
+
+def _messaging(name: str, kind: str) -> dict[str, Fact]:
+    return {
+        "messaging.system": "gcp_pubsub",
+        "messaging.operation.name": name,
+        "messaging.operation.type": kind,
+    }
+
+
+def _own(facts: Mapping[str, Fact]) -> dict[str, Fact]:
+    return {name if "." in name else f"{OWN}{name}": value for name, value in facts.items()}
+
+
+def _short(path: str) -> str:
+    """The last part of a topic's or subscription's full name."""
+    return path.rpartition("/")[2]

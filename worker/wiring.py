@@ -1,0 +1,123 @@
+"""Wiring: what `run` and the operator's verbs construct from the settings alike.
+
+Clients of the services, the check that what the settings name exists, and a child that decodes.
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+
+from google.cloud import pubsub_v1
+
+from worker.errors import StorageUnavailable, StreamLost
+from worker.gcs.patience import Patience
+from worker.gcs.store import GcsStore
+from worker.handlers.originals import Originals
+from worker.photo.events import Buckets
+from worker.photo.globs import Globs
+from worker.photo.layout import Layout
+from worker.photo.limits import Limits
+from worker.pubsub.clients import PubSubPublisher, Subscriber, check_subscription
+from worker.render.probe import Probe
+from worker.settings.settings import Settings
+from worker.system.machine import read_machine
+
+
+def open_store(
+    settings: Settings, *, connections: int = 8, patience: Patience | None = None
+) -> GcsStore:
+    """A client of the buckets that settings name; its retries end before a drain does, or as told.
+
+    Raises:
+        Fatal: no credentials.
+    """
+    return GcsStore(
+        project=settings.project,
+        emulator_url=settings.storage_emulator_host,
+        connections=connections,
+        patience=patience or Patience.within(settings.drain_seconds),
+    )
+
+
+def open_subscriber(settings: Settings) -> pubsub_v1.SubscriberClient:
+    """A client of subscriptions, on the emulator where one is set.
+
+    Raises:
+        Fatal: no credentials.
+    """
+    return Subscriber(settings.pubsub_emulator_host)
+
+
+def check_resources(
+    settings: Settings,
+    store: GcsStore,
+    publisher: PubSubPublisher,
+    subscriber: pubsub_v1.SubscriberClient,
+) -> None:
+    """See that everything which settings name exists.
+
+    Raises:
+        SubscriptionUnavailable, BucketUnavailable, StreamLost: it does not, or nobody answers.
+    """
+    if settings.subscription:
+        check_subscription(subscriber, settings.subscription)
+    for topic in (settings.topic, settings.dead_letter_topic, settings.outcome_topic):
+        if topic:
+            publisher.check_topic(topic)
+    for bucket in sorted({*settings.originals_buckets, settings.renditions_bucket or ""} - {""}):
+        try:
+            store.check_bucket(bucket)
+        except StorageUnavailable as error:
+            raise StreamLost(
+                f"cannot reach Cloud Storage to look at {bucket!r}: {error}"
+            ) from error
+
+
+def buckets_of(settings: Settings) -> Buckets:
+    """Where originals may lie, and where output goes."""
+    return Buckets(
+        originals=frozenset(settings.originals_buckets),
+        renditions=settings.renditions_bucket or "",
+        layout=Layout(settings.output_prefix),
+        globs=Globs(include=settings.include, exclude=settings.exclude),
+    )
+
+
+def originals_of(
+    settings: Settings, store: GcsStore, buckets: Buckets, *, grace_seconds: float
+) -> Originals:
+    """Originals as these settings allow them; a missing one is waited for so long."""
+    return Originals(
+        store,
+        buckets=buckets,
+        limits=Limits(
+            max_original_bytes=settings.max_original_bytes,
+            max_original_pixels=settings.max_original_pixels,
+        ),
+        grace_seconds=grace_seconds,
+    )
+
+
+def now() -> datetime:
+    """The moment, in UTC."""
+    return datetime.now(UTC)
+
+
+def fresh_id() -> str:
+    """One that nobody else has."""
+    return uuid.uuid4().hex
+
+
+def open_probe(settings: Settings, store: GcsStore) -> Probe:
+    """A child process that decodes originals as this machine's worker would.
+
+    Raises:
+        RenderFailed: it does not come up.
+    """
+    return Probe(
+        store,
+        memory_bytes=settings.capacity(read_machine()).render_memory_bytes,
+        max_pixels=settings.max_original_pixels,
+        timeout_seconds=settings.render_timeout_seconds,
+    )
