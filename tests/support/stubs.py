@@ -6,9 +6,9 @@ from types import SimpleNamespace
 from typing import cast
 
 from worker.handlers.brake import Brake
+from worker.handlers.leases import Leases
 from worker.pubsub.consumer import Consumer
 from worker.render.pool import RenderPool
-from worker.service.leases import Leases
 from worker.service.liveness import Pulse
 from worker.service.reachability import Reachability
 

@@ -7,6 +7,7 @@ failure is put on record before the brake has been asked.
 
 from __future__ import annotations
 
+import logging
 import queue
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -52,6 +53,31 @@ class Topics:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a delivery ends: acked with an `effect`, or nacked because of an `error`."""
+
+    effect: Effect | None = None
+    error: Exception | None = None
+    pause_seconds: float = 0.0
+    """How long the nack is held back."""
+
+    level: int = logging.INFO
+    traceback: bool = False
+
+    @property
+    def outcome(self) -> str:
+        """The word for it in logs, metrics and spans."""
+        return NACKED if self.effect is None else self.effect.value
+
+    def fields(self) -> dict[str, object]:
+        """The error's part of the log line."""
+        if self.error is None:
+            return {}
+        fields: dict[str, object] = {"error": type(self.error).__name__, "detail": str(self.error)}
+        return fields | {"exc_info": self.error} if self.traceback else fields
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Dispatcher:
     """Handles deliveries, each in the thread that brings it; thread-safe.
 
@@ -79,52 +105,51 @@ class Dispatcher:
 
     def _answer(self, delivery: Delivery, steps: Steps) -> None:
         self.measures.delivered(delivery.attempt)
-        log = self.log.bind(message_id=delivery.message_id, delivery_attempt=delivery.attempt)
-        try:
-            with steps.time("total"):
-                outcome = self._settle(delivery, steps)
-        except Transient as error:
-            answered = self._give_back(delivery, _pause_seconds(error))
-            self._count(NACKED, steps)
-            steps.spans.end(NACKED, steps.facts, error)
-            # Also over a refusal's own detail: what the nack waits for is what must be mended.
-            steps.facts["detail"] = str(error)
-            log = log.bind(error=type(error).__name__)
-            log.warning("handled", outcome=NACKED, answered=answered, **steps.fields())
-        except Fatal as error:
-            # No event can be handled now; the daemon ends the worker, and says what to mend.
-            answered = self._give_back(delivery, 0.0)
-            self._count(NACKED, steps)
-            steps.spans.end(NACKED, steps.facts, error)
-            self.troubles.put(error)
-            log = log.bind(error=type(error).__name__, detail=str(error))
-            log.error("handled", outcome=NACKED, answered=answered)  # noqa: TRY400
-        except Exception as error:
-            answered = self._give_back(delivery, NACK_PAUSE_SECONDS)
-            self._count(NACKED, steps)
-            steps.spans.end(NACKED, steps.facts, error)
-            steps.facts["detail"] = str(error)
-            log = log.bind(error=type(error).__name__, answered=answered)
-            log.exception("handled", outcome=NACKED, **steps.fields())
-        else:
+        ending = self._end(delivery, steps)
+        if ending.error is None:
             answered = delivery.ack()
-            if answered:
-                self.brake.acked(_photo(delivery, steps), outcome.effect)
-                self.measures.progressed()
-            self._count(outcome.effect.value, steps)
-            steps.spans.end(outcome.effect.value, steps.facts)
-            log.info("handled", outcome=outcome.effect.value, answered=answered, **steps.fields())
-
-    def _count(self, outcome: str, steps: Steps) -> None:
-        self.measures.handled(steps.kind, outcome, steps.seconds.items())
+        else:
+            answered = self._give_back(delivery, ending.pause_seconds)
+        if answered and ending.effect is not None:
+            self.brake.acked(_photo(delivery, steps), ending.effect)
+            self.measures.progressed()
+        self.measures.handled(steps.kind, ending.outcome, steps.seconds.items())
         self.measures.rendered(
             bytes_in=steps.bytes_in,
             bytes_out=steps.bytes_out,
             cpu_seconds=steps.render_cpu_seconds,
         )
+        steps.spans.end(ending.outcome, steps.facts, ending.error)
+        if isinstance(ending.error, Fatal):
+            # No event can be handled now. The daemon ends the worker, and says what to mend.
+            self.troubles.put(ending.error)
+        log = self.log.bind(message_id=delivery.message_id, delivery_attempt=delivery.attempt)
+        # The error's detail replaces that of a refusal: it says what the nack waits for.
+        log.log(
+            ending.level,
+            "handled",
+            outcome=ending.outcome,
+            answered=answered,
+            **{**steps.fields(), **ending.fields()},
+        )
+
+    def _end(self, delivery: Delivery, steps: Steps) -> Ending:
+        """Handle the event; whatever is raised becomes an ending that is nacked."""
+        try:
+            with steps.time("total"):
+                outcome = self._settle(delivery, steps)
+        except Transient as error:
+            return Ending(error=error, pause_seconds=_pause_seconds(error), level=logging.WARNING)
+        except Fatal as error:
+            return Ending(error=error, pause_seconds=0.0, level=logging.ERROR)
+        except Exception as error:  # noqa: BLE001 (a bug may delay a message, never lose it)
+            return Ending(
+                error=error, pause_seconds=NACK_PAUSE_SECONDS, level=logging.ERROR, traceback=True
+            )
+        return Ending(effect=outcome.effect)
 
     def _give_back(self, delivery: Delivery, pause_seconds: float) -> bool:
-        # What a pause has given back already is no part of the trial that runs by now.
+        # A delivery that a drain has given back already is not part of the running trial.
         if not delivery.settled:
             self.brake.giving_back()
         if pause_seconds:

@@ -1,7 +1,6 @@
-"""The composition root: settings become the objects that run. Nothing else constructs them.
+"""The composition root of `run`: settings become the objects that run.
 
-What it shares with the operators' verbs is in `parts`; what only those use is put together in
-`instruments`.
+`wiring` holds what the operator's verbs construct in the same way.
 """
 
 from __future__ import annotations
@@ -25,18 +24,18 @@ from worker.gcs.store import GcsStore
 from worker.handlers.brake import Brake
 from worker.handlers.deregister import DeregisterHandler
 from worker.handlers.dispatch import Dispatcher, Topics
+from worker.handlers.gate import Gate
+from worker.handlers.leases import Leases
 from worker.handlers.manifests import Manifests
 from worker.handlers.register import RegisterHandler
 from worker.handlers.reject import Rejector
 from worker.handlers.renditions import Renditions
-from worker.photo.delivery import Delivery
 from worker.photo.ports import Publisher, Renderer
 from worker.pubsub.clients import PubSubPublisher, look_at
 from worker.pubsub.consumer import EMULATOR_LEASE_SECONDS, LEASE_SECONDS, Consumer
 from worker.render.capacity import Capacity
 from worker.render.job import RenderSettings
 from worker.render.pool import RenderPool
-from worker.service.leases import Leases
 from worker.service.reachability import Reachability
 from worker.settings.settings import Settings
 from worker.system.scratch import Scratch
@@ -106,15 +105,6 @@ def build(settings: Settings, capacity: Capacity, scratch: Scratch, log: Log) ->
     )
     troubles: queue.SimpleQueue[Fatal] = queue.SimpleQueue()
     draining = threading.Event()
-
-    def begin_drain() -> None:
-        draining.set()
-        pool.close_admission()
-
-    def end_drain() -> None:
-        draining.clear()
-        pool.open_admission()
-
     brake = Brake(
         share=settings.brake_share, events=settings.brake_events, seconds=settings.brake_seconds
     )
@@ -136,16 +126,13 @@ def build(settings: Settings, capacity: Capacity, scratch: Scratch, log: Log) ->
         log,
     )
 
-    def handle(delivery: Delivery) -> None:
-        with leases.hold(delivery) as lease:
-            # Tried again and again, a message uses up all the delivery attempts that its
-            # subscription allows within minutes of an outage.
-            if storage.hold(draining):
-                lease.begin()
-                dispatcher(delivery)
-            else:
-                delivery.nack()
-
+    gate = Gate(
+        dispatcher,
+        storage_answers=lambda: storage.reachable,
+        renders=pool,
+        leases=leases,
+        closed=draining,
+    )
     consumer = Consumer(
         subscriber,
         settings.subscription,
@@ -153,9 +140,9 @@ def build(settings: Settings, capacity: Capacity, scratch: Scratch, log: Log) ->
         lease_seconds=EMULATOR_LEASE_SECONDS if emulated else LEASE_SECONDS,
         max_lease_seconds=longest_handling_seconds(settings),
         drain_seconds=settings.drain_seconds,
-        handle=handle,
-        on_start=end_drain,
-        on_drain=begin_drain,
+        handle=gate,
+        on_start=gate.open,
+        on_drain=gate.close,
         log=log,
     )
     return App(

@@ -16,9 +16,9 @@ from enum import StrEnum
 from typing import Final
 
 from worker.handlers.brake import Brake
+from worker.handlers.leases import Leases
 from worker.pubsub.consumer import Consumer
 from worker.render.pool import RenderPool
-from worker.service.leases import Leases
 from worker.service.reachability import Reachability
 
 STILL_SECONDS: Final = 60.0

@@ -24,8 +24,6 @@ LOOK_AGAIN_SECONDS = 2.0
 SILENT_SECONDS = 20.0
 """Without an answer for so long, a service counts as unreachable: a single look may fail."""
 
-_HOLD_SECONDS = 0.5
-
 _NO_RETURN = "a look does not return"
 
 
@@ -98,13 +96,6 @@ class Reachability:
                 silent_seconds=round(answered_at - self._silent_since, 1),
             )
             self._silent_since = None
-
-    def hold(self, give_up: threading.Event) -> bool:
-        """Wait while the service is unreachable; false if `give_up` came first."""
-        while not self.reachable:
-            if give_up.wait(_HOLD_SECONDS):
-                return False
-        return True
 
     def _is_fresh(self, answered_at: float) -> bool:
         return self._clock() - answered_at <= SILENT_SECONDS

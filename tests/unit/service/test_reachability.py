@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -122,28 +122,3 @@ def test_it_is_looked_at_again_and_again_until_stopped(monkeypatch: pytest.Monke
     service.reachability.stop()
     thread.join(10)
     assert not thread.is_alive()
-
-
-@pytest.mark.parametrize("ends", ["with the outage", "with the drain"])
-def test_a_hold_ends(service: Service, ends: str) -> None:
-    draining = threading.Event()
-    results: list[bool] = []
-    service.now += SILENT_SECONDS + 1
-    holding = threading.Thread(
-        target=lambda: results.append(service.reachability.hold(draining)), daemon=True
-    )
-    holding.start()
-    holding.join(0.1)
-    assert holding.is_alive(), "it does not wait for the service"
-    end: Callable[[], object] = draining.set
-    if ends == "with the outage":
-        end = service.reachability.look
-    end()
-    holding.join(10)
-    assert results == [ends == "with the outage"]
-
-
-def test_nothing_is_held_while_it_is_reachable(service: Service) -> None:
-    draining = threading.Event()
-    draining.set()
-    assert service.reachability.hold(draining)

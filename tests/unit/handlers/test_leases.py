@@ -7,8 +7,8 @@ from contextlib import ExitStack
 import pytest
 
 from tests.support.stubs import Ticks
+from worker.handlers.leases import Leases
 from worker.photo.delivery import Delivery
-from worker.service.leases import Leases
 
 
 def delivery(message_id: str = "m-1") -> Delivery:

@@ -1,0 +1,73 @@
+"""The gate between the stream and `dispatch`: a delivery waits here while Cloud Storage is silent.
+
+Tried again and again during an outage, a message would use up within minutes all the delivery
+attempts that its subscription allows. So it is held, with its lease extended, until the service
+answers or the worker drains.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from worker.handlers.leases import Leases
+from worker.photo.delivery import Delivery
+
+_LOOK_SECONDS: Final = 0.5
+
+
+class Renders(Protocol):
+    """The queue of renders that wait for a slot."""
+
+    def open_admission(self) -> None:
+        """Accept renders again."""
+
+    def close_admission(self) -> None:
+        """Turn away what waits and what comes; running renders go on."""
+
+
+class Gate:
+    """Hands deliveries to `dispatch`, each in the thread that brings it; thread-safe.
+
+    Args:
+        dispatch: handles and answers one delivery.
+        storage_answers: whether Cloud Storage has answered lately.
+        renders: opened and closed with the gate.
+        leases: told what is held, and what of it is being handled.
+        closed: set while the gate is closed. `dispatch` waits on it before it nacks.
+    """
+
+    def __init__(
+        self,
+        dispatch: Callable[[Delivery], None],
+        storage_answers: Callable[[], bool],
+        renders: Renders,
+        leases: Leases,
+        closed: threading.Event,
+    ) -> None:
+        self._dispatch = dispatch
+        self._storage_answers = storage_answers
+        self._renders = renders
+        self._leases = leases
+        self._closed = closed
+
+    def open(self) -> None:
+        """Let deliveries through; called before a stream opens."""
+        self._closed.clear()
+        self._renders.open_admission()
+
+    def close(self) -> None:
+        """Give back what waits for Cloud Storage or for a slot; called when a drain begins."""
+        self._closed.set()
+        self._renders.close_admission()
+
+    def __call__(self, delivery: Delivery) -> None:
+        """Handle a delivery, or nack it where the gate closes first."""
+        with self._leases.hold(delivery) as lease:
+            while not self._storage_answers():
+                if self._closed.wait(_LOOK_SECONDS):
+                    delivery.nack()
+                    return
+            lease.begin()
+            self._dispatch(delivery)
