@@ -33,15 +33,15 @@ def test_what_is_transparent_too() -> None:
 _PEAK = """
 import pyvips
 from worker.pictures import imaging
-from worker import sandbox
+from worker import processes
 from worker.ladder import RungSize
 from worker.pictures.pixels import Pixels
 from worker.pictures.resize import resize
 
 wide = Pixels(pyvips.Image.black(60_000, 400, bands=4).copy(interpretation="srgb"))
-before = sandbox.own_memory("VmHWM")
+before = processes.memory_bytes("self", "VmHWM")
 resize(wide, RungSize(rung="full", width=16_383, height=109))
-print((sandbox.own_memory("VmHWM") - before) >> 20)
+print((processes.memory_bytes("self", "VmHWM") - before) >> 20)
 """
 
 

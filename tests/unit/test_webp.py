@@ -55,13 +55,13 @@ def test_a_picture_larger_than_webp_can_hold_is_an_error_not_a_crash() -> None:
 
 _SHORT = """
 import resource
-from worker import sandbox
+from worker import processes
 from worker.pictures import webp
 from worker.encoding import Tuning
 from worker.errors import RenderOutOfMemory
 
 pixels = bytearray(4000 * 3000 * 3)
-limit = sandbox.own_memory("VmData") + {spare} * (1 << 20)
+limit = processes.memory_bytes("self", "VmData") + {spare} * (1 << 20)
 resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 try:
     webp.Frame(pixels, 4000, 3000, 3).encode(Tuning(quality=80, method=4))
