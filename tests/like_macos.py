@@ -111,8 +111,8 @@ def imitate() -> None:
                 delattr(module, name)
     _refuse_memory_limits()
     _count_memory_in_bytes()
-    select.poll = Poll
-    select.PIPE_BUF = 512
+    for name, ours in {"poll": Poll, "PIPE_BUF": 512}.items():
+        setattr(select, name, ours)
     sys.addaudithook(_hide_files)
 
 
