@@ -208,6 +208,9 @@ def _root(
 
 def main() -> None:
     """Run a verb; failures become one clear message and their exit code."""
+    if sys.platform == "win32":
+        _complain(["it runs on Linux and macOS; on Windows run it in WSL"])
+        sys.exit(ExitCode.USAGE)
     try:
         app()
     except ConfigurationError as error:

@@ -21,7 +21,7 @@ _SHARE: Final = 0.005
 
 
 class MemoryWatch:
-    """Samples from `start` to `stop`; read the figures after that."""
+    """Samples from `start` to `stop`; read the figures after that: none where there is no /proc."""
 
     def __init__(self) -> None:
         """Nothing is sampled yet."""
@@ -57,7 +57,9 @@ class MemoryWatch:
         self.take(self._in_use(), time.monotonic() - self._started)
 
     def take(self, in_use_bytes: int, seconds: float) -> None:
-        """Count in one look."""
+        """Count in one look; 0 bytes are what a system without a /proc tells, and no sample."""
+        if not in_use_bytes:
+            return
         self.peak_bytes = max(self.peak_bytes, in_use_bytes)
         self._most = max(self._most, in_use_bytes)
         self._since += 1

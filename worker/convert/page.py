@@ -60,6 +60,7 @@ def _tiles(summary: Mapping[str, Any]) -> str:
     saved = summary["saved_percent"]
     each = summary["image_seconds"]["average"]
     done = (f"{summary['converted']:,}", "converted", "")
+    peak_bytes = summary["memory"]["peak_bytes"]
     if summary["dry_run"]:
         done = (f"{summary['would_convert']:,}", "would be converted", "")
     tiles = [
@@ -72,7 +73,7 @@ def _tiles(summary: Mapping[str, Any]) -> str:
         (f"{summary['images_per_second']:,.1f}", "images a second", ""),
         ("-" if each is None else f"{each:,.2f} s", "an image, average", ""),
         (f"{summary['cpu_seconds']['total']:,.1f} s", "CPU, all processes", ""),
-        (size(summary["memory"]["peak_bytes"]), "memory at most, all processes", ""),
+        (size(peak_bytes) if peak_bytes else "-", "memory at most, all processes", ""),
     ]
     return (
         '<section class="tiles">'
@@ -109,7 +110,7 @@ def _charts(summary: Mapping[str, Any]) -> str:
             "in its render slot; images by class, upper ends",
             distribution(_classes(summary["image_seconds"]["histogram"])),
         )
-        + _figure("Memory", "all processes together", over_time(samples))
+        + (_figure("Memory", "all processes together", over_time(samples)) if samples else "")
         + "</section>"
     )
 

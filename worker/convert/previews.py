@@ -26,11 +26,17 @@ _MEMORY_BYTES: Final = 2048 * MIB
 
 
 def previews(
-    names: Sequence[str], originals: str, settings: Settings, log: Log, stop: Stop
+    names: Sequence[str],
+    originals: str,
+    settings: Settings,
+    log: Log,
+    stop: Stop,
+    *,
+    told_unconfined: bool = False,
 ) -> dict[str, str]:
     """A `data:` address of a small WebP by name; one that cannot be rendered is left out.
 
-    So are all that are left once `stop` asks.
+    So are all that are left once `stop` asks. `told_unconfined`: as of `RenderPool`.
     """
     made: dict[str, str] = {}
     if not names or stop.asked:
@@ -54,6 +60,7 @@ def previews(
             ),
             1,
             log,
+            told_unconfined=told_unconfined,
         )
         try:
             pool.start()

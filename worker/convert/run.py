@@ -251,7 +251,10 @@ class _Conversion:
                 self._write(summary, tally, state)
             if self._options.report is not None:
                 names = [each.name for each in (*tally.best, *tally.worst)]
-                shown = previews(names, self._originals, self._settings, self._log, self._stop)
+                shown = previews(
+                    *(names, self._originals, self._settings, self._log, self._stop),
+                    told_unconfined=run.children,
+                )
                 write_whole(self._options.report, page(summary, shown))
         except OSError as error:
             failing = OutputFails(f"the summary or the report cannot be written: {error}")

@@ -18,6 +18,7 @@ from worker.convert.options import ConvertOptions
 from worker.convert.outcomes import Stop
 from worker.convert.tally import SECONDS, Tally, failure_fields, json_bytes
 from worker.photo.recipe import Recipe
+from worker.system import processes
 from worker.system.facts import machine, versions
 
 SCHEMA: Final = "photo-convert/1"
@@ -102,7 +103,7 @@ def summarise(run: Run, tally: Tally, watch: MemoryWatch, stop: Stop) -> dict[st
         "memory": {
             "peak_bytes": watch.peak_bytes,
             "what": "this process and its children, shared pages counted once, native memory too",
-            "parent_peak_bytes": own.ru_maxrss * 1024,
+            "parent_peak_bytes": processes.peak_bytes(own),
             "largest_child_peak_bytes": counts.largest_render_bytes,
             "samples": [{"at_seconds": at, "bytes": in_use} for at, in_use in watch.samples],
         },
@@ -171,12 +172,13 @@ def _lines(summary: dict[str, Any]) -> list[str]:
     counted = f"{summary['current']:,} current, {summary['failed']:,} failed"
     lines = [f"{head}, {counted}, {summary['skipped']:,} files passed over"]
     if summary["converted"]:
+        peak_bytes = summary["memory"]["peak_bytes"]
+        at_most = f", at most {peak_bytes / _MIB:,.0f} MiB" if peak_bytes else ""
         lines.append(
             f"{summary['bytes_in'] / _MIB:,.1f} MiB of originals, "
             f"{summary['bytes_out'] / _MIB:,.1f} MiB written, in {summary['seconds']:,.1f} s "
             f"({summary['images_per_second']:,.1f} images a second, "
-            f"{summary['cpu_seconds']['total']:,.1f} CPU seconds, at most "
-            f"{summary['memory']['peak_bytes'] / _MIB:,.0f} MiB)"
+            f"{summary['cpu_seconds']['total']:,.1f} CPU seconds{at_most})"
         )
     if summary["kept_originals"]:
         lines.append(f"{summary['kept_originals']:,} originals kept, which were smaller")

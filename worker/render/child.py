@@ -212,7 +212,7 @@ def _blameless(renditions: Iterator[tuple[RungSize, bytes]]) -> Iterator[tuple[R
 def _cost(cpu_before: float) -> dict[str, float]:
     return {
         "cpu_seconds": round(time.process_time() - cpu_before, 4),
-        "peak_bytes": sandbox.own_memory("VmHWM"),
+        "peak_bytes": sandbox.own_peak(),
     }
 
 

@@ -44,8 +44,10 @@ _RESPAWN_PAUSE_SECONDS: Final = 1.0
 class RenderPool:
     """`ports.Renderer` over `slots` child processes; thread-safe."""
 
-    def __init__(self, settings: RenderSettings, slots: int, log: Log) -> None:
-        """Start nothing yet."""
+    def __init__(
+        self, settings: RenderSettings, slots: int, log: Log, *, told_unconfined: bool = False
+    ) -> None:
+        """Start nothing yet. `told_unconfined`: another pool has told what children run without."""
         self._settings = settings
         self._log = log
         self._changed = threading.Condition()
@@ -57,7 +59,7 @@ class RenderPool:
         self._codec = FirstCodec()
         self._recipe: Recipe | None = None
         self._children: dict[int, Child] = {}
-        self._told_unconfined = False
+        self._told_unconfined = told_unconfined
         self._threads = [
             threading.Thread(target=self._serve, args=(number,), name=f"slot-{number}", daemon=True)
             for number in range(slots)
@@ -280,8 +282,10 @@ class RenderPool:
             self._codec.tell(codec)
 
     def _warn(self, unconfined: list[str]) -> None:
-        if unconfined and not self._told_unconfined:
-            self._told_unconfined = True
+        with self._changed:
+            tells = bool(unconfined) and not self._told_unconfined
+            self._told_unconfined |= tells
+        if tells:
             self._log.warning("children run without part of their sandbox", refused=unconfined)
 
     def _leave_to_others(self) -> None:

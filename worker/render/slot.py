@@ -20,7 +20,10 @@ _LINE_MAX_BYTES = 1 << 16
 _SAID_MAX_BYTES = 4096
 _REAP_SECONDS = 5.0
 
-_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "LD_PRELOAD", "PYTHONPATH")
+_ENVIRONMENT = (
+    *("PATH", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH"),
+    *("LD_LIBRARY_PATH", "LD_PRELOAD", "DYLD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH"),
+)
 """What a child may know; credentials and addresses of the parent are not among it."""
 
 _ABORTS = ("SIGABRT", "SIGTRAP")
@@ -82,7 +85,7 @@ class Child:
         """
         assert self._child.stdin is not None  # noqa: S101
         self.requests += 1
-        if self._buffer or self._answers_wait():
+        if self._answers_wait():
             raise RenderCrashed("the child answers before it is asked")
         line = json.dumps(request).encode() + b"\n"
         try:
@@ -97,9 +100,13 @@ class Child:
     def _answers_wait(self) -> bool:
         """Whether there is something to read; not so once it is dead."""
         assert self._child.stdout is not None  # noqa: S101
+        answers = self._child.stdout.fileno()
         poll = select.poll()
-        poll.register(self._child.stdout.fileno(), select.POLLIN)
-        return any(events & select.POLLIN for _, events in poll.poll(0))
+        poll.register(answers, select.POLLIN)
+        if poll.poll(0):
+            # Only a read tells an answer from the end everywhere: macOS announces both alike.
+            self._buffer += os.read(answers, _READ_BYTES)
+        return bool(self._buffer)
 
     def receive(self, deadline: float) -> dict[str, Any]:
         """The next answer, waited for until `deadline` (of `time.monotonic`).

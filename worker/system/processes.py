@@ -1,10 +1,15 @@
-"""What processes take: CPU seconds and memory as Linux's /proc states them."""
+"""What processes take: CPU seconds and memory as Linux's /proc states them.
+
+Without a /proc these figures are 0; what `getrusage` and `wait4` tell is there on macOS too.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,9 +64,14 @@ def run(command: Sequence[str], environment: Mapping[str, str], what: str) -> Co
         raise Fatal(f"{what}: ended with {code}: {last.strip()}")
     return Cost(
         cpu_seconds=usage.ru_utime + usage.ru_stime,
-        peak_bytes=usage.ru_maxrss * 1024,
+        peak_bytes=peak_bytes(usage),
         output=output,
     )
+
+
+def peak_bytes(usage: resource.struct_rusage) -> int:
+    """The most memory that a process has had; `ru_maxrss` is in bytes on macOS, else in KiB."""
+    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def cpu_seconds(pid: int) -> float:

@@ -1,8 +1,8 @@
 """What a child process may do, set by itself before it sees its first picture.
 
-Limits of memory, CPU seconds, file size and open files work everywhere and are required. The filter
-of system calls, the restriction of files and root's capabilities are Linux's, and some kernels and
-containers refuse to change them: then a child runs without, and says so. See docs/decisions/0013.
+Limits of memory, CPU seconds, file size and open files are POSIX's; the filter of system calls, the
+restriction of files and root's capabilities are Linux's. Where a platform, kernel or container
+refuses one of them, a child runs without it and says so. See docs/decisions/0013.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ import os
 import re
 import resource
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from worker.system import interpreter, landlock, seccomp
+from worker.system import interpreter, landlock, processes, seccomp
 
 MIB: Final = 1 << 20
 
@@ -68,28 +69,34 @@ def tells_of_no_memory(text: str) -> bool:
 
 
 def confine(memory_bytes: int, scratch: Path) -> list[str]:
-    """Shut this process in; what the kernel refused to do, as text.
+    """Shut this process in; what the platform or its kernel refused to do, as text.
 
     `memory_bytes` is the most that any one render may have, above what the process has now; files
     are read and written below `scratch`, and read where Python and its libraries lie. For the
     main thread, before others start.
-
-    Raises:
-        OSError, ValueError: not even the limits could be set.
     """
     # Twice: what a codec sets aside and never touches is no memory, but counts here.
     room = 2 * memory_bytes + MARGIN_BYTES
-    _limit(resource.RLIMIT_DATA, own_memory("VmData") + room)
-    # What is mapped and shared is not among the data.
-    _limit(resource.RLIMIT_AS, own_memory("VmSize") + room + _ARENA_BYTES)
-    _limit(resource.RLIMIT_CPU, LIFE_CPU_SECONDS)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_BYTES, FILE_BYTES))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
+    limits = {
+        "RLIMIT_DATA": processes.memory_bytes("self", "VmData") + room,
+        # What is mapped and shared is not among the data.
+        "RLIMIT_AS": processes.memory_bytes("self", "VmSize") + room + _ARENA_BYTES,
+        "RLIMIT_CPU": LIFE_CPU_SECONDS,
+        "RLIMIT_CORE": 0,
+        "RLIMIT_FSIZE": FILE_BYTES,
+        "RLIMIT_NOFILE": OPEN_FILES,
+    }
+    refused = []
+    for name, most in limits.items():
+        try:
+            _limit(name, most)
+        except (AttributeError, OSError, ValueError) as error:
+            # macOS takes no finite limit of memory.
+            refused.append(f"{name}: {error}")
     os.closerange(3, OPEN_FILES)
     if sys.platform != "linux":
-        return [f"{sys.platform} knows no filter of system calls and no restriction of files"]
-    refused = []
+        why = f"{sys.platform} knows no filter of system calls and no restriction of files"
+        return [*refused, why]
     try:
         seccomp.drop_capabilities()
     except OSError as error:
@@ -106,8 +113,13 @@ def confine(memory_bytes: int, scratch: Path) -> list[str]:
     return refused
 
 
-def _limit(kind: int, most: int) -> None:
-    """Set a limit for good, no higher than the one that this process was started with."""
+def _limit(name: str, most: int) -> None:
+    """Set a limit for good, no higher than the one that this process was started with.
+
+    Raises:
+        AttributeError, OSError, ValueError: the platform does not know it, or refuses.
+    """
+    kind: int = getattr(resource, name)
     _, hard = resource.getrlimit(kind)
     if hard != resource.RLIM_INFINITY:
         most = min(most, hard)
@@ -117,28 +129,32 @@ def _limit(kind: int, most: int) -> None:
 def limit_render(memory_bytes: int, cpu_seconds: float) -> None:
     """Let the next render have so much above what the process holds now.
 
-    Soft limits, below the hard one that `confine` has set: a render that was predicted wrongly
+    Soft limits, below the hard ones that `confine` has set: a render that was predicted wrongly
     fails alone, before its neighbours or the kernel's OOM killer notice.
     """
-    _, most = resource.getrlimit(resource.RLIMIT_DATA)
-    soft = min(most, own_memory("VmData") + memory_bytes + MARGIN_BYTES)
-    resource.setrlimit(resource.RLIMIT_DATA, (soft, most))
+    _limit_softly(
+        "RLIMIT_DATA", processes.memory_bytes("self", "VmData") + memory_bytes + MARGIN_BYTES
+    )
     used = resource.getrusage(resource.RUSAGE_SELF)
     seconds = used.ru_utime + used.ru_stime + cpu_seconds + _SPARE_CPU_SECONDS
-    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-    resource.setrlimit(resource.RLIMIT_CPU, (min(hard, math.ceil(seconds)), hard))
+    _limit_softly("RLIMIT_CPU", math.ceil(seconds))
 
 
-def own_memory(field: str) -> int:
-    """A `Vm...` figure of this process in bytes; 0 where the kernel does not tell."""
-    try:
-        status = Path("/proc/self/status").read_text()
-    except OSError:
-        return 0
-    for line in status.splitlines():
-        if line.startswith(f"{field}:"):
-            return int(line.split()[1]) * 1024
-    return 0
+def _limit_softly(name: str, most: int) -> None:
+    # What is refused here was refused to `confine`, which has told it.
+    with suppress(AttributeError, OSError, ValueError):
+        kind: int = getattr(resource, name)
+        _, hard = resource.getrlimit(kind)
+        if hard != resource.RLIM_INFINITY:
+            resource.setrlimit(kind, (min(hard, most), hard))
+
+
+def own_peak() -> int:
+    """The most memory that this process has had, in bytes."""
+    # Not getrusage where it can be helped: on Linux its figure begins with the parent's.
+    return processes.memory_bytes("self", "VmHWM") or processes.peak_bytes(
+        resource.getrusage(resource.RUSAGE_SELF)
+    )
 
 
 def _readable() -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import like_macos
 from tests.support.small_pictures import corners, jpeg, noise
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 from worker.errors import RenderCrashed, RenderOutOfMemory, RenderTimeout
@@ -147,12 +149,16 @@ def test_a_header_is_read_without_a_render(child: Child, tmp_path: Path) -> None
     assert child.requests == 2
 
 
-def test_sending_to_a_dead_child_is_a_crash(child: Child, tmp_path: Path) -> None:
+@pytest.mark.parametrize("poll", [select.poll, like_macos.Poll])
+def test_a_child_that_died_idle_is_told_by_its_signal(
+    child: Child, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, poll: object
+) -> None:
+    monkeypatch.setattr(select, "poll", poll)
     child.receive(soon())
     child.kill()
-    eventually(lambda: not child.alive, "it is dead")
-    with pytest.raises(RenderCrashed):
-        child.send(request(tmp_path, tmp_path))
+    eventually(lambda: not child.alive, "the child is dead")
+    with pytest.raises(RenderCrashed, match="SIGKILL"):
+        child.send(request(tmp_path / "original", tmp_path))
 
 
 def test_closing_reaps_and_may_be_repeated(child: Child) -> None:

@@ -316,6 +316,87 @@ def test_a_kernel_that_refuses_is_reported_and_the_limits_hold(tmp_path: Path) -
     assert calls.startswith("system calls: ")
 
 
+_LIMITS_REFUSED = """
+import json, resource, sys
+from pathlib import Path
+from worker.system import landlock
+from worker.system import sandbox
+from worker.system import seccomp
+
+landlock.restrict = seccomp.install = lambda *_: None
+real, names = resource.setrlimit, sys.argv[2:]
+kinds = {name: getattr(resource, name) for name in names}
+
+def told():
+    refused = sandbox.confine(64 * sandbox.MIB, Path(sys.argv[1]))
+    sandbox.limit_render(8 * sandbox.MIB, 60)
+    return [each for each in refused if each.startswith("RLIMIT_")]
+
+found = {}
+for name, refused in kinds.items():
+    def setrlimit(kind, limits):
+        if kind == refused:
+            raise ValueError("current limit exceeds maximum limit")
+        real(kind, limits)
+    resource.setrlimit = setrlimit
+    refusing = told()
+    delattr(resource, name)
+    unknown = told()
+    setattr(resource, name, refused)
+    found[name] = refusing + unknown
+resource.setrlimit = real
+print(json.dumps(found | {"none": told()}))
+"""
+
+_EVERY_LIMIT = (
+    *("RLIMIT_DATA", "RLIMIT_AS", "RLIMIT_CPU", "RLIMIT_CORE", "RLIMIT_FSIZE", "RLIMIT_NOFILE"),
+)
+
+
+def test_a_limit_that_the_platform_refuses_or_lacks_is_told_and_the_others_are_set(
+    tmp_path: Path,
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _LIMITS_REFUSED, str(tmp_path), *_EVERY_LIMIT],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found.pop("none") == []
+    assert set(found) == set(_EVERY_LIMIT)
+    for name, (refused, unknown) in found.items():
+        assert refused == f"{name}: current limit exceeds maximum limit"
+        assert unknown.startswith(f"{name}: ")
+
+
+_LIMITED_ALREADY = """
+import resource, sys
+from pathlib import Path
+from worker.system import sandbox
+
+kinds = resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE
+for kind in kinds:
+    resource.setrlimit(kind, (40, 40))
+refused = sandbox.confine(64 * sandbox.MIB, Path(sys.argv[1]))
+print([each for each in refused if each.startswith("RLIMIT_")])
+print([resource.getrlimit(kind) for kind in kinds])
+"""
+
+
+def test_a_lower_limit_that_the_worker_was_started_with_stays(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _LIMITED_ALREADY, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.stdout.splitlines() == ["[]", "[(40, 40), (40, 40)]"]
+
+
 def test_the_limits_leave_room_for_a_render() -> None:
     assert FILE_BYTES >= 128 * MIB
     assert OPEN_FILES >= 16

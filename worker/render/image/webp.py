@@ -9,13 +9,10 @@ interface is public and checks its own version; see docs/decisions/0014.
 from __future__ import annotations
 
 import ctypes
-import importlib.metadata
-import re
 from ctypes import c_char, c_char_p, c_float, c_int, c_size_t, c_uint32, c_void_p
-from ctypes.util import find_library
 from typing import Any, Final
 
-import PIL._webp  # noqa: F401 (loads the library, and what that needs)
+from PIL import _webp
 
 from worker.errors import RenderOutOfMemory
 from worker.photo.encoding import Tuning
@@ -165,8 +162,20 @@ def version() -> str:
 
 
 def _load() -> ctypes.CDLL:
-    """The library that Pillow has loaded: the one in its wheel, or the system's."""
-    lib = ctypes.CDLL(_library())
+    """The library that Pillow has loaded, wherever that lies: in its wheel, or the system's.
+
+    Pillow's module is asked for it: a name is looked up in the libraries that a module needs too.
+    """
+    try:
+        return _declared(ctypes.CDLL(_webp.__file__))
+    except AttributeError as error:
+        why = (
+            "Pillow hides its libwebp: install Pillow from its wheel, or with a shared libwebp 1.x"
+        )
+        raise ImportError(why) from error
+
+
+def _declared(lib: ctypes.CDLL) -> ctypes.CDLL:
     lib.WebPConfigInitInternal.argtypes = [c_void_p, c_int, c_float, c_int]
     lib.WebPPictureInitInternal.argtypes = [c_void_p, c_int]
     lib.WebPPictureImportRGB.argtypes = [c_void_p, c_void_p, c_int]
@@ -181,15 +190,6 @@ def _load() -> ctypes.CDLL:
         getattr(lib, name).argtypes = [c_void_p]
         getattr(lib, name).restype = None
     return lib
-
-
-def _library() -> str:
-    for file in importlib.metadata.files("pillow") or ():
-        if re.fullmatch(r"libwebp[-.][^/]*(\.so|\.dylib)[.0-9]*", file.name):
-            return str(file.locate())
-    if found := find_library("webp"):
-        return found
-    raise ImportError("libwebp was not found: install Pillow from its wheel, or libwebp 1.x")
 
 
 _lib = _load()

@@ -37,11 +37,12 @@ from worker.system import sandbox
 from worker.photo.ladder import RungSize
 from worker.render.image.pixels import Pixels
 from worker.render.image.resize import resize
+from worker.system import processes
 
 wide = Pixels(pyvips.Image.black(60_000, 400, bands=4).copy(interpretation="srgb"))
-before = sandbox.own_memory("VmHWM")
+before = processes.memory_bytes("self", "VmHWM")
 resize(wide, RungSize(rung="full", width=16_383, height=109))
-print((sandbox.own_memory("VmHWM") - before) >> 20)
+print((processes.memory_bytes("self", "VmHWM") - before) >> 20)
 """
 
 

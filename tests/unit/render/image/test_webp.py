@@ -58,10 +58,11 @@ import resource
 from worker.system import sandbox
 from worker.render.image import webp
 from worker.photo.encoding import Tuning
+from worker.system import processes
 from worker.errors import RenderOutOfMemory
 
 pixels = bytearray(4000 * 3000 * 3)
-limit = sandbox.own_memory("VmData") + {spare} * (1 << 20)
+limit = processes.memory_bytes("self", "VmData") + {spare} * (1 << 20)
 resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 try:
     webp.Frame(pixels, 4000, 3000, 3).encode(Tuning(quality=80, method=4))
