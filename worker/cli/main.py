@@ -206,13 +206,13 @@ def _root(
     """Options before the verb."""
 
 
-def main() -> None:
-    """Run a verb; failures become one clear message and their exit code."""
+def main(verbs: typer.Typer = app) -> None:
+    """Run a verb of this command line; failures become one clear message and their exit code."""
     if sys.platform == "win32":
         _complain(["it runs on Linux and macOS; on Windows run it in WSL"])
         sys.exit(ExitCode.USAGE)
     try:
-        app()
+        verbs()
     except ConfigurationError as error:
         _complain(["the settings are wrong:", *(f"  - {line}" for line in error.problems)])
         sys.exit(error.exit_code)
