@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import re
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,29 +11,24 @@ from typing import Any
 
 import pytest
 import pyvips
-from playwright.sync_api import Browser, ConsoleMessage, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect
 
-from tests.conftest import absent
+from tests.e2e.browsing import (
+    DEADLINE_SECONDS,
+    DESKTOP,
+    PHONE,
+    cut_off,
+    launched,
+    overflow,
+    visiting,
+)
 from worker.local.gallery import Gallery
 from worker.placeholder import average_color, thumbhash
 
 pytestmark = pytest.mark.browser
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 HOSTILE = '<img src=x onerror="window.pwned = 1">/<script>window.pwned = 2</script>'
 RUNGS = (320, 512, 768, 1024, 1600)
-PHONE = (360, 740)
-DESKTOP = (1440, 900)
-DEADLINE_SECONDS = 20.0
 OPEN_CELL = ".cell.ready .open"
 
 _RED, _BLUE = [200, 30, 40], [20, 60, 210]
@@ -84,7 +78,7 @@ class Album:
 
     def _manifest(self, photo_id: str, width: int, height: int) -> dict[str, Any]:
         renditions = []
-        for rung in [*RUNGS, max(width, height)]:
+        for rung in [*(each for each in RUNGS if each < max(width, height)), max(width, height)]:
             scale = rung / max(width, height)
             size = round(width * scale), round(height * scale)
             data = picture(*size).webpsave_buffer(Q=60, effort=0)
@@ -169,41 +163,8 @@ def album() -> Album:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if executable is None:
-        absent(f"none of {', '.join(BROWSERS)} is on PATH")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
+    with launched() as browser:
         yield browser
-        browser.close()
-
-
-@contextmanager
-def visiting(
-    browser: Browser, size: tuple[int, int] = DESKTOP, **options: Any
-) -> Iterator[tuple[Page, list[str]]]:
-    """A page, and what it complained about; at the end there must be no complaint."""
-    complaints: list[str] = []
-
-    def hear(message: ConsoleMessage) -> None:
-        if message.type in {"error", "warning"}:
-            complaints.append(message.text)
-
-    viewport = {"width": size[0], "height": size[1]}
-    context = browser.new_context(viewport=viewport, device_scale_factor=1, **options)  # type: ignore[arg-type]  # a TypedDict
-    try:
-        page = context.new_page()
-        page.set_default_timeout(DEADLINE_SECONDS * 1000)
-        page.on("console", hear)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.add_init_script(
-            "addEventListener('securitypolicyviolation', (event) =>"
-            " console.error(`${event.violatedDirective} ${event.blockedURI}`));"
-        )
-        yield page, complaints
-        assert complaints == []
-    finally:
-        context.close()
 
 
 def rung_of(url: str) -> str:
@@ -231,10 +192,6 @@ def loaded(page: Page, photo_id: str) -> dict[str, Any]:
 
 def smallest_that_fits(drawn: float) -> str:
     return next(str(rung) for rung in RUNGS if rung >= drawn)
-
-
-def overflow(page: Page) -> int:
-    return int(page.evaluate("document.documentElement.scrollWidth - innerWidth"))
 
 
 def test_photos_load_at_the_rung_that_fits_their_cell(browser: Browser, album: Album) -> None:
@@ -726,12 +683,7 @@ def test_a_phone_cuts_no_text(browser: Browser, album: Album) -> None:
 
             lines = "(e) => e.clientHeight / parseFloat(getComputedStyle(e).lineHeight)"
             assert page.locator("h1").evaluate(lines) == pytest.approx(1, abs=0.1)
-            cut = page.locator("header *, .rejected, .rejected *").evaluate_all(
-                "(all) => all.filter((e) => getComputedStyle(e).display !== 'inline' &&"
-                " (e.scrollWidth > e.clientWidth + 1 || e.scrollHeight > e.clientHeight + 1) &&"
-                " e.clientWidth).map((e) => e.outerHTML.slice(0, 80))"
-            )
-            assert cut == []
+            assert cut_off(page, "header *, .rejected, .rejected *") == []
             assert overflow(page) <= 0
 
 

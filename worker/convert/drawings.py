@@ -39,9 +39,10 @@ def bars(rows: Sequence[Bar]) -> str:
     lines = []
     for row in rows:
         note = f'<td class="share">{escape(row.note)}</td>' if noted else ""
+        width = 100 * row.value / most
+        bar = f'<i class="{row.kind}" style="width:{width:.2f}%"></i>' if row.value else ""
         lines.append(
-            f'<tr><th scope="row">{escape(row.label)}</th><td class="bar">'
-            f'<i class="{row.kind}" style="width:{100 * row.value / most:.2f}%"></i></td>'
+            f'<tr><th scope="row">{escape(row.label)}</th><td class="bar">{bar}</td>'
             f"<td>{escape(row.shown)}</td>{note}</tr>"
         )
     return f'<table class="bars"><tbody>{"".join(lines)}</tbody></table>'

@@ -153,7 +153,7 @@ def _classes(histogram: Sequence[Mapping[str, Any]]) -> list[Bar]:
     used = [number for number, each in enumerate(histogram) if each["images"]]
     return [
         Bar(
-            "longer" if each["up_to"] is None else f"to {each['up_to']:g} s",
+            "longer" if each["up_to"] is None else f"up to {each['up_to']:g} s",
             each["images"],
             f"{each['images']:,}",
         )
