@@ -138,7 +138,12 @@ def test_the_gallery_serves_what_the_manifests_name(session: Session) -> None:
     snapshot = session.snapshot()
     assert snapshot["done"] is True
     assert {photo["photo_id"] for photo in snapshot["photos"]} == {"one.jpg", "trip/two.jpg"}
-    for photo in snapshot["photos"]:
+    eventually(
+        lambda: all(photo["render_seconds"] for photo in session.snapshot()["photos"]),
+        "the worker's log tells of each render",
+    )
+    for photo in session.snapshot()["photos"]:
+        assert 0 < photo["render_seconds"] < photo["seconds"]
         for rendition in photo["manifest"]["renditions"]:
             url = f"{session.line('gallery ')}objects/{rendition['object']}"
             with urllib.request.urlopen(url, timeout=10) as answer:

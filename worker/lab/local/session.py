@@ -23,7 +23,7 @@ from rich.console import Console
 from worker.errors import ExitCode, Fatal, UsageFault
 from worker.gcs.store import GcsStore
 from worker.lab.local import report
-from worker.lab.local.child import WorkerChild
+from worker.lab.local.child import RenderLog, WorkerChild
 from worker.lab.local.gallery import Gallery
 from worker.lab.local.resources import ORIGINALS_BUCKET, RENDITIONS_BUCKET, Names, Resources
 from worker.lab.local.servers import Server, open_broker, open_storage
@@ -143,8 +143,10 @@ def _open(
         found = store.read(RENDITIONS_BUCKET, name)
         return found[0] if found else None
 
+    log = folder / "worker.log"
+    snapshot = _snapshot(watch, broker, RenderLog(log))
     try:
-        gallery = Gallery(snapshot=_snapshot(watch, broker), fetch=fetch, port=options.port)
+        gallery = Gallery(snapshot=snapshot, fetch=fetch, port=options.port)
     except OSError as error:
         raise UsageFault(
             f"--port {options.port}: cannot listen there ({error.strerror})"
@@ -154,7 +156,6 @@ def _open(
 
     servers = {"PUBSUB_EMULATOR_HOST": broker.address, "STORAGE_EMULATOR_HOST": storage.address}
     settings = servers | names.environment()
-    log = folder / "worker.log"
     # Whoever tries a folder of odd files wants to know of each what is wrong with it.
     worker_environment = {
         "WORKER_HTTP_PORT": "0",
@@ -219,14 +220,18 @@ def _follow(session: _Session, options: LocalOptions, console: Console, started:
         session.watch.wait_for_change(_TICK_SECONDS)
 
 
-def _snapshot(watch: Watch, broker: Server) -> Callable[[], dict[str, Any]]:
+def _snapshot(watch: Watch, broker: Server, renders: RenderLog) -> Callable[[], dict[str, Any]]:
     def snapshot() -> dict[str, Any]:
         everything, ended, _ = watch.counts()
+        rendered = renders.seconds()
         return {
             "title": "photo-worker local",
             "done": everything == ended,
             "broker": broker.name,
-            "photos": watch.photos(),
+            "photos": [
+                photo | {"render_seconds": rendered.get(photo["photo_id"])}
+                for photo in watch.photos()
+            ],
         }
 
     return snapshot
