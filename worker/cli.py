@@ -116,15 +116,19 @@ def register(
     as_json: JsonFlag = False,
 ) -> None:
     """Publish a register event for each original."""
-    settings = Settings.load(os.environ, flags, need=("topic",))
-    from worker.publish import find_sources
+    files = any(not each.startswith("gs://") for each in sources)
+    need = ("topic", "originals_buckets") if files else ("topic",)
+    settings = Settings.load(os.environ, flags, need=need)
+    from worker.sources import check_allowed, find_sources
 
     found = find_sources(sources, photo_id)
-    bucket = next(iter(settings.originals_buckets), None)
+    for bucket in sorted({source.bucket for source in found if source.bucket}):
+        check_allowed(bucket, settings.originals_buckets)
+    uploads = next(iter(settings.originals_buckets), None)
     _publish(
         settings,
         lambda events: events.register(
-            found, bucket=bucket, labels=labels_of(label or []), version=version
+            found, bucket=uploads, labels=labels_of(label or []), version=version
         ),
         as_json=as_json,
     )
@@ -244,12 +248,13 @@ def _check(settings: Settings) -> None:
 
 
 def _publish(settings: Settings, send: Callable[[Any], Any], *, as_json: bool) -> None:
+    """Print what was published; what could not be read goes to standard error, and makes it 7."""
     from worker.exporters import traced
     from worker.parts import open_store
-    from worker.publish import EventPublisher, as_json_text
+    from worker.publish import EventPublisher, Unread, as_json_text
     from worker.pubsub import PubSubPublisher
 
-    sent = []
+    sent, unread = [], 0
     with ExitStack() as stack:
         store, publisher = open_store(settings), PubSubPublisher(settings.pubsub_emulator_host)
         stack.callback(store.close)
@@ -257,6 +262,10 @@ def _publish(settings: Settings, send: Callable[[Any], Any], *, as_json: bool) -
         sender = traced(publisher, stack)
         try:
             for each in send(EventPublisher(store, sender, settings.topic or "")):
+                if isinstance(each, Unread):
+                    unread += 1
+                    _complain([f"{each.file} {each.message}"])
+                    continue
                 sent.append(each)
                 if not as_json:
                     typer.echo(
@@ -265,6 +274,8 @@ def _publish(settings: Settings, send: Callable[[Any], Any], *, as_json: bool) -
         finally:
             if as_json:
                 typer.echo(as_json_text(sent))
+    if unread:
+        raise typer.Exit(int(ExitCode.SOME_FAILED))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ from worker.bench.photos import Photo
 from worker.bench.rig import Rig, RunningWorker
 from worker.events import Register
 from worker.local.resources import ORIGINALS_BUCKET
-from worker.publish import CONTENT_TYPES, now_version
+from worker.publish import now_version
+from worker.sources import CONTENT_TYPES
 
 _BUSY = 0.95
 """From here on something counts as used up."""

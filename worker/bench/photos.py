@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from worker.anatomy.formats import sniff
 from worker.anatomy.skeleton import Anatomy, dissect
 from worker.errors import Permanent, UsageFault
-from worker.publish import Source, find_sources
+from worker.sources import Source, find_sources
 from worker.telemetry import Log
 
 

@@ -28,8 +28,9 @@ from worker.local.gallery import Gallery
 from worker.local.resources import ORIGINALS_BUCKET, RENDITIONS_BUCKET, Names, Resources
 from worker.local.servers import Server, open_broker, open_storage
 from worker.local.watch import Watch
-from worker.publish import EventPublisher, Source, find_sources
+from worker.publish import EventPublisher, Unread
 from worker.pubsub import PubSubPublisher
+from worker.sources import Source, find_sources
 from worker.storage import GcsStore
 
 _PROJECT = "photo-worker-local"
@@ -94,9 +95,10 @@ class _Session:
 
     def register(self, photos: list[Source]) -> None:
         for source in photos:
-            size = source.file.stat().st_size if source.file else 0
-            self.watch.expect(source.photo_id, size)
-        for _ in self.events.register(photos, bucket=ORIGINALS_BUCKET, labels={}):
+            self.watch.expect(source.photo_id, _size_bytes(source))
+        for each in self.events.register(photos, bucket=ORIGINALS_BUCKET, labels={}):
+            if isinstance(each, Unread):
+                self.watch.reject(each.photo_id, "unreadable", each.message)
             self.check()
 
     def check(self) -> None:
@@ -217,6 +219,13 @@ def _follow(session: _Session, options: LocalOptions, console: Console, started:
     while True:
         session.check()
         session.watch.wait_for_change(_TICK_SECONDS)
+
+
+def _size_bytes(source: Source) -> int:
+    try:
+        return source.file.stat().st_size if source.file else 0
+    except OSError:
+        return 0  # the upload tells why
 
 
 def _snapshot(watch: Watch, broker: Server) -> Callable[[], dict[str, Any]]:
