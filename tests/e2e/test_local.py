@@ -241,8 +241,8 @@ def test_other_verbs_work_beside_a_session(
     assert planned["resources"] == "checked"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_stopping_leaves_nothing_behind(session: Session, number: int) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_stopping_leaves_nothing_behind(session: Session, number: int, tmp_path: Path) -> None:
     children = _descendants(session.running.pid)
     assert len(children) >= 3
     session.running.send_signal(number)
@@ -253,6 +253,34 @@ def test_stopping_leaves_nothing_behind(session: Session, number: int) -> None:
         seconds=10,
     )
     assert "Traceback" not in session.text()
+    assert list(tmp_path.glob("photo-worker-*")) == []
+
+
+def test_a_closed_terminal_ends_the_session(
+    photos: Path, bare_environment: dict[str, str], tmp_path: Path
+) -> None:
+    log = tmp_path / "terminal.log"
+    command = [sys.executable, "-m", "worker", "local", str(photos), "--broker", "embedded"]
+    with log.open("wb") as file:
+        terminal = subprocess.Popen(
+            [sys.executable, "-c", "import pty, sys; pty.spawn(sys.argv[1:])", *command],
+            env=bare_environment,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            start_new_session=True,
+        )
+    try:
+        eventually(lambda: "Ctrl-C" in log.read_text(), "the session is idle")
+        children = _descendants(terminal.pid)
+    finally:
+        terminal.kill()
+        terminal.wait()
+    assert len(children) >= 5
+    eventually(
+        lambda: not any(Path(f"/proc/{pid}").exists() for pid in children),
+        "every process that it started has ended",
+    )
+    assert list(tmp_path.glob("photo-worker-*")) == []
 
 
 def test_servers_and_worker_end_with_a_session_that_was_killed(session: Session) -> None:
@@ -264,6 +292,21 @@ def test_servers_and_worker_end_with_a_session_that_was_killed(session: Session)
         lambda: not any(Path(f"/proc/{pid}").exists() for pid in children),
         "nothing outlives the session",
     )
+
+
+def test_the_next_session_removes_the_folder_of_one_that_was_killed(
+    session: Session, photos: Path, bare_environment: dict[str, str], tmp_path: Path
+) -> None:
+    (left,) = tmp_path.glob("photo-worker-local-*")
+    beside = run_local(bare_environment, str(photos), "--exit-when-idle")
+    assert beside.returncode == 0, beside.stderr
+    assert left.exists(), "a session that runs keeps its folder"
+    session.running.kill()
+    session.running.wait()
+    assert left.exists()
+    after = run_local(bare_environment, str(photos), "--exit-when-idle")
+    assert after.returncode == 0, after.stderr
+    assert list(tmp_path.glob("photo-worker-*")) == []
 
 
 def _descendants(pid: int) -> list[int]:
