@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from worker.backfill.comparison import Compared
+from worker.backfill.comparison import Compared, Standing
 from worker.backfill.estimate import Prices, estimate, summary
 from worker.backfill.following import Follower, Outcomes
 from worker.backfill.headway import Headway, left
@@ -27,6 +27,7 @@ from worker.backfill.pages import FILES, PAGE, PARALLEL, Comparer
 from worker.backfill.pending import Pending
 from worker.backfill.place import Place
 from worker.backfill.publishing import UPLOADS, Backfill, BackfillOptions
+from worker.backfill.recipes import RecipeWatch
 from worker.backfill.report import BackfillReport
 from worker.backfill.sampling import Reservoir, look_at
 from worker.backfill.source import inventory_of, prefix_of
@@ -64,7 +65,10 @@ _AGAIN_FROM_THE_START: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackfillRequest:
-    """What the `backfill` verb was asked for. `wait_seconds`: `None` waits for no outcome."""
+    """What the `backfill` verb was asked for. `wait_seconds`: `None` waits for no outcome.
+
+    `usual`: the settings without the recipe's flags, `None` where none was given.
+    """
 
     source: str
     options: BackfillOptions
@@ -72,6 +76,7 @@ class BackfillRequest:
     sample: int
     prices: Prices
     wait_seconds: float | None
+    usual: Settings | None
 
 
 def run_backfill(settings: Settings, request: BackfillRequest, *, as_json: bool) -> int:
@@ -190,7 +195,7 @@ class _Run:
         report, request = self._report, self._request
         try:
             with progress("backfill", self._log) as show:
-                self._publish_all(publish, show)
+                self._publish_all(publish, probe, show)
         finally:
             self._place.keep_for_good()
         if report.dry_run:
@@ -203,7 +208,7 @@ class _Run:
             with progress("backfill --wait", self._log) as show:
                 self._wait(request.wait_seconds, show)
 
-    def _publish_all(self, publish: _Publish, show: Show) -> None:
+    def _publish_all(self, publish: _Publish, probe: Probe, show: Show) -> None:
         options = self._request.options
         backfill = Backfill(
             store=self._store,
@@ -223,6 +228,13 @@ class _Run:
             recipe=self._recipe,
             page=PAGE if self._request.source.startswith("gs://") else FILES,
         )
+        usual = self._request.usual
+        heed = RecipeWatch(
+            here=self._recipe,
+            usual=usual.recipe(probe.codec).fingerprint if usual else None,
+            dry_run=options.dry_run,
+            log=self._log,
+        )
         before = self._report.names
         # A limit is reached by events, not by names; nobody can tell when.
         counting = options.limit is None
@@ -232,7 +244,10 @@ class _Run:
             def show_with_eta(counts: dict[str, object]) -> None:
                 show(counts | (headway.left(self._report.names - before) if headway else {}))
 
-            backfill(comparer.pages(self._inventory.items(behind)), show_with_eta)
+            pages = comparer.pages(self._inventory.items(behind))
+            backfill(
+                heed(pages) if options.wanted >= {Standing.STALE_RECIPE} else pages, show_with_eta
+            )
 
     def _note(self, settled: Sequence[Compared]) -> None:
         if self._request.options.dry_run:
