@@ -56,3 +56,13 @@ def duration(seconds: float) -> str:
     if whole >= 3600:  # noqa: PLR2004 (an hour)
         return f"{whole // 3600} h {whole % 3600 // 60:02} min"
     return f"{whole // 60} min {whole % 60:02} s" if whole >= 60 else f"{whole} s"  # noqa: PLR2004
+
+
+def sized(size_bytes: int) -> str:
+    """`17 bytes`, `2.5 kB` or `1.2 GB`."""
+    size = float(size_bytes)
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if size < 1000:  # noqa: PLR2004 (decimal units, as bills have them)
+            return f"{size:,.0f} {unit}" if unit == "bytes" else f"{size:,.1f} {unit}"
+        size /= 1000
+    return f"{size:,.1f} TB"

@@ -58,7 +58,7 @@ def test_flags_that_only_this_backfill_has_are_refused() -> None:
     watch = RecipeWatch(here=HERE, usual=THEIRS, dry_run=False, log=log)
     pages = watch(PAGES)
     assert next(pages) == PAGES[0]
-    with pytest.raises(ConfigurationError, match="ask for q=70, .* made with q=80"):
+    with pytest.raises(ConfigurationError, match=r"ask for q=70, .* made with q=80"):
         next(pages)
     assert entries == []
 

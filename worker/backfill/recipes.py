@@ -56,7 +56,7 @@ class RecipeWatch:
                     (
                         f"the flags ask for {new}, but the photos were made with {gone}, the "
                         "settings of this environment: workers with these settings leave them as "
-                        "they are. Set it for the workers, start them anew, and set it in this "
+                        "they are. Set it for the workers, restart them, and set it in this "
                         "environment too, in place of the flags"
                     )
                 ]

@@ -8,6 +8,7 @@ from typing import Final
 
 from worker.backfill.comparison import PUBLISHED, Standing
 from worker.errors import ExitCode
+from worker.progress import sized
 
 LISTED: Final = 1000
 """As many failures and rejections are kept by name; all of them are counted."""
@@ -90,18 +91,18 @@ class BackfillReport:
         outdated = ", ".join(
             f"{each.value.replace('_', ' ')} {getattr(self, each.value):,}" for each in PUBLISHED
         )
-        originals = f"{self.originals:,} originals ({_sized(self.bytes)}) in {self.source}"
+        originals = f"{self.originals:,} originals ({sized(self.bytes)}) in {self.source}"
         others = f"newer {self.newer:,}, deregistered {self.deregistered:,}"
         left = f"not chosen {self.not_chosen:,}, ignored {self.ignored:,}"
         lines = [
             f"{whole} in {self.seconds:.1f} s: {originals}",
             f"  {outdated}",
             f"  current {self.current:,}, {others}; {left}",
-            f"  {verb} {self.published:,} events ({_sized(self.published_bytes)} of originals)",
+            f"  {verb} {self.published:,} events ({sized(self.published_bytes)} of originals)",
         ]
         if self.uploaded:
             lines.append(
-                f"  uploaded {self.uploaded:,} files ({_sized(self.uploaded_bytes)}), "
+                f"  uploaded {self.uploaded:,} files ({sized(self.uploaded_bytes)}), "
                 f"{self.replaced:,} of them in place of other bytes"
             )
         if self.failures_total:
@@ -126,12 +127,3 @@ class BackfillReport:
         unsettled = self.outcomes and (self.outcomes["rejected"] or self.outcomes["pending"])
         wrong = self.failures_total or unsettled or self.stopped_by == "max_events"
         return ExitCode.SOME_FAILED if wrong else ExitCode.OK
-
-
-def _sized(size_bytes: int) -> str:
-    size = float(size_bytes)
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if size < 1000:  # noqa: PLR2004 (decimal units, as bills have them)
-            return f"{size:,.0f} {unit}" if unit == "bytes" else f"{size:,.1f} {unit}"
-        size /= 1000
-    return f"{size:,.1f} TB"
