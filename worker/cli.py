@@ -21,13 +21,14 @@ from worker.cli_dead_letters import app as dead_letters
 from worker.cli_sweep import sweep, verify
 from worker.config import Settings
 from worker.errors import ConfigurationError, ExitCode, Fatal, Permanent, Transient
-from worker.flags import JsonFlag, labels_of, with_settings
+from worker.flags import Group, JsonFlag, labels_of, with_settings
 
 app = typer.Typer(
     name="photo-worker",
     help="Turn photographs into WebP ladders: a Pub/Sub consumer worker and its tools.",
+    epilog="Example: photo-worker local ~/Pictures/wedding",
+    cls=Group,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
@@ -213,7 +214,8 @@ def _root(
 def main() -> None:
     """Run a verb; failures become one clear message and their exit code."""
     try:
-        app()
+        # `python -m worker` has the same name, so that completion is installed for the command.
+        app(prog_name="photo-worker")
     except ConfigurationError as error:
         _complain(["the settings are wrong:", *(f"  - {line}" for line in error.problems)])
         sys.exit(error.exit_code)

@@ -10,13 +10,18 @@ import typer
 
 from worker.config import Settings
 from worker.errors import ConfigurationError
-from worker.flags import JsonFlag, with_settings
+from worker.flags import Group, JsonFlag, with_settings
 from worker.variables import variable
 
 if TYPE_CHECKING:
     from worker.bench.report import Output
 
-app = typer.Typer(help="Measure this machine and this worker on it.", no_args_is_help=True)
+app = typer.Typer(
+    help="Measure this machine and this worker on it.",
+    epilog="Example: photo-worker bench render ~/Pictures/wedding",
+    cls=Group,
+    no_args_is_help=True,
+)
 
 _RECIPE = ("ladder", "quality", "encoding", "effort", "full_effort")
 

@@ -15,10 +15,13 @@ import typer
 
 from worker.config import Settings
 from worker.dead_letters import Filter, counted
-from worker.flags import RECIPE, JsonFlag, age, labels_of, with_settings
+from worker.flags import RECIPE, Group, JsonFlag, age, labels_of, with_settings
 
 app = typer.Typer(
-    help="Look at dead letters, understand them, send them back.", no_args_is_help=True
+    help="Look at dead letters, understand them, send them back.",
+    epilog="Example: photo-worker dead-letters list",
+    cls=Group,
+    no_args_is_help=True,
 )
 
 _READ = ("project", "dead_letter_subscription", "pubsub_emulator_host", "log_format", "log_level")
