@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.flags import JsonFlag, with_settings
+from worker.cli.flags import Group, JsonFlag, with_settings
 from worker.errors import ConfigurationError
 from worker.settings.settings import Settings
 from worker.settings.variables import variable
@@ -16,7 +16,12 @@ from worker.settings.variables import variable
 if TYPE_CHECKING:
     from worker.lab.bench.report import Output
 
-app = typer.Typer(help="Measure this machine and this worker on it.", no_args_is_help=True)
+app = typer.Typer(
+    help="Measure this machine and this worker on it.",
+    epilog="Example: photo-worker bench render ~/Pictures/wedding",
+    cls=Group,
+    no_args_is_help=True,
+)
 
 _RECIPE = ("ladder", "quality", "encoding", "effort", "full_effort")
 

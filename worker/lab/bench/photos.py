@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from worker.errors import Permanent, UsageFault
-from worker.operate.publish import Source, find_sources
+from worker.operate.sources import Source, find_sources
 from worker.render.formats.formats import sniff
 from worker.render.formats.skeleton import Anatomy, dissect
 from worker.telemetry.logs import Log
