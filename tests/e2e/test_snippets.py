@@ -59,13 +59,13 @@ def test_a_photo_is_published_consumed_and_shown_by_the_snippets(
     log = tmp_path / "outcomes.log"
     with log.open("wb") as file:
         consumer = subprocess.Popen(
-            [sys.executable, written(stage, tmp_path, "Consume outcomes")],
+            [sys.executable, str(written(stage, tmp_path, "Consume outcomes"))],
             env=stage.environment,
             stdout=file,
             stderr=file,
         )
     try:
-        publish = [sys.executable, written(stage, tmp_path, "Publish an event")]
+        publish = [sys.executable, str(written(stage, tmp_path, "Publish an event"))]
         subprocess.run(publish, env=stage.environment, timeout=60, check=True)
         eventually(lambda: f"{PHOTO} ready" in log.read_text(), "its outcome is printed")
         assert consumer.poll() is None

@@ -7,7 +7,6 @@ Each contender is a process of its own for each photo, measured whole by what th
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from worker.bench.contenders import EQUAL_EFFORT, OURS, OURS_EQUAL, Contender, f
 from worker.bench.facts import facts
 from worker.bench.figures import in_turns, median, ratio
 from worker.bench.ladders import Ladders, in_order
-from worker.bench.photos import Photo, open_photos
+from worker.bench.photos import FOLDER, Photo, open_photos
 from worker.bench.quality import measure_quality
 from worker.bench.report import Output
 from worker.bench.rivals_shown import charts, tables
@@ -26,6 +25,7 @@ from worker.bench.scores import PACKAGE, can_score
 from worker.config import Settings
 from worker.errors import ExitCode, UsageFault
 from worker.progress import Show, progress
+from worker.scratch import Scratch
 from worker.telemetry import Log
 
 
@@ -66,12 +66,12 @@ def bench_rivals(settings: Settings, options: RivalsOptions, output: Output, log
         )
     found, absent = find_contenders(settings, options.environment, options.sharp)
     with (
-        tempfile.TemporaryDirectory(prefix="photo-worker-bench-") as folder,
+        Scratch(FOLDER) as folder,
         open_photos(options.photos, log) as photos,
         progress("bench rivals", log) as show,
     ):
-        ladders = Ladders(Path(folder))
-        start_up = _start_up(found, options, Path(folder), show)
+        ladders = Ladders(folder)
+        start_up = _start_up(found, options, folder, show)
         turns = _turns(found, photos, options, ladders, show)
         rows = [_row(each, photos, turns, start_up, ladders) for each in found]
         report = {

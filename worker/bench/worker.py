@@ -6,7 +6,6 @@ the report, and where they are what limits, it says so.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from worker.bench.facts import facts
 from worker.bench.figures import in_turns, medians, ratio
 from worker.bench.moments import drain, first_rungs, single_events, tiny_ladder
 from worker.bench.pace import Uploaded, one_round, upload, upload_bytes, what_limits
-from worker.bench.photos import Photo, open_photos, tiny_jpeg
+from worker.bench.photos import FOLDER, Photo, open_photos, tiny_jpeg
 from worker.bench.report import Output
 from worker.bench.rig import Rig, RunningWorker
 from worker.bench.worker_shown import charts, tables, way_name
@@ -26,6 +25,7 @@ from worker.config import Settings
 from worker.errors import ExitCode
 from worker.processes import memory_bytes
 from worker.progress import Show, progress
+from worker.scratch import Scratch
 from worker.telemetry import Log
 
 _MIDDLE_PIXELS = 12_000_000
@@ -63,7 +63,7 @@ def bench_worker(settings: Settings, options: WorkerOptions, output: Output, log
         open_photos(options.photos, log) as photos,
         progress("bench worker", log) as show,
     ):
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder = stack.enter_context(Scratch(FOLDER))
         show({"now": "starting a broker and a GCS server"})
         rig = Rig(stack, options.broker, options.environment)
         measured = _Run(rig, stack, folder, settings, options).measure(photos, show)
