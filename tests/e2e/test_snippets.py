@@ -59,7 +59,7 @@ def test_a_photo_is_published_consumed_and_shown_by_the_snippets(
     log = tmp_path / "outcomes.log"
     with log.open("wb") as file:
         consumer = subprocess.Popen(
-            [sys.executable, written(stage, tmp_path, "Consume outcomes")],
+            [sys.executable, str(written(stage, tmp_path, "Consume outcomes"))],
             env=stage.environment,
             stdout=file,
             stderr=file,

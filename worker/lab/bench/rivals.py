@@ -7,7 +7,6 @@ Each contender is a process of its own for each photo, measured whole by what th
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,8 @@ from worker.lab.bench.scores import PACKAGE, can_score
 from worker.settings.settings import Settings
 from worker.system import processes
 from worker.telemetry.logs import Log
+from worker.lab.bench.photos import FOLDER, Photo, open_photos
+from worker.system.scratch import Scratch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,12 +67,12 @@ def bench_rivals(settings: Settings, options: RivalsOptions, output: Output, log
         )
     found, absent = find_contenders(settings, options.environment, options.sharp)
     with (
-        tempfile.TemporaryDirectory(prefix="photo-worker-bench-") as folder,
+        Scratch(FOLDER) as folder,
         open_photos(options.photos, log) as photos,
         progress("bench rivals", log) as show,
     ):
-        ladders = Ladders(Path(folder))
-        start_up = _start_up(found, options, Path(folder), show)
+        ladders = Ladders(folder)
+        start_up = _start_up(found, options, folder, show)
         turns = _turns(found, photos, options, ladders, show)
         rows = [_row(each, photos, turns, start_up, ladders) for each in found]
         report = {

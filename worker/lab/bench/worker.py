@@ -6,7 +6,6 @@ the report, and where they are what limits, it says so.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -27,6 +26,8 @@ from worker.lab.bench.worker_shown import charts, tables, way_name
 from worker.settings.settings import Settings
 from worker.system.processes import memory_bytes
 from worker.telemetry.logs import Log
+from worker.lab.bench.photos import FOLDER, Photo, open_photos, tiny_jpeg
+from worker.system.scratch import Scratch
 
 _MIDDLE_PIXELS = 12_000_000
 """What the time to the first rung is told for: the photo nearest to 12 megapixels."""
@@ -63,7 +64,7 @@ def bench_worker(settings: Settings, options: WorkerOptions, output: Output, log
         open_photos(options.photos, log) as photos,
         progress("bench worker", log) as show,
     ):
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder = stack.enter_context(Scratch(FOLDER))
         show({"now": "starting a broker and a GCS server"})
         rig = Rig(stack, options.broker, options.environment)
         measured = _Run(rig, stack, folder, settings, options).measure(photos, show)
