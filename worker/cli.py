@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -208,6 +209,9 @@ def _root(
 
 def main() -> None:
     """Run a verb; failures become one clear message and their exit code."""
+    # A script's background command starts with SIGINT turned off, and would not give back what it
+    # holds.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         app()
     except ConfigurationError as error:
