@@ -31,7 +31,7 @@ def launched() -> Iterator[Browser]:
     """Chromium from PATH; without one the test is skipped."""
     executable = next(filter(None, map(shutil.which, BROWSERS)), None)
     if executable is None:
-        absent(f"none of {', '.join(BROWSERS)} is on PATH")
+        absent(f"none of {', '.join(BROWSERS)} is on PATH: `apt-get install chromium`")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
         yield browser

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -216,6 +217,9 @@ def main() -> None:
     if sys.platform == "win32":
         _complain(["it runs on Linux and macOS; on Windows run it in WSL"])
         sys.exit(ExitCode.USAGE)
+    # A script's background command starts with SIGINT turned off, and would not give back what it
+    # holds.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         # `python -m worker` has the same name, so that completion is installed for the command.
         app(prog_name="photo-worker")

@@ -11,9 +11,8 @@ from worker.errors import Permanent, UsageFault
 from worker.operate.sources import Source, find_sources
 from worker.render.formats.formats import sniff
 from worker.render.formats.skeleton import Anatomy, dissect
-from worker.telemetry.logs import Log
 from worker.system.scratch import Scratch
-from worker.sources import Source, find_sources
+from worker.telemetry.logs import Log
 
 FOLDER = "photo-worker-bench-"
 """What the names of a run's temporary folders begin with."""

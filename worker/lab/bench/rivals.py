@@ -18,16 +18,15 @@ from worker.lab.bench.contenders import EQUAL_EFFORT, OURS, OURS_EQUAL, Contende
 from worker.lab.bench.facts import facts
 from worker.lab.bench.figures import in_turns, median, ratio
 from worker.lab.bench.ladders import Ladders, in_order
-from worker.lab.bench.photos import Photo, open_photos
+from worker.lab.bench.photos import FOLDER, Photo, open_photos
 from worker.lab.bench.quality import measure_quality
 from worker.lab.bench.report import Output
 from worker.lab.bench.rivals_shown import charts, tables
 from worker.lab.bench.scores import PACKAGE, can_score
 from worker.settings.settings import Settings
 from worker.system import processes
-from worker.telemetry.logs import Log
-from worker.lab.bench.photos import FOLDER, Photo, open_photos
 from worker.system.scratch import Scratch
+from worker.telemetry.logs import Log
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,15 +19,14 @@ from worker.lab.bench.facts import facts
 from worker.lab.bench.figures import in_turns, medians, ratio
 from worker.lab.bench.moments import drain, first_rungs, single_events, tiny_ladder
 from worker.lab.bench.pace import Uploaded, one_round, upload, upload_bytes, what_limits
-from worker.lab.bench.photos import Photo, open_photos, tiny_jpeg
+from worker.lab.bench.photos import FOLDER, Photo, open_photos, tiny_jpeg
 from worker.lab.bench.report import Output
 from worker.lab.bench.rig import Rig, RunningWorker
 from worker.lab.bench.worker_shown import charts, tables, way_name
 from worker.settings.settings import Settings
 from worker.system.processes import memory_bytes
-from worker.telemetry.logs import Log
-from worker.lab.bench.photos import FOLDER, Photo, open_photos, tiny_jpeg
 from worker.system.scratch import Scratch
+from worker.telemetry.logs import Log
 
 _MIDDLE_PIXELS = 12_000_000
 """What the time to the first rung is told for: the photo nearest to 12 megapixels."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shlex
 import signal
 import sys
 import time
@@ -178,11 +179,9 @@ def _open(
     console.print(f"worker   photo-worker run, logging to {log}")
     console.print(f"gallery  {gallery.url}", style="bold")
     exports = folder / "env"
-    # `make run` installs into a folder of its own, which is on nobody's PATH.
-    path = f"export PATH='{Path(sys.executable).parent}':\"$PATH\"\n"
-    variables = (f"export {name}='{value}'\n" for name, value in settings.items())
-    exports.write_text(path + "".join(variables))
-    console.print(f"other verbs in another terminal: source {exports}", style="dim")
+    exports.write_text(exports_text(settings))
+    quoted = shlex.quote(str(exports))
+    console.print(f"other verbs in another terminal: source {quoted}", style="dim")
     return _Session(
         folder=folder,
         broker=broker,
@@ -191,6 +190,13 @@ def _open(
         events=EventPublisher(store, publisher, names.topic("photos")),
         gallery=gallery,
     )
+
+
+def exports_text(settings: Mapping[str, str]) -> str:
+    """What a shell sources, so that `photo-worker` is found and uses the session's servers."""
+    # `make run` installs into a folder of its own, which is on nobody's PATH.
+    path = f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"\n'
+    return path + "".join(f"export {name}={shlex.quote(settings[name])}\n" for name in settings)
 
 
 def _follow(

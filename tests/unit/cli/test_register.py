@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from worker.cli.main import app
-from worker.settings.settings import Settings
 from worker.errors import ConfigurationError, UsageFault
+from worker.settings.settings import Settings
 from worker.settings.variables import variable
 
 
