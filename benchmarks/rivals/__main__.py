@@ -61,4 +61,4 @@ def rivals(  # noqa: PLR0913
 
 
 if __name__ == "__main__":
-    main(app)
+    main(app, "benchmarks.rivals")

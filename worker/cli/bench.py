@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.flags import JsonFlag, with_settings
+from worker.cli.flags import Group, JsonFlag, with_settings
 from worker.errors import ConfigurationError
 from worker.settings.settings import Settings
 from worker.settings.variables import variable
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     help="Measure this machine and this worker on it.",
-    epilog="To compare other renderers, in a checkout: python -m benchmarks.rivals",
+    epilog="Example: photo-worker bench render ~/Pictures/wedding",
+    cls=Group,
     no_args_is_help=True,
 )
 

@@ -8,6 +8,10 @@ from worker.render.memory import largest_pixels
 from worker.settings.settings import Settings
 from worker.system.machine import Machine
 
+GIB = 1024 * MIB
+_SHOWN = 1_000_000
+"""From so many pixels on, they are told in megapixels."""
+
 TYPICAL_PIXELS = 16_000_000
 CPU_SECONDS_PER_MEGAPIXEL = 0.095
 """Rendering photographs with the default recipe; measured, see docs/performance.md."""
@@ -57,16 +61,24 @@ def _largest(settings: Settings, capacity: Capacity, *, progressive: bool) -> in
 
 def rows(planned: dict[str, object]) -> list[tuple[str, str]]:
     """The same for a terminal: label and value."""
-    return [(key.replace("_", " "), _human(key, value)) for key, value in planned.items()]
+    return [(_label(key), _human(key, value)) for key, value in planned.items()]
+
+
+def _label(key: str) -> str:
+    for unit in ("_bytes", "_pixels", "_seconds"):
+        key = key.removesuffix(unit)
+    return key.replace("_", " ").replace("jpeg", "JPEG").replace("vcpus", "vCPUs")
 
 
 def _human(key: str, value: object) -> str:
     if value is None:
         return "unknown for a ladder of one's own"
     if key.endswith("_bytes") and isinstance(value, int):
-        return f"{value // MIB:,} MiB"
+        return f"{value / GIB:,.1f} GiB" if value >= GIB else f"{value // MIB:,} MiB"
     if key.endswith("_pixels") and isinstance(value, int):
-        return f"about {value // 1_000_000:,} MP"
+        return f"{value / 1e6:,.0f} megapixels" if value >= _SHOWN else f"{value:,} pixels"
+    if key.endswith("_seconds"):
+        return f"{value:g} s"
     if key == "expected_photos_an_hour":
-        return f"about {value:,} (16 MP JPEG)"
+        return f"about {value:,} (JPEG of {TYPICAL_PIXELS // 1_000_000} megapixels)"
     return str(value)

@@ -63,7 +63,9 @@ def test_no_estimate_for_a_ladder_that_was_not_measured() -> None:
 
 def test_rows_are_for_people() -> None:
     shown = dict(rows(plan(Settings.load({}), MACHINE, CAPACITY)))
-    assert shown["memory for renders bytes"] == "512 MiB"
-    assert re.fullmatch(r"about 1\d\d MP", shown["largest jpeg pixels"])
+    assert shown["memory"] == "8.0 GiB"
+    assert shown["memory for renders"] == "512 MiB"
+    assert re.fullmatch(r"1\d\d megapixels", shown["largest JPEG"])
+    assert shown["drain"] == "20 s"
     assert shown["render slots"] == "2"
     assert shown["expected photos an hour"].startswith("about ")

@@ -11,7 +11,8 @@ from worker.lab.bench.figures import ratio
 from worker.lab.bench.photos import Photo
 from worker.lab.bench.rig import Rig, RunningWorker
 from worker.lab.local.resources import ORIGINALS_BUCKET
-from worker.operate.publish import CONTENT_TYPES, now_version
+from worker.operate.publish import now_version
+from worker.operate.sources import CONTENT_TYPES
 from worker.photo.events import Register
 from worker.system import processes
 
