@@ -148,10 +148,11 @@ def make_photos(source: Path, into: Path, count: int) -> Path:
             if not edge:
                 shutil.copy(photo, into / f"{name}.jpg")
                 continue
-            with Image.open(photo) as image:
+            with Image.open(photo) as opened:
+                image: Image.Image = opened
                 if number > len(EDGES):
-                    third = image.width // 3, image.height // 3
-                    image = image.crop((*third, *(3 * side for side in third)))  # noqa: PLW2901
+                    third, height = image.width // 3, image.height // 3
+                    image = image.crop((third, height, 3 * third, 3 * height))
                 image.thumbnail((edge, edge))
                 if number % 3 == 1:
                     image.save(into / f"{name}.png")
