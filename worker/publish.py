@@ -105,9 +105,9 @@ def _expand(argument: str) -> Iterator[Source]:
         name = argument.removeprefix("gs://").partition("/")[2]
         yield Source(photo_id=name, file=None, url=argument)
         return
-    path = Path(argument)
     if not argument:
         raise UsageFault("a SOURCE is empty; name a file, a folder or gs://BUCKET/OBJECT")
+    path = _at_home(argument)
     if path.is_file():
         yield Source(photo_id=path.name, file=path, url=None)
         return
@@ -122,6 +122,17 @@ def _expand(argument: str) -> Iterator[Source]:
         raise UsageFault(f"{argument}: no pictures in this folder")
     for file in found:
         yield Source(photo_id=file.relative_to(path).as_posix(), file=file, url=None)
+
+
+def _at_home(argument: str) -> Path:
+    """The path with its `~` expanded, which shells leave as it is in `PHOTOS=~/x` after `make`."""
+    path = Path(argument)
+    if path.exists():
+        return path
+    try:
+        return path.expanduser()
+    except RuntimeError:  # there is no such user
+        return path
 
 
 def upload(store: ObjectStore, bucket: str, name: str, file: Path) -> StoredObject:

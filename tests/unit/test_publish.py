@@ -53,6 +53,19 @@ def album(tmp_path: Path) -> Path:
     return tmp_path / "album"
 
 
+def test_a_tilde_that_the_shell_left_is_the_home_folder(
+    album: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(album.parent))
+    assert find_sources(["~/album"]) == find_sources([str(album)])
+    monkeypatch.chdir(album.parent)
+    (album.parent / "~").mkdir()
+    (album.parent / "~" / "here.png").touch()
+    assert [each.photo_id for each in find_sources(["~"])] == ["here.png"]
+    with pytest.raises(UsageFault, match=r"~no-such-user/x: no such file or folder"):
+        find_sources(["~no-such-user/x"])
+
+
 def published(publisher: FakePublisher) -> list[Register | Deregister]:
     read = [parse(one.data, one.attributes, BUCKETS) for one in publisher.to(TOPIC)]
     assert all(isinstance(event, Register | Deregister) for event in read)
