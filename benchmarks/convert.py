@@ -1,7 +1,7 @@
 """Compare `photo-worker convert` with scripts of its users' making: CPU seconds, memory, bytes.
 
-    .venv/bin/python scripts/measure_convert.py --photos ~/Pictures [--sharp node_modules]
-    .venv/bin/python scripts/measure_convert.py --svg icons/ [--svg-files 500]
+    python -m benchmarks.convert --photos ~/Pictures [--sharp node_modules]
+    python -m benchmarks.convert --svg icons/ [--svg-files 500]
 
 Photos: 200 JPEG and PNG files are made of them, in sizes from 640 pixels to their own, and
 converted to WebP of quality 80 in the same size by `convert --sizes full`, by Pillow in a process
