@@ -1,4 +1,4 @@
-"""Attempts: one request to Cloud Storage, sent until it is answered or patience ends.
+"""Retries: one request to Cloud Storage, sent until it is answered or patience ends.
 
 The only loop of retries, with full jitter: the client's own are off, because two stacked ones would
 outlast a drain. Google's, requests' and urllib3's exceptions end here; the two answers that a
@@ -48,7 +48,7 @@ _TRANSIENT: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Attempts:
+class Retries:
     """Sends requests with patience; thread-safe."""
 
     patience: Patience

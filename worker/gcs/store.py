@@ -28,7 +28,7 @@ from worker.errors import (
     StorageForbidden,
 )
 from worker.gcs.patience import Patience
-from worker.gcs.retry import Attempts
+from worker.gcs.retry import Retries
 from worker.gcs.transfers import Damaged, Incoming, Transfers, settle
 from worker.photo.checksum import crc32c_of, crc32c_of_file
 from worker.photo.ports import StoredObject
@@ -55,7 +55,7 @@ class GcsStore:
             Fatal: there are no credentials.
         """
         self._patience = patience or Patience()
-        self._attempts = Attempts(self._patience)
+        self._retries = Retries(self._patience)
         if emulator_url:
             self._client = storage.Client(
                 project=project or "emulated",
@@ -75,7 +75,7 @@ class GcsStore:
         """See `ports.ObjectStore`."""
         blob = self._blob(bucket, name, int(generation) if generation else None)
         try:
-            self._attempts(lambda: blob.reload(timeout=self._patience.timeout, retry=None))
+            self._retries(lambda: blob.reload(timeout=self._patience.timeout, retry=None))
         except api.NotFound:
             return None
         return _stored(blob)
@@ -109,7 +109,7 @@ class GcsStore:
             )
 
         try:
-            return self._attempts(attempt)
+            return self._retries(attempt)
         except api.NotFound:
             return None
 
@@ -141,7 +141,7 @@ class GcsStore:
                 return b"".join(pieces), incoming.generation
 
         try:
-            return self._attempts(attempt)
+            return self._retries(attempt)
         except api.NotFound:
             return None
 
@@ -172,7 +172,7 @@ class GcsStore:
         if custom_time is not None:
             metadata["customTime"] = custom_time.isoformat()
         try:
-            uploaded = self._attempts(
+            uploaded = self._retries(
                 lambda: self._transfers.upload(
                     bucket,
                     metadata,
@@ -198,7 +198,7 @@ class GcsStore:
         """See `ports.ObjectStore`."""
         blob = self._blob(bucket, name)
         try:
-            self._attempts(lambda: blob.delete(timeout=self._patience.timeout, retry=None))
+            self._retries(lambda: blob.delete(timeout=self._patience.timeout, retry=None))
         except api.NotFound:
             return False
         return True
@@ -210,7 +210,7 @@ class GcsStore:
         token: str | None = None
         while True:
             try:
-                page, token = self._attempts(partial(self._page, bucket, prefix, start, end, token))
+                page, token = self._retries(partial(self._page, bucket, prefix, start, end, token))
             except api.NotFound as error:
                 raise _no_bucket(bucket) from error
             yield from page
@@ -238,7 +238,7 @@ class GcsStore:
     def check_bucket(self, bucket: str) -> None:
         """See `ports.ObjectStore`; needs the permission storage.objects.list."""
         try:
-            self._attempts(
+            self._retries(
                 lambda: next(
                     self._client.list_blobs(
                         bucket, max_results=1, timeout=self._patience.timeout, retry=None
@@ -261,7 +261,7 @@ class GcsStore:
             with contextlib.suppress(api.Conflict):
                 self._client.create_bucket(bucket, timeout=self._patience.timeout, retry=None)
 
-        self._attempts(create)
+        self._retries(create)
 
     def close(self) -> None:
         """Close the pooled connections."""

@@ -146,7 +146,7 @@ class Outgoing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Uploaded:
+class UploadedObject:
     """What the server says of an object that it has just stored."""
 
     generation: int
@@ -194,7 +194,7 @@ class Transfers:
         *,
         if_generation: int,
         timeout: Timeout,
-    ) -> Uploaded:
+    ) -> UploadedObject:
         """Store an object in a single request; what the server says of it.
 
         `metadata` holds `name` and `contentType` at least. The first of `timeout` is for
@@ -255,10 +255,10 @@ class _Adapter(requests.adapters.HTTPAdapter):
         return response
 
 
-def _uploaded(response: requests.Response) -> Uploaded:
+def _uploaded(response: requests.Response) -> UploadedObject:
     try:
         resource = response.json()
-        return Uploaded(
+        return UploadedObject(
             generation=int(resource["generation"]),
             size_bytes=int(resource["size"]),
             crc32c=str(resource.get("crc32c", "")),

@@ -39,7 +39,7 @@ _SOUND = _PROOF | {Effect.ALREADY_CURRENT, Effect.SUPERSEDED}
 left out, the one bad photo in a hundred of a replayed backlog would look like all of it."""
 
 
-class Move(Enum):
+class BrakeAction(Enum):
     """What the worker has to do now."""
 
     STOP = auto()
@@ -56,7 +56,7 @@ class Move(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standstill:
+class BrakeCause:
     """What had happened when the brake came on; `example` is the last failure with that reason."""
 
     failed: int
@@ -89,7 +89,7 @@ class _Trial:
 class Brake:
     """Comes on once `share` of the last `events` photos have failed; thread-safe.
 
-    A photo counts once, with its latest end. `next_move` has one caller, every other method any
+    A photo counts once, with its latest end. `next_action` has one caller, every other method any
     number of them. `clock` gives monotonic seconds.
     """
 
@@ -110,12 +110,12 @@ class Brake:
         self._lock = threading.Lock()
         self._ends: OrderedDict[str, Permanent | None] = OrderedDict()
         self._state = _State.OFF
-        self._move: Move | None = None
+        self._move: BrakeAction | None = None
         self._trial = _Trial()
         self._on_since = 0.0
         self._rest_seconds = 0.0
         self._rest_until = 0.0
-        self._standstill: Standstill | None = None
+        self._cause: BrakeCause | None = None
 
     @classmethod
     def disengaged(cls) -> Self:
@@ -128,9 +128,9 @@ class Brake:
         return self._state is not _State.OFF
 
     @property
-    def standstill(self) -> Standstill | None:
+    def cause(self) -> BrakeCause | None:
         """Why it came on last."""
-        return self._standstill
+        return self._cause
 
     @property
     def on_seconds(self) -> float:
@@ -185,7 +185,7 @@ class Brake:
             if self._state is _State.TRYING:
                 self._rest()
 
-    def next_move(self) -> Move | None:
+    def next_action(self) -> BrakeAction | None:
         """What is to be done now, if anything; each move is told once.
 
         Raises:
@@ -201,15 +201,15 @@ class Brake:
                     # Nothing else has come to show more; what came was sound.
                     self._come_off()
                     self._move = None
-                    return Move.GO
+                    return BrakeAction.GO
                 raise BrakeHeld(
                     f"the brake was on for {self._seconds:.0f} s and nothing got better: "
-                    f"{self._standstill}; what was not dead-lettered is still in the subscription"
+                    f"{self._cause}; what was not dead-lettered is still in the subscription"
                 )
             if self._state is _State.ON and now >= self._rest_until:
                 self._state = _State.TRYING
                 self._trial = _Trial()
-                return Move.TRY
+                return BrakeAction.TRY
             return None
 
     def _note(self, photo: str, end: Permanent | None) -> None:
@@ -220,7 +220,7 @@ class Brake:
 
     def _come_on(self, failures: list[Permanent]) -> None:
         (reason, count), *_ = Counter(error.reason for error in failures).most_common()
-        self._standstill = Standstill(
+        self._cause = BrakeCause(
             failed=len(failures),
             of=len(self._ends),
             reason=reason,
@@ -232,14 +232,14 @@ class Brake:
         self._on_since = self._clock()
         self._rest_seconds = self._seconds * _FIRST_REST
         self._rest_until = self._on_since + self._rest_seconds
-        self._move = Move.STOP
+        self._move = BrakeAction.STOP
 
     def _rest(self) -> None:
         self._state = _State.ON
         self._rest_seconds = min(self._rest_seconds * 2, self._seconds * _LONGEST_REST)
         self._rest_until = self._clock() + self._rest_seconds
-        self._move = Move.REST
+        self._move = BrakeAction.REST
 
     def _come_off(self) -> None:
         self._state = _State.OFF
-        self._move = Move.GO
+        self._move = BrakeAction.GO

@@ -39,7 +39,7 @@ from worker.render.pool import RenderPool
 from worker.service.reachability import Reachability
 from worker.settings.settings import Settings
 from worker.system.scratch import Scratch
-from worker.telemetry.counters import Measures
+from worker.telemetry.counters import Counters
 from worker.telemetry.exporters import Tracing, open_tracing
 from worker.telemetry.logs import Log
 from worker.telemetry.spans import Tracer
@@ -70,12 +70,12 @@ class App:
     consumer: Consumer
     brake: Brake
     leases: Leases
-    measures: Measures
+    counters: Counters
     pubsub: Reachability
     storage: Reachability
     scratch: Scratch
     tracing: Tracing
-    troubles: queue.SimpleQueue[Fatal]
+    fatal_errors: queue.SimpleQueue[Fatal]
 
 
 def build(settings: Settings, capacity: Capacity, scratch: Scratch, log: Log) -> App:
@@ -103,14 +103,14 @@ def build(settings: Settings, capacity: Capacity, scratch: Scratch, log: Log) ->
         capacity.slots,
         log,
     )
-    troubles: queue.SimpleQueue[Fatal] = queue.SimpleQueue()
+    fatal_errors: queue.SimpleQueue[Fatal] = queue.SimpleQueue()
     draining = threading.Event()
     brake = Brake(
         share=settings.brake_share, events=settings.brake_events, seconds=settings.brake_seconds
     )
     pubsub = Reachability("Pub/Sub", partial(look_at, subscriber, settings.subscription), log)
     storage = Reachability("Cloud Storage", partial(_look_at_storage, settings, store), log)
-    leases, measures = Leases(), Measures()
+    leases, counters = Leases(), Counters()
     dispatcher = _dispatcher(
         settings,
         store,
@@ -119,10 +119,10 @@ def build(settings: Settings, capacity: Capacity, scratch: Scratch, log: Log) ->
         tracing.events(settings.subscription),
         scratch.path,
         ThreadPoolExecutor(transfers, thread_name_prefix="transfer"),
-        troubles,
+        fatal_errors,
         draining.wait,
         brake,
-        measures,
+        counters,
         log,
     )
 
@@ -155,12 +155,12 @@ def build(settings: Settings, capacity: Capacity, scratch: Scratch, log: Log) ->
         consumer=consumer,
         brake=brake,
         leases=leases,
-        measures=measures,
+        counters=counters,
         pubsub=pubsub,
         storage=storage,
         scratch=scratch,
         tracing=tracing,
-        troubles=troubles,
+        fatal_errors=fatal_errors,
     )
 
 
@@ -182,10 +182,10 @@ def _dispatcher(  # noqa: PLR0913, PLR0917 (the composition root passes everythi
     tracer: Tracer,
     scratch: Path,
     threads: Executor,
-    troubles: queue.SimpleQueue[Fatal],
+    fatal_errors: queue.SimpleQueue[Fatal],
     pause: Callable[[float], object],
     brake: Brake,
-    measures: Measures,
+    counters: Counters,
     log: Log,
 ) -> Dispatcher:
     buckets = buckets_of(settings)
@@ -208,12 +208,12 @@ def _dispatcher(  # noqa: PLR0913, PLR0917 (the composition root passes everythi
         reject=Rejector(manifests=manifests, renderer=renderer, clock=now, fresh_id=fresh_id),
         publisher=publisher,
         topics=Topics(outcome=settings.outcome_topic, dead_letter=settings.dead_letter_topic),
-        troubles=troubles,
+        fatal_errors=fatal_errors,
         pause=pause,
         worker_name=f"photo-worker/{__version__} {socket.gethostname()}:{os.getpid()}",
         log=log,
         brake=brake,
-        measures=measures,
+        counters=counters,
         tracer=tracer,
     )
 

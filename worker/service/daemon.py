@@ -21,12 +21,12 @@ from collections.abc import Iterator
 from types import FrameType
 
 from worker.errors import ExitCode, Fatal
-from worker.handlers.brake import TRIAL_DELIVERIES, TRIAL_IN_FLIGHT, Move
+from worker.handlers.brake import TRIAL_DELIVERIES, TRIAL_IN_FLIGHT, BrakeAction
 from worker.render.capacity import Capacity
 from worker.service.build import App, build, longest_handling_seconds
 from worker.service.gauges import Gauges
 from worker.service.health import HealthServer
-from worker.service.liveness import Phase, Pulse
+from worker.service.liveness import Liveness, Phase
 from worker.service.preemption import PreemptionWatch, open_watch
 from worker.settings.settings import Settings
 from worker.system.scratch import Scratch
@@ -57,25 +57,25 @@ class Daemon:
     def run(self) -> ExitCode:
         """Consume until drained; the exit code says why it ended."""
         code = ExitCode.OK
-        pulse: Pulse | None = None
+        liveness: Liveness | None = None
         health: HealthServer | None = None
         notice: PreemptionWatch | None = None
         try:
             with _signals_held():
                 self._scratch = Scratch()
             self._app = build(self._settings, self._capacity, self._scratch, self._log)
-            pulse = self._pulse(self._app)
-            health = self._serve_health(self._app, pulse)
+            liveness = self._pulse(self._app)
+            health = self._serve_health(self._app, liveness)
             notice = self._watch_for_preemption()
             self._start(self._app)
-            pulse.enter(Phase.RUNNING)
-            self._watch(self._app, pulse)
+            liveness.enter(Phase.RUNNING)
+            self._watch(self._app, liveness)
         except Fatal as error:
             self._log.error(str(error), exit_code=int(error.exit_code))
             code = error.exit_code
         finally:
-            if pulse is not None:
-                pulse.enter(Phase.DRAINING)
+            if liveness is not None:
+                liveness.enter(Phase.DRAINING)
             if notice is not None:
                 notice.stop()
             if self._app is not None:
@@ -87,8 +87,8 @@ class Daemon:
                 health.stop()
         return code
 
-    def _pulse(self, app: App) -> Pulse:
-        return Pulse(
+    def _pulse(self, app: App) -> Liveness:
+        return Liveness(
             consumer=app.consumer,
             pool=app.pool,
             pubsub=app.pubsub,
@@ -99,7 +99,7 @@ class Daemon:
             drain_seconds=self._settings.drain_seconds,
         )
 
-    def _watch(self, app: App, pulse: Pulse) -> None:
+    def _watch(self, app: App, liveness: Liveness) -> None:
         """Return once a signal asks for it.
 
         Raises:
@@ -107,13 +107,13 @@ class Daemon:
                 mend, the scratch folder is gone, or the brake was on for too long.
         """
         while not self._stop.wait(_LOOK_SECONDS):
-            pulse.beat()
+            liveness.looked()
             app.consumer.raise_if_lost()
             app.pubsub.tell()
             app.storage.tell()
             app.scratch.check()
             with contextlib.suppress(queue.Empty):
-                raise app.troubles.get_nowait()
+                raise app.fatal_errors.get_nowait()
             self._obey_brake(app)
 
     def _obey_brake(self, app: App) -> None:
@@ -123,9 +123,9 @@ class Daemon:
             BrakeHeld: it was on for too long.
         """
         brake = app.brake
-        match brake.next_move():
-            case Move.STOP:
-                why = brake.standstill
+        match brake.next_action():
+            case BrakeAction.STOP:
+                why = brake.cause
                 self._log.error(
                     f"brake on: {why}; nothing more is pulled or dead-lettered until a trial "
                     "succeeds; look at `photo-worker dead-letters list` and mend the cause",
@@ -133,28 +133,28 @@ class Daemon:
                     exit_in_seconds=self._settings.brake_seconds,
                 )
                 app.consumer.pause()
-            case Move.TRY:
+            case BrakeAction.TRY:
                 self._log.info("brake trial", deliveries=TRIAL_DELIVERIES)
                 app.consumer.start(TRIAL_IN_FLIGHT)
-            case Move.REST:
+            case BrakeAction.REST:
                 app.consumer.pause()
                 self._log.warning(
                     "brake stays on", next_trial_seconds=round(brake.next_trial_seconds, 1)
                 )
-            case Move.GO:
+            case BrakeAction.GO:
                 app.consumer.pause()
                 if not self._stop.is_set():
                     # Opened only to be drained, a stream would take the drain's time once more.
                     app.consumer.start()
                 self._log.info("brake off", seconds=round(brake.on_seconds, 1))
 
-    def _serve_health(self, app: App, pulse: Pulse) -> HealthServer | None:
+    def _serve_health(self, app: App, liveness: Liveness) -> HealthServer | None:
         port = self._settings.http_port
         if not port:
             return None
         try:
-            app.measures.add(Gauges(pulse, self._capacity))
-            health = HealthServer(port, pulse, app.measures, self._log)
+            app.counters.add(Gauges(liveness, self._capacity))
+            health = HealthServer(port, liveness, app.counters, self._log)
         except OSError as error:
             # A second worker on one machine still works; its probes are what will be missed.
             self._log.warning("no health checks: WORKER_HTTP_PORT is taken", error=str(error))

@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 
 from worker import __version__
 from worker.render.capacity import Capacity
-from worker.service.liveness import Phase, Pulse
+from worker.service.liveness import Liveness, Phase
 from worker.telemetry.metrics import (
     BRAKE_ON,
     BUILD_INFO,
@@ -37,40 +37,40 @@ from worker.telemetry.metrics import (
 class Gauges(Collector):
     """A collector for Prometheus's client; thread-safe."""
 
-    def __init__(self, pulse: Pulse, capacity: Capacity, python: str | None = None) -> None:
+    def __init__(self, liveness: Liveness, capacity: Capacity, python: str | None = None) -> None:
         """Read nothing yet."""
-        self._pulse = pulse
+        self._pulse = liveness
         self._capacity = capacity
         self._python = python or platform.python_version()
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Each gauge, as it is now."""
-        pulse = self._pulse
+        liveness = self._pulse
         for metric, value in self._plain():
             yield GaugeMetricFamily(metric.full_name, metric.help, value=value)
         reachable = _labelled(REACHABLE)
-        for service, part in zip(SERVICES, (pulse.pubsub, pulse.storage), strict=True):
+        for service, part in zip(SERVICES, (liveness.pubsub, liveness.storage), strict=True):
             reachable.add_metric([service], part.reachable)
         yield reachable
         build = _labelled(BUILD_INFO)
         # The recipe names the children's codecs, so it is known once the first of them is up; a
         # series without it would be another one, and stay behind.
         with contextlib.suppress(RuntimeError):
-            build.add_metric([__version__, pulse.pool.recipe.fingerprint, self._python], 1)
+            build.add_metric([__version__, liveness.pool.recipe.fingerprint, self._python], 1)
         yield build
 
     def _plain(self) -> Iterator[tuple[Metric, float]]:
-        pulse, capacity = self._pulse, self._capacity
-        yield IN_FLIGHT, pulse.consumer.running
+        liveness, capacity = self._pulse, self._capacity
+        yield IN_FLIGHT, liveness.consumer.running
         yield IN_FLIGHT_LIMIT, capacity.in_flight
-        yield OLDEST_LEASE_SECONDS, pulse.leases.oldest_seconds
+        yield OLDEST_LEASE_SECONDS, liveness.leases.oldest_seconds
         yield SLOTS, capacity.slots
-        yield SLOTS_BUSY, pulse.pool.running
+        yield SLOTS_BUSY, liveness.pool.running
         yield RENDER_MEMORY_BYTES, capacity.render_memory_bytes
-        yield RENDER_MEMORY_ADMITTED_BYTES, pulse.pool.admitted_bytes
-        yield STREAM_OPEN, pulse.consumer.open
-        yield BRAKE_ON, pulse.brake.on
-        yield DRAINING, pulse.phase is Phase.DRAINING
+        yield RENDER_MEMORY_ADMITTED_BYTES, liveness.pool.admitted_bytes
+        yield STREAM_OPEN, liveness.consumer.open
+        yield BRAKE_ON, liveness.brake.on
+        yield DRAINING, liveness.phase is Phase.DRAINING
 
 
 def _labelled(metric: Metric) -> GaugeMetricFamily:

@@ -2,7 +2,7 @@
 
 Owns the port and keeps it answering whoever connects to it: a client that says nothing, or says it
 slowly, is cut off, and a crowd of them pushes out its own oldest. Decides neither what healthy
-means (`pulse`) nor what is counted (`measures`, `gauges`).
+means (`liveness`) nor what is counted (`counters`, `gauges`).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar, Final
 
-from worker.service.liveness import Pulse
-from worker.telemetry.counters import Measures
+from worker.service.liveness import Liveness
+from worker.telemetry.counters import Counters
 from worker.telemetry.logs import Log
 
 REQUEST_SECONDS: Final = 5.0
@@ -51,9 +51,9 @@ def conditions(ask: Callable[[], dict[str, bool]]) -> Answer:
     )
 
 
-def measured(measures: Measures, accept: str) -> Answer:
+def measured(counters: Counters, accept: str) -> Answer:
     """What was measured, in a format that the client reads."""
-    body, content_type = measures.text(accept)
+    body, content_type = counters.text(accept)
     return Answer(status=HTTPStatus.OK, content_type=content_type, body=body)
 
 
@@ -65,7 +65,7 @@ def _said(status: HTTPStatus) -> Answer:
     return Answer(status=status, content_type=_TEXT, body=text.encode())
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _HealthHandler(BaseHTTPRequestHandler):
     """One request; the connection ends with it."""
 
     answers: ClassVar[dict[str, Callable[[str], Answer]]]
@@ -114,14 +114,14 @@ class _Handler(BaseHTTPRequestHandler):
         """Probes come every few seconds; they are no news."""
 
 
-class _Server(ThreadingHTTPServer):
+class _HealthHttpServer(ThreadingHTTPServer):
     """A thread for each connection, with an end to both their time and their number."""
 
     daemon_threads = True
     block_on_close = False
     request_queue_size = 4 * CONNECTIONS
 
-    def __init__(self, port: int, handler: type[_Handler]) -> None:
+    def __init__(self, port: int, handler: type[_HealthHandler]) -> None:
         self._lock = threading.Lock()
         self._accepted: dict[socket.socket, float] = {}
         super().__init__(("", port), handler)
@@ -164,18 +164,18 @@ class _Server(ThreadingHTTPServer):
 class HealthServer:
     """`/healthz` and `/readyz`: 200 or 503 with the conditions as JSON; `/metrics`."""
 
-    def __init__(self, port: int, pulse: Pulse, measures: Measures, log: Log) -> None:
+    def __init__(self, port: int, liveness: Liveness, counters: Counters, log: Log) -> None:
         """Bind the port, any free one for 0; OSError where it is taken."""
 
-        class Handler(_Handler):
+        class Handler(_HealthHandler):
             answers: ClassVar[dict[str, Callable[[str], Answer]]] = {
-                "/healthz": lambda _: conditions(pulse.alive),
-                "/readyz": lambda _: conditions(pulse.ready),
-                "/metrics": lambda accept: measured(measures, accept),
+                "/healthz": lambda _: conditions(liveness.alive),
+                "/readyz": lambda _: conditions(liveness.ready),
+                "/metrics": lambda accept: measured(counters, accept),
             }
 
         Handler.log = log
-        self._server = _Server(port, Handler)
+        self._server = _HealthHttpServer(port, Handler)
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(_LOOK_SECONDS,), daemon=True, name="health"
         )

@@ -1,4 +1,4 @@
-"""Pulse: whether the worker is alive, and ready for messages.
+"""Liveness: whether the worker is alive, and ready for messages.
 
 Alive means progress: the stream has not ended for good, child processes are up or on their way, the
 daemon looks after them, and no message is handled for longer than anything could take. Ready also
@@ -43,7 +43,7 @@ class Phase(StrEnum):
 
 
 @dataclass(slots=True, kw_only=True)
-class Pulse:
+class Liveness:
     """What the probes ask; thread-safe. `enter` and `beat` are the daemon's only.
 
     `handling_seconds` is the longest that a message may take for good reasons, `drain_seconds` what
@@ -60,20 +60,20 @@ class Pulse:
     drain_seconds: float
     clock: Callable[[], float] = time.monotonic
     phase: Phase = Phase.STARTING
-    _beaten_at: float = field(init=False)
+    _looked_at: float = field(init=False)
 
     def __post_init__(self) -> None:
         """The start is the first beat."""
-        self._beaten_at = self.clock()
+        self._looked_at = self.clock()
 
     def enter(self, phase: Phase) -> None:
         """Go on to another phase."""
-        self._beaten_at = self.clock()
+        self._looked_at = self.clock()
         self.phase = phase
 
-    def beat(self) -> None:
+    def looked(self) -> None:
         """Tell that the daemon still looks after its parts."""
-        self._beaten_at = self.clock()
+        self._looked_at = self.clock()
 
     def ready(self) -> dict[str, bool]:
         """Each condition of readiness; all must hold."""
@@ -95,7 +95,7 @@ class Pulse:
         stuck_seconds = STUCK_FACTOR * self.handling_seconds
         return {
             "can_progress": not running or (self.consumer.open and self.pool.serving),
-            "daemon_looks": self.clock() - self._beaten_at <= self._patience_seconds,
+            "daemon_looks": self.clock() - self._looked_at <= self._patience_seconds,
             "nothing_stuck": self.leases.longest_handling_seconds <= stuck_seconds,
         }
 

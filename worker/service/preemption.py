@@ -51,7 +51,7 @@ Mode = Literal["auto", "on", "off"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Answer:
+class _Notice:
     preempted: bool
     etag: str
 
@@ -147,7 +147,7 @@ class PreemptionWatch:
                 etag, pause_seconds = answer.etag, self._unit_seconds if early else 0.0
             self._stopped.wait(pause_seconds)
 
-    def _ask(self, etag: str | None) -> _Answer:
+    def _ask(self, etag: str | None) -> _Notice:
         """The value now, or, given the last one's etag, once it has changed.
 
         Raises:
@@ -202,7 +202,7 @@ class PreemptionWatch:
         return float(min(self._unit_seconds * 2 ** min(self._failures - 1, 16), longest))
 
 
-def _answer(response: http.client.HTTPResponse) -> _Answer:
+def _answer(response: http.client.HTTPResponse) -> _Notice:
     if response.status != http.client.OK:
         raise ConnectionError(f"it answers {response.status} {response.reason}")
     if response.getheader(_FLAVOR[0]) != _FLAVOR[1]:
@@ -211,4 +211,4 @@ def _answer(response: http.client.HTTPResponse) -> _Answer:
     if value not in {b"TRUE", b"FALSE"}:
         raise ConnectionError(f"instance/preempted is {value!r}")
     # The server gives one with every answer; without it the change would be waited for in vain.
-    return _Answer(preempted=value == b"TRUE", etag=response.getheader("ETag") or "0")
+    return _Notice(preempted=value == b"TRUE", etag=response.getheader("ETag") or "0")

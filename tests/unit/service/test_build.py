@@ -10,7 +10,7 @@ import pytest
 from tests.support.fakes import recording_log
 from tests.support.waiting import eventually
 from worker.errors import Fatal
-from worker.handlers.brake import Move
+from worker.handlers.brake import BrakeAction
 from worker.photo.delivery import Delivery
 from worker.photo.outcome import Effect
 from worker.render.capacity import MIB, Capacity
@@ -90,35 +90,35 @@ def test_handling_is_watched_and_counted(app: App) -> None:
     assert seen[0] > 0
     eventually(lambda: app.leases.longest_handling_seconds == 0, "it is let go", seconds=10)
     line = b'photo_worker_events_total{outcome="ignored",type="ignored"} 1.0'
-    assert line in app.measures.text()[0]
+    assert line in app.counters.text()[0]
 
 
 def test_a_worker_that_has_not_started_can_be_scraped(app: App) -> None:
     settings = app.settings
     daemon = Daemon.__new__(Daemon)
     daemon._settings = settings
-    pulse = daemon._pulse(app)
-    app.measures.add(Gauges(pulse, app.capacity))
-    text = app.measures.text()[0]
+    liveness = daemon._pulse(app)
+    app.counters.add(Gauges(liveness, app.capacity))
+    text = app.counters.text()[0]
     assert b"photo_worker_slots 1.0" in text
     assert b"photo_worker_stream_open 0.0" in text
-    assert pulse.handling_seconds == longest_handling_seconds(settings)
-    assert all(pulse.alive().values())
-    assert not pulse.ready()["running"]
+    assert liveness.handling_seconds == longest_handling_seconds(settings)
+    assert all(liveness.alive().values())
+    assert not liveness.ready()["running"]
 
 
 def test_the_daemon_beats_each_time_that_it_looks(app: App) -> None:
     daemon = Daemon.__new__(Daemon)
     daemon._settings = app.settings
     daemon._stop = threading.Event()
-    pulse = daemon._pulse(app)
-    pulse.enter(Phase.RUNNING)
-    pulse._beaten_at -= 1000
-    assert not pulse.alive()["daemon_looks"]
-    app.troubles.put(Fatal("enough"))
+    liveness = daemon._pulse(app)
+    liveness.enter(Phase.RUNNING)
+    liveness._looked_at -= 1000
+    assert not liveness.alive()["daemon_looks"]
+    app.fatal_errors.put(Fatal("enough"))
     with pytest.raises(Fatal, match="enough"):
-        daemon._watch(app, pulse)
-    assert pulse.alive()["daemon_looks"]
+        daemon._watch(app, liveness)
+    assert liveness.alive()["daemon_looks"]
 
 
 def test_a_brake_that_comes_off_in_a_drain_opens_no_stream(
@@ -128,7 +128,7 @@ def test_a_brake_that_comes_off_in_a_drain_opens_no_stream(
     daemon._log = recording_log()[0]
     daemon._stop = threading.Event()
     opened: list[str] = []
-    monkeypatch.setattr(app.brake, "next_move", lambda: Move.GO)
+    monkeypatch.setattr(app.brake, "next_action", lambda: BrakeAction.GO)
     monkeypatch.setattr(app.consumer, "start", lambda: opened.append("stream"))
     daemon._obey_brake(app)
     # The trial that is waited for may take all of the drain's time.
