@@ -40,7 +40,7 @@ _TRANSIENT: Final = (
     requests.exceptions.ChunkedEncodingError,
     requests.exceptions.Timeout,
     google.auth.exceptions.TransportError,
-    # A raw download reads urllib3's stream itself, so requests translates nothing of it.
+    # A raw download reads urllib3's stream, so requests does not translate its exceptions.
     urllib3.exceptions.HTTPError,
     Damaged,
     ConnectionError,
@@ -58,7 +58,7 @@ class Retries:
 
         Raises:
             api.NotFound, api.PreconditionFailed: the service's answer.
-            StorageForbidden: refused, which no further attempt would change.
+            StorageForbidden: the service refused it.
             StorageUnavailable: every attempt failed.
         """
         retrying = Retrying(
