@@ -148,10 +148,11 @@ def make_photos(source: Path, into: Path, count: int) -> Path:
             if not edge:
                 shutil.copy(photo, into / f"{name}.jpg")
                 continue
-            with Image.open(photo) as image:
+            with Image.open(photo) as whole:
+                image: Image.Image = whole
                 if number > len(EDGES):
-                    third = image.width // 3, image.height // 3
-                    image = image.crop((*third, *(3 * side for side in third)))  # noqa: PLW2901
+                    left, top = whole.width // 3, whole.height // 3
+                    image = whole.crop((left, top, 3 * left, 3 * top))
                 image.thumbnail((edge, edge))
                 if number % 3 == 1:
                     image.save(into / f"{name}.png")
