@@ -167,7 +167,8 @@ def installers(folder: Path, progress: Progress) -> Iterator[tuple[str, list[str
         if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) >= _PIP_WITH_PYTHON_OPTION:
             yield f"pip {version}", [sys.executable, "-m", "pip", "--python", python, *_PIP_OPTIONS]
             return
-    wheel = wheel_of_python() or wheel_of_debian(folder, progress)
+    kept = next(folder.glob("pip-*.whl"), None)
+    wheel = wheel_of_python() or kept or wheel_of_debian(folder, progress)
     if wheel:
         # Python runs a wheel, which is a zip file, as it is.
         yield wheel.name.partition("-py")[0], [python, f"{wheel}/pip", *_PIP_OPTIONS]
