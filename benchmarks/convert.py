@@ -148,11 +148,11 @@ def make_photos(source: Path, into: Path, count: int) -> Path:
             if not edge:
                 shutil.copy(photo, into / f"{name}.jpg")
                 continue
-            with Image.open(photo) as opened:
-                image: Image.Image = opened
+            with Image.open(photo) as whole:
+                image: Image.Image = whole
                 if number > len(EDGES):
-                    third, height = image.width // 3, image.height // 3
-                    image = image.crop((third, height, 3 * third, 3 * height))
+                    left, top = whole.width // 3, whole.height // 3
+                    image = whole.crop((left, top, 3 * left, 3 * top))
                 image.thumbnail((edge, edge))
                 if number % 3 == 1:
                     image.save(into / f"{name}.png")

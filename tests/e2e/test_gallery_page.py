@@ -506,6 +506,10 @@ def test_keys_work_after_a_rung_was_clicked_and_the_rung_is_kept(
         page.keyboard.press("ArrowRight")
         expect(page.locator("#ladder-name")).to_have_text("hanoi/IMG_0002")
 
+        page.mouse.click(500, 5)  # beside the picture, where no element takes the focus
+        page.keyboard.press("ArrowRight")
+        expect(page.locator("#ladder-name")).to_have_text("hanoi/IMG_0003")
+
 
 def test_the_picture_stays_until_the_next_rung_is_decoded(browser: Browser, album: Album) -> None:
     gate = Gate(album, "full")

@@ -80,7 +80,7 @@ def _expand(argument: str) -> Iterator[Source]:
         return
     if not argument:
         raise UsageFault("a SOURCE is empty; name a file, a folder or gs://BUCKET/OBJECT")
-    path = Path(argument)
+    path = _at_home(argument)
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -98,6 +98,15 @@ def _expand(argument: str) -> Iterator[Source]:
     for file in found:
         name = path.resolve().name if file == path else file.relative_to(path).as_posix()
         yield Source(photo_id=name, file=file, url=None)
+
+
+def _at_home(argument: str) -> Path:
+    """The path with its `~` expanded, which shells leave as it is in `PHOTOS=~/x` after `make`."""
+    path = Path(argument)
+    try:
+        return path if path.exists() else path.expanduser()
+    except (OSError, RuntimeError):  # it cannot be looked at, or there is no such user
+        return path
 
 
 def _object(url: str) -> Source:

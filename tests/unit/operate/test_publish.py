@@ -14,6 +14,7 @@ from worker.errors import (
     InvalidEvent,
     PublishFailed,
     StorageUnavailable,
+    UsageFault,
 )
 from worker.operate.publish import (
     EventPublisher,
@@ -50,6 +51,19 @@ def album(tmp_path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(name.encode())
     return tmp_path / "album"
+
+
+def test_a_tilde_that_the_shell_left_is_the_home_folder(
+    album: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(album.parent))
+    assert find_sources(["~/album"]) == find_sources([str(album)])
+    monkeypatch.chdir(album.parent)
+    (album.parent / "~").mkdir()
+    (album.parent / "~" / "here.png").touch()
+    assert [each.photo_id for each in find_sources(["~"])] == ["here.png"]
+    with pytest.raises(UsageFault, match=r"~no-such-user/x: no such file or folder"):
+        find_sources(["~no-such-user/x"])
 
 
 def published(publisher: FakePublisher) -> list[Register | Deregister]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-import secrets
 import socket
 import sys
 import threading
@@ -21,6 +20,8 @@ from pathlib import Path
 from socketserver import TCPServer
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import parse_qsl, unquote_to_bytes
+
+from worker.lab.local.changes import Changes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -121,52 +122,6 @@ class _Answer(NamedTuple):
     body: bytes
 
 
-class _Changes:
-    """What of the snapshot is new since a reader last asked; thread-safe.
-
-    The snapshot is compared with the one before, photo by photo, so that a change costs the page
-    one photo and not the whole list.
-    """
-
-    def __init__(self, snapshot: Callable[[], Mapping[str, Any]]) -> None:
-        self._snapshot = snapshot
-        # A page that was left open from another session must get everything.
-        self._session = secrets.token_hex(4)
-        self._count = 0
-        self._seen: dict[str, tuple[int, Mapping[str, Any]]] = {}
-        self._lock = threading.Lock()
-
-    def since(self, cursor: str) -> dict[str, Any]:
-        """The snapshot with only the photos that changed after `cursor`, and the next cursor.
-
-        `whole` says that all photos are there, as after an empty or a foreign cursor.
-        """
-        with self._lock:
-            state = self._snapshot()
-            photos = {photo["photo_id"]: photo for photo in state["photos"]}
-            new = {
-                photo_id: photo
-                for photo_id, photo in photos.items()
-                if photo_id not in self._seen or self._seen[photo_id][1] != photo
-            }
-            gone = self._seen.keys() - photos.keys()
-            if gone:
-                # The page removes what a whole snapshot leaves out.
-                self._session, self._seen, new = secrets.token_hex(4), {}, photos
-            self._count += bool(new)
-            for photo_id, photo in new.items():
-                self._seen[photo_id] = (self._count, photo)
-            session, _, number = cursor.partition("-")
-            whole = session != self._session or not number.isascii() or not number.isdigit()
-            after = -1 if whole else int(number)
-            return {
-                **state,
-                "photos": [photo for count, photo in self._seen.values() if count > after],
-                "whole": whole,
-                "cursor": f"{self._session}-{self._count}",
-            }
-
-
 class _Site:
     """Which path gives what. Knows HTTP's words, but no socket."""
 
@@ -177,7 +132,7 @@ class _Site:
         host: str,
     ) -> None:
         self._snapshot = snapshot
-        self._changes = _Changes(snapshot)
+        self._changes = Changes(snapshot)
         self._fetch = fetch
         self._hosts = {"localhost", "127.0.0.1", host.lower()}
         here = Path(__file__).resolve().parent
