@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.pictures import PACKAGE, can_score
 from benchmarks.rivals.contenders import EQUAL_EFFORT, OURS, OURS_EQUAL, Contender, find_contenders
 from benchmarks.rivals.ladders import Ladders
 from benchmarks.rivals.quality import measure_quality
-from benchmarks.rivals.scores import PACKAGE, can_score
 from benchmarks.rivals.shown import charts, tables
 from worker.console.progress import Show, progress
 from worker.errors import ExitCode, UsageFault

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import subprocess
 import sys
 import threading
@@ -709,27 +708,6 @@ def test_a_taken_port_is_reported(embedded: EmbeddedBroker) -> None:
     port = int(embedded.address.rsplit(":", 1)[1])
     with pytest.raises(BrokerStartError, match=str(port)):
         EmbeddedBroker(port).start()
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_module_serves_until_told_to_stop(number: signal.Signals) -> None:
-    command = [sys.executable, "-m", "worker.lab.emulator.server", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as server:
-        try:
-            assert server.stdout is not None
-            client = Client(server.stdout.readline().decode().strip())
-            topic = client.topic()
-            stream = client.stream(client.subscription(topic))
-            client.publish(topic, b"proof that it is open")
-            stream.receive()
-            server.send_signal(number)
-            assert server.wait(PATIENCE_SECONDS) == 0
-            assert stream.wait_for_end() is grpc.StatusCode.UNAVAILABLE
-            client.close()
-            assert server.stderr is not None
-            assert b"for development and tests only" in server.stderr.read()
-        finally:
-            server.kill()
 
 
 # Google's emulator as a child process

@@ -13,16 +13,16 @@ from worker.lab.emulator.records import (
     AlreadyExistsError,
     BrokerError,
     DeadLetterPolicy,
-    Delivery,
     Faults,
     InvalidArgumentError,
+    LeasedMessage,
     Message,
     NotFoundError,
     RetryPolicy,
     SubscriptionConfig,
     Topic,
 )
-from worker.lab.emulator.subscription import BATCH_BYTES, Consumer
+from worker.lab.emulator.subscription import BATCH_BYTES, BrokerConsumer
 
 TOPIC = "projects/p/topics/photos"
 DEAD = "projects/p/topics/dead"
@@ -53,7 +53,7 @@ class Bench:
         dead_letter: DeadLetterPolicy | None = None,
         retry: RetryPolicy | None = None,
         retain: bool = False,
-    ) -> Consumer:
+    ) -> BrokerConsumer:
         config = replace(
             self.config, dead_letter=dead_letter, retry=retry, retain_acked_messages=retain
         )
@@ -63,17 +63,17 @@ class Bench:
     def publish(self, *data: bytes) -> list[str]:
         return self.broker.publish(TOPIC, [Message(data=item) for item in data])
 
-    def take(self, consumer: Consumer, limit: int = 100) -> list[Delivery]:
+    def take(self, consumer: BrokerConsumer, limit: int = 100) -> list[LeasedMessage]:
         return self.broker.take(consumer, limit)
 
     def pass_time(self, seconds: float) -> None:
         self.now += seconds
         self.broker.advance()
 
-    def nack(self, *deliveries: Delivery) -> None:
+    def nack(self, *deliveries: LeasedMessage) -> None:
         self.broker.modify_ack_deadline(SUB, [one.ack_id for one in deliveries], 0)
 
-    def ack(self, *deliveries: Delivery) -> None:
+    def ack(self, *deliveries: LeasedMessage) -> None:
         self.broker.acknowledge(SUB, [one.ack_id for one in deliveries])
 
 
@@ -82,7 +82,7 @@ def bench() -> Bench:
     return Bench()
 
 
-def data(deliveries: list[Delivery]) -> list[bytes]:
+def data(deliveries: list[LeasedMessage]) -> list[bytes]:
     return [one.message.data for one in deliveries]
 
 
