@@ -5,7 +5,7 @@
 For each photo of FOLDER and each rung: the worker's rendition, and what one `vipsthumbnail` with
 the same WebP settings makes of the original. Both are compared with the original, decoded in full
 and resized once with Lanczos 3, in SSIM and PSNR (of luma), and in SSIMULACRA2 where the Python
-package `ssimulacra2` is at hand (no dependency: put it on PYTHONPATH). Higher is better in each.
+package `ssimulacra2` is at hand (see `pictures`). Higher is better in each.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     python -m benchmarks.targets FOLDER [--quality 80] [--json]
 
 Renders each photo of FOLDER with a fixed quality, has each rung up to 1,280 px scored by the Python
-package `ssimulacra2` (no dependency: put it on PYTHONPATH) against the original, resized once, and
+package `ssimulacra2` (see `pictures`) against the original, resized once, and
 takes the worst score. Then the same photos with `WORKER_TARGET_QUALITY` of that worst score, of
 what makes their worst the same, and of the mean: all bytes against those of the fixed quality,
 scores, encodes a rung and CPU seconds. Rungs below 512 px are left out: the package's weights

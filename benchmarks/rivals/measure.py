@@ -56,8 +56,8 @@ def bench_rivals(
     """Measure, and tell.
 
     Raises:
-        UsageFault: PHOTOS names something that is not there, or no picture at all; `sharp` is none;
-            scores are asked for and cannot be had.
+        UsageFault: a file or folder is missing, or none holds a picture; `sharp` is something else;
+            scores are asked for without their package.
         Fatal: a contender failed.
     """
     head = facts("bench rivals")

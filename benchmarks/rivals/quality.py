@@ -59,7 +59,7 @@ def measure_quality(
 
 
 def scored_rungs(ladder: Ladder, photo: Photo, up_to_px: int) -> list[str]:
-    """The rungs of a photo whose longest edge is no longer than that, `full` among them."""
+    """The rungs of a photo whose longest edge has at most so many pixels, `full` among them."""
     known = photo.width and photo.height
     sizes = ladder.sizes(photo.width, photo.height) if known else ()
     return [size.rung for size in sizes if max(size.width, size.height) <= up_to_px]
