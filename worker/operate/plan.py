@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from worker.console.text import size
 from worker.photo.ladder import DEFAULT_LADDER
-from worker.render.capacity import MIB, Capacity
+from worker.render.capacity import Capacity
 from worker.render.memory import largest_pixels
 from worker.settings.settings import Settings
 from worker.system.machine import Machine
@@ -55,16 +56,19 @@ def _largest(settings: Settings, capacity: Capacity, *, progressive: bool) -> in
     return min(settings.max_original_pixels, by_memory)
 
 
-def rows(planned: dict[str, object]) -> list[tuple[str, str]]:
-    """The same for a terminal: label and value."""
-    return [(key.replace("_", " "), _human(key, value)) for key, value in planned.items()]
+def as_text(planned: dict[str, object]) -> str:
+    """The same for a terminal: a line of label and value each."""
+    width = max(map(len, planned))
+    return "\n".join(
+        f"{key.replace('_', ' '):<{width}}  {_human(key, value)}" for key, value in planned.items()
+    )
 
 
 def _human(key: str, value: object) -> str:
     if value is None:
         return "unknown for a ladder of one's own"
     if key.endswith("_bytes") and isinstance(value, int):
-        return f"{value // MIB:,} MiB"
+        return size(value)
     if key.endswith("_pixels") and isinstance(value, int):
         return f"about {value // 1_000_000:,} MP"
     if key == "expected_photos_an_hour":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +11,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
+from worker.console.text import to_json
 from worker.errors import (
     ConfigurationError,
     InvalidEvent,
@@ -19,22 +19,10 @@ from worker.errors import (
     StorageUnavailable,
     UsageFault,
 )
+from worker.photo.endings import content_type, named_like_a_picture
 from worker.photo.events import Deregister, Register, check_photo_id, explain
 from worker.photo.ports import ObjectStore, OutgoingMessage, Publisher, StoredObject
-
-CONTENT_TYPES = {
-    ".jpg": "image/jpeg",
-    ".jpeg": "image/jpeg",
-    ".png": "image/png",
-    ".webp": "image/webp",
-    ".gif": "image/gif",
-    ".tif": "image/tiff",
-    ".tiff": "image/tiff",
-    ".avif": "image/avif",
-    ".heic": "image/heic",
-    ".svg": "image/svg+xml",
-}
-"""Suffixes that a folder is searched for; a file named outright is taken whatever it is called."""
+from worker.system.walk import walk
 
 _UPLOADS = 4
 _UPLOAD_ROUNDS = 5
@@ -114,14 +102,13 @@ def _expand(argument: str) -> Iterator[Source]:
     if not path.is_dir():
         raise UsageFault(f"{argument}: no such file or folder")
     found = [
-        file
-        for file in sorted(path.rglob("*"))
-        if file.suffix.lower() in CONTENT_TYPES and file.is_file()
+        Source(photo_id=entry.name, file=Path(entry.path), url=None)
+        for entry in walk(argument)
+        if named_like_a_picture(entry.name) and Path(entry.path).is_file()
     ]
     if not found:
         raise UsageFault(f"{argument}: no pictures in this folder")
-    for file in found:
-        yield Source(photo_id=file.relative_to(path).as_posix(), file=file, url=None)
+    yield from found
 
 
 def upload(store: ObjectStore, bucket: str, name: str, file: Path) -> StoredObject:
@@ -131,7 +118,6 @@ def upload(store: ObjectStore, bucket: str, name: str, file: Path) -> StoredObje
         StorageUnavailable: the bucket does not answer, or somebody else keeps writing that name.
         OSError: the file cannot be read.
     """
-    kind = CONTENT_TYPES.get(file.suffix.lower(), "application/octet-stream")
     for _ in range(_UPLOAD_ROUNDS):
         there = store.stat(bucket, name)
         try:
@@ -139,7 +125,7 @@ def upload(store: ObjectStore, bucket: str, name: str, file: Path) -> StoredObje
                 bucket,
                 name,
                 file,
-                content_type=kind,
+                content_type=content_type(file.name),
                 cache_control="private",
                 if_generation=there.generation if there else 0,
             )
@@ -248,7 +234,7 @@ class EventPublisher:
 
 def as_json_text(published: Iterable[Published]) -> str:
     """One JSON array for `--json`."""
-    return json.dumps([asdict(each) for each in published], ensure_ascii=False, indent=2)
+    return to_json([asdict(each) for each in published])
 
 
 def _checked(build: Callable[[], E]) -> E:

@@ -46,7 +46,15 @@ def events(store: MemoryStore, publisher: FakePublisher) -> EventPublisher:
 
 @pytest.fixture
 def album(tmp_path: Path) -> Path:
-    for name in ("b.JPG", "a.png", "sub/c.webp", "notes.txt", "sub/.hidden", "d.jpg/e.txt"):
+    for name in (
+        "b.JPG",
+        "a.png",
+        "sub/c.webp",
+        "sub/d.jfif",
+        "notes.txt",
+        "sub/.hidden",
+        "d.jpg/e.txt",
+    ):
         path = tmp_path / "album" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(name.encode())
@@ -61,7 +69,7 @@ def published(publisher: FakePublisher) -> list[Register | Deregister]:
 
 def test_a_folder_is_its_pictures_by_their_paths(album: Path) -> None:
     found = find_sources([str(album)])
-    assert [source.photo_id for source in found] == ["a.png", "b.JPG", "sub/c.webp"]
+    assert [source.photo_id for source in found] == ["a.png", "b.JPG", "sub/c.webp", "sub/d.jfif"]
     assert found[2].file == album / "sub" / "c.webp"
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from worker.errors import ConfigurationError, UsageFault
 from worker.operate.backfill.inventory import BucketInventory, FolderInventory, Inventory
-from worker.operate.publish import CONTENT_TYPES
 from worker.photo.events import Buckets
 from worker.photo.ports import ObjectStore
 from worker.settings.settings import Settings
@@ -62,6 +61,5 @@ def _folder(source: str, settings: Settings, buckets: Buckets) -> FolderInventor
     return FolderInventory(
         folder=folder,
         bucket=settings.originals_buckets[0],
-        suffixes=frozenset(CONTENT_TYPES),
         buckets=buckets,
     )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
 
+from worker.console.text import to_json
 from worker.errors import ExitCode
 
 LISTED = 1000
@@ -59,7 +59,7 @@ class Report:
 
     def to_json(self) -> str:
         """One JSON object."""
-        return json.dumps(asdict(self), ensure_ascii=False, indent=2)
+        return to_json(asdict(self))
 
     def counts(self) -> dict[str, object]:
         """What is worth showing while it runs."""
