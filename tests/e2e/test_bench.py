@@ -1,4 +1,4 @@
-"""`photo-worker bench` as its user runs it, on tiny pictures: reports, charts, and no timing."""
+"""`bench` and `benchmarks.rivals` as their users run them, on tiny pictures, without timing."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.pictures import noisy_jpeg
 
+ROOT = Path(__file__).parents[2]
 RUNGS = ["64", "96", "full"]
 
 
@@ -33,9 +34,11 @@ def spawn(verb: str, photos: Path, *arguments: str) -> subprocess.CompletedProce
         for name, value in os.environ.items()
         if name not in hidden and not name.startswith("WORKER_")
     }
-    command = [sys.executable, "-m", "worker", "bench", verb, str(photos), "--json"]
+    command = ("benchmarks.rivals",) if verb == "rivals" else ("worker", "bench", verb)
+    shared = (str(photos), "--json", "--rounds", "1", "--ladder", "64,96")
     return subprocess.run(
-        [*command, "--rounds", "1", "--ladder", "64,96", *arguments],
+        [sys.executable, "-m", *command, *shared, *arguments],
+        cwd=ROOT,
         env=environment,
         capture_output=True,
         text=True,

@@ -9,6 +9,9 @@ from worker.render.memory import largest_pixels
 from worker.settings.settings import Settings
 from worker.system.machine import Machine
 
+_SHOWN = 1_000_000
+"""From so many pixels on, they are told in megapixels."""
+
 TYPICAL_PIXELS = 16_000_000
 CPU_SECONDS_PER_MEGAPIXEL = 0.095
 """Rendering photographs with the default recipe; measured, see docs/performance.md."""
@@ -58,10 +61,15 @@ def _largest(settings: Settings, capacity: Capacity, *, progressive: bool) -> in
 
 def as_text(planned: dict[str, object]) -> str:
     """The same for a terminal: a line of label and value each."""
-    width = max(map(len, planned))
-    return "\n".join(
-        f"{key.replace('_', ' '):<{width}}  {_human(key, value)}" for key, value in planned.items()
-    )
+    labels = {key: _label(key) for key in planned}
+    width = max(map(len, labels.values()))
+    return "\n".join(f"{labels[key]:<{width}}  {_human(key, planned[key])}" for key in planned)
+
+
+def _label(key: str) -> str:
+    for unit in ("_bytes", "_pixels", "_seconds"):
+        key = key.removesuffix(unit)
+    return key.replace("_", " ").replace("jpeg", "JPEG").replace("vcpus", "vCPUs")
 
 
 def _human(key: str, value: object) -> str:
@@ -70,7 +78,9 @@ def _human(key: str, value: object) -> str:
     if key.endswith("_bytes") and isinstance(value, int):
         return size(value)
     if key.endswith("_pixels") and isinstance(value, int):
-        return f"about {value // 1_000_000:,} MP"
+        return f"{value / 1e6:,.0f} megapixels" if value >= _SHOWN else f"{value:,} pixels"
+    if key.endswith("_seconds"):
+        return f"{value:g} s"
     if key == "expected_photos_an_hour":
-        return f"about {value:,} (16 MP JPEG)"
+        return f"about {value:,} (JPEG of {TYPICAL_PIXELS // 1_000_000} megapixels)"
     return str(value)

@@ -17,12 +17,11 @@ from worker.errors import (
     InvalidEvent,
     PreconditionFailed,
     StorageUnavailable,
-    UsageFault,
 )
-from worker.photo.endings import content_type, named_like_a_picture
-from worker.photo.events import Deregister, Register, check_photo_id, explain
+from worker.operate.sources import Source
+from worker.photo.endings import content_type
+from worker.photo.events import Deregister, Register, explain
 from worker.photo.ports import ObjectStore, OutgoingMessage, Publisher, StoredObject
-from worker.system.walk import walk
 
 _UPLOADS = 4
 _UPLOAD_ROUNDS = 5
@@ -41,12 +40,12 @@ class Published:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """One original to register: a file to upload first, or an object (`gs://`) that lies there."""
+class Unread:
+    """A source that could not be read and was left out; `message` says why."""
 
     photo_id: str
-    file: Path | None
-    url: str | None
+    file: Path
+    message: str
 
 
 def now_version() -> int:
@@ -56,59 +55,6 @@ def now_version() -> int:
 
 def _or_now(version: int | None) -> int:
     return now_version() if version is None else version
-
-
-def find_sources(arguments: Iterable[str], photo_id: str | None = None) -> list[Source]:
-    """What `SOURCE...` names: objects, files, and the pictures below folders.
-
-    A file's photo id is its name, in a folder its path below that folder; the suffix stays, so
-    that `a.jpg` and `a.png` do not overwrite each other.
-
-    Raises:
-        UsageFault: something is not there or has an impossible name, or two have one photo id.
-    """
-    sources = [source for argument in arguments for source in _expand(argument)]
-    if photo_id is not None:
-        if len(sources) != 1:
-            raise UsageFault(f"--photo-id needs exactly one SOURCE, got {len(sources)}")
-        sources = [Source(photo_id=photo_id, file=sources[0].file, url=sources[0].url)]
-    seen: dict[str, Source] = {}
-    for source in sources:
-        try:
-            check_photo_id(source.photo_id)
-        except ValueError as error:
-            where = source.file or source.url
-            raise UsageFault(f"{str(where)!r} cannot be a photo: its id {error}") from error
-        if source.photo_id in seen:
-            one, two = (str(each.file or each.url) for each in (seen[source.photo_id], source))
-            raise UsageFault(
-                f"{one} and {two} would both be photo {source.photo_id!r}; register them apart"
-            )
-        seen[source.photo_id] = source
-    return sources
-
-
-def _expand(argument: str) -> Iterator[Source]:
-    if argument.startswith("gs://"):
-        name = argument.removeprefix("gs://").partition("/")[2]
-        yield Source(photo_id=name, file=None, url=argument)
-        return
-    path = Path(argument)
-    if not argument:
-        raise UsageFault("a SOURCE is empty; name a file, a folder or gs://BUCKET/OBJECT")
-    if path.is_file():
-        yield Source(photo_id=path.name, file=path, url=None)
-        return
-    if not path.is_dir():
-        raise UsageFault(f"{argument}: no such file or folder")
-    found = [
-        Source(photo_id=entry.name, file=Path(entry.path), url=None)
-        for entry in walk(argument)
-        if named_like_a_picture(entry.name) and Path(entry.path).is_file()
-    ]
-    if not found:
-        raise UsageFault(f"{argument}: no pictures in this folder")
-    yield from found
 
 
 def upload(store: ObjectStore, bucket: str, name: str, file: Path) -> StoredObject:
@@ -156,7 +102,7 @@ class EventPublisher:
         bucket: str | None,
         labels: dict[str, str],
         version: int | None = None,
-    ) -> Iterator[Published]:
+    ) -> Iterator[Published | Unread]:
         """Register each source, several at a time; yields in the order given.
 
         Args:
@@ -171,8 +117,14 @@ class EventPublisher:
                 three more may be.
         """
 
-        def one(source: Source) -> Published:
-            return self._register(source, bucket, labels, version)
+        def one(source: Source) -> Published | Unread:
+            try:
+                return self._register(source, bucket, labels, version)
+            except OSError as error:
+                if source.file is None:
+                    raise
+                message = f"cannot be read: {error.strerror or error}"
+                return Unread(photo_id=source.photo_id, file=source.file, message=message)
 
         with ThreadPoolExecutor(_UPLOADS, thread_name_prefix="upload") as threads:
             yield from threads.map(one, sources)

@@ -17,7 +17,7 @@ _MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Owner:
     """Whose an object is; `version` is `None` for the manifest."""
 
     photo_id: str
@@ -59,16 +59,16 @@ class Layout:
         match = _OWN.fullmatch(name, len(folder))
         return int(match["version"]) if match else None
 
-    def place(self, name: str) -> Place | None:
+    def owner(self, name: str) -> Owner | None:
         """Whose object this is, by its name alone; `None` for what no worker wrote."""
         folder, _, last = name.removeprefix(self.prefix).rpartition("/")
         if not folder or not name.startswith(self.prefix):
             return None
         if last == _MANIFEST:
-            return Place(folder, None)
+            return Owner(folder, None)
         photo_id, _, own_folder = folder.rpartition("/")
         match = _OWN.fullmatch(f"{own_folder}/{last}")
-        return Place(photo_id, int(match["version"])) if photo_id and match else None
+        return Owner(photo_id, int(match["version"])) if photo_id and match else None
 
     def is_output(self, name: str) -> bool:
         """Whether an object lies where this worker writes."""

@@ -28,7 +28,7 @@ class State(StrEnum):
     DEREGISTERED = "deregistered"
 
 
-class Superseded(StrEnum):
+class NoOp(StrEnum):
     """Why an event changes nothing."""
 
     ALREADY_CURRENT = "already_current"
@@ -42,11 +42,11 @@ def _rfc3339(moment: datetime) -> str:
 Moment = Annotated[datetime, PlainSerializer(_rfc3339, when_used="json")]
 
 
-class _Part(BaseModel):
+class _ManifestPart(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class OriginalFacts(_Part):
+class OriginalFacts(_ManifestPart):
     """The original as it was rendered; `width` and `height` are as displayed, in pixels.
 
     Of `pages` or frames only the first is rendered. `camera` is maker and model.
@@ -65,14 +65,14 @@ class OriginalFacts(_Part):
     camera: str | None = None
 
 
-class Placeholder(_Part):
+class Placeholder(_ManifestPart):
     """What a page shows while it loads: base64 ThumbHash and the average colour, `#rrggbb`."""
 
     thumbhash: str
     color: str
 
 
-class Rendition(_Part):
+class Rendition(_ManifestPart):
     """One stored WebP: size in pixels and bytes, base64 crc32c as GCS states it."""
 
     rung: str
@@ -84,7 +84,7 @@ class Rendition(_Part):
     content_type: str = "image/webp"
 
 
-class Rejection(_Part):
+class Rejection(_ManifestPart):
     """The newest permanent failure: which version, why, and when."""
 
     version: int
@@ -93,7 +93,7 @@ class Rejection(_Part):
     at: Moment
 
 
-class Manifest(_Part):
+class Manifest(_ManifestPart):
     """One photo's state. `commit_id` is fresh for every write and tells a writer its own.
 
     `version` 0 is older than every event: nothing was ever committed, the sweep has only raised
@@ -145,7 +145,7 @@ def fence_of(current: Manifest | None) -> int:
     return current.fence if current else 0
 
 
-def register_is_moot(current: Manifest | None, version: int, recipe: str) -> Superseded | None:
+def register_no_op(current: Manifest | None, version: int, recipe: str) -> NoOp | None:
     """Whether a registration of `version` would change nothing.
 
     At its own version a ready manifest is current only if the recipe is the same: a change of
@@ -155,13 +155,13 @@ def register_is_moot(current: Manifest | None, version: int, recipe: str) -> Sup
     if current is None or current.version < version:
         return None
     if current.version > version or current.state is State.DEREGISTERED:
-        return Superseded.SUPERSEDED
+        return NoOp.SUPERSEDED
     if current.state is State.READY and current.recipe == recipe:
-        return Superseded.ALREADY_CURRENT
+        return NoOp.ALREADY_CURRENT
     return None
 
 
-def deregister_is_moot(current: Manifest | None, version: int) -> Superseded | None:
+def deregister_no_op(current: Manifest | None, version: int) -> NoOp | None:
     """Whether a deregistration of `version` leaves the manifest as it is.
 
     `ALREADY_CURRENT` means that the tombstone stands, though its objects may not be deleted yet.
@@ -170,8 +170,8 @@ def deregister_is_moot(current: Manifest | None, version: int) -> Superseded | N
         return None
     if current.version == version:
         already = current.state is State.DEREGISTERED
-        return Superseded.ALREADY_CURRENT if already else None
-    return Superseded.SUPERSEDED
+        return NoOp.ALREADY_CURRENT if already else None
+    return NoOp.SUPERSEDED
 
 
 def ready_after(current: Manifest | None, ready: Manifest) -> Manifest:
@@ -202,7 +202,7 @@ def tombstone_after(current: Manifest | None, tombstone: Manifest) -> Manifest:
     )
 
 
-def rejected_after(current: Manifest | None, rejected: Manifest) -> Manifest | Superseded:
+def rejected_after(current: Manifest | None, rejected: Manifest) -> Manifest | NoOp:
     """The manifest to write for a permanent failure; a ready photo stays ready and says so.
 
     `rejected.recipe` is the recipe that failed: a new recipe can fail on a version that an older
@@ -216,14 +216,14 @@ def rejected_after(current: Manifest | None, rejected: Manifest) -> Manifest | S
     ):
         return rejected.model_copy(update={"fence": fence_of(current)})
     if current.version > rejection.version or current.state is State.DEREGISTERED:
-        return Superseded.SUPERSEDED
+        return NoOp.SUPERSEDED
     known = current.rejection
     if known is not None and known.version > rejection.version:
-        return Superseded.SUPERSEDED
+        return NoOp.SUPERSEDED
     shown = current.state is State.READY and current.version == rejection.version
     if shown and current.recipe == rejected.recipe:
         # On show already, as this recipe makes it: a stray failure of a duplicate is no news.
-        return Superseded.ALREADY_CURRENT
+        return NoOp.ALREADY_CURRENT
     return current.model_copy(
         update={
             "rejection": rejection,
@@ -251,13 +251,13 @@ def fenced_after(current: Manifest | None, fence: Manifest) -> Manifest:
 
 def reopened_after(
     current: Manifest | None, untrue: Manifest, lost: frozenset[str], fence: Manifest
-) -> Manifest | Superseded:
+) -> Manifest | NoOp:
     """The manifest to write when renditions of a ready one were lost: it names the others.
 
     Without a recipe it is no longer current, so that a registration of the same version renders
     again. Moot unless `untrue` still stands.
     """
     if current is None or current.commit_id != untrue.commit_id:
-        return Superseded.SUPERSEDED
+        return NoOp.SUPERSEDED
     kept = tuple(each for each in current.renditions if each.object not in lost)
     return fenced_after(current, fence).model_copy(update={"recipe": None, "renditions": kept})

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from enum import StrEnum
 
-from worker.photo.manifest import Manifest, State, Superseded
+from worker.photo.manifest import Manifest, NoOp, State
 
 
 class Effect(StrEnum):
@@ -20,7 +20,7 @@ class Effect(StrEnum):
     IGNORED = "ignored"
 
     @classmethod
-    def of(cls, superseded: Superseded) -> Effect:
+    def of(cls, superseded: NoOp) -> Effect:
         """The effect of an event that changed nothing."""
         return cls(superseded.value)
 
@@ -33,9 +33,9 @@ class Outcome:
     manifest: Manifest | None = None
 
 
-def unchanged(superseded: Superseded, current: Manifest | None) -> Outcome:
+def unchanged(superseded: NoOp, current: Manifest | None) -> Outcome:
     """Nothing was written. A current manifest is told of again: its outcome may never have left."""
-    tell = current if superseded is Superseded.ALREADY_CURRENT else None
+    tell = current if superseded is NoOp.ALREADY_CURRENT else None
     return Outcome(effect=Effect.of(superseded), manifest=tell)
 
 

@@ -1,4 +1,4 @@
-"""Measures: what was counted, and `/metrics` in the formats that Prometheus reads.
+"""Counters: what was counted, and `/metrics` in the formats that Prometheus reads.
 
 Owns the counters and histograms of `metrics`, in a registry of its own, and the only use of
 Prometheus's client for them. What is read at the moment of a scrape is another's (`gauges`), and so
@@ -43,7 +43,7 @@ _NAMESPACE: Final = PREFIX.removesuffix("_")
 _ACCEPT_MAX: Final = 1000
 
 
-class Measures:
+class Counters:
     """The counts of one worker; thread-safe. Every series of a closed set is there from the start.
 
     `clock` gives Unix time.

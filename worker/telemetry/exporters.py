@@ -193,7 +193,7 @@ def _remedy(entry: str) -> str:
 def _listen(say: Say) -> None:
     """Have the SDK's own log go to `say`, and nowhere else."""
     logger = logging.getLogger("opentelemetry")
-    logger.handlers, logger.propagate = [Rarely(say)], False
+    logger.handlers, logger.propagate = [RateLimited(say)], False
 
 
 def _without_headers(text: str, environment: Mapping[str, str]) -> str:
@@ -205,7 +205,7 @@ def _without_headers(text: str, environment: Mapping[str, str]) -> str:
     return text
 
 
-class Rarely(logging.Handler):
+class RateLimited(logging.Handler):
     """Passes on a warning, and then none for a while: the SDK complains with each batch."""
 
     def __init__(self, say: Say, clock: Callable[[], float] = time.monotonic) -> None:

@@ -20,7 +20,7 @@ from structlog.processors import CallsiteParameter, CallsiteParameterAdder
 
 from worker import __version__
 from worker.telemetry.entry import CloudEntry, json_line, printable, redacted_line
-from worker.telemetry.pipe import Outlet
+from worker.telemetry.pipe import PipeWriter
 
 if TYPE_CHECKING:
     from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
@@ -77,7 +77,7 @@ def configure_logs(
         wrapper_class=structlog.make_filtering_bound_logger(level),
         # Without a file the one that writes takes standard output, where a verb's result goes.
         logger_factory=structlog.WriteLoggerFactory(
-            cast("TextIO", Outlet(sys.stderr, _lost_in_json if as_json else _lost))
+            cast("TextIO", PipeWriter(sys.stderr, _lost_in_json if as_json else _lost))
         )
         if sys.stderr
         else structlog.ReturnLoggerFactory(),

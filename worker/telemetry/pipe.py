@@ -1,4 +1,4 @@
-"""Outlet: a log's way out of the process, whatever becomes of its reader.
+"""PipeWriter: a log's way out of the process, whatever becomes of its reader.
 
 Standard error is most often a pipe or a socket, to a container's runtime or to journald. A full one
 holds whoever writes for as long as its reader sleeps: every handler, and the drain. So a line waits
@@ -22,7 +22,7 @@ _CHUNK_BYTES: Final = select.PIPE_BUF
 """What a pipe that is ready takes at once, without waiting for room."""
 
 
-class Outlet:
+class PipeWriter:
     """What loggers take for a file. Never raises; used by one thread at a time.
 
     `tell` makes the line that is written, after a stall, about so many lost ones.

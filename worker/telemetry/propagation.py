@@ -25,7 +25,7 @@ _CARRIED: Final = (*_NAMES, *(_GOOGLE + name for name in _NAMES))
 _W3C: Final = TraceContextTextMapPropagator()
 
 
-def context_of(attributes: Mapping[str, str]) -> otel.Context | None:
+def read_context(attributes: Mapping[str, str]) -> otel.Context | None:
     """The context that a message brings: Google's client's, else anybody's; `None` without one."""
     for prefix in (_GOOGLE, ""):
         if context := _extract(attributes, prefix):
@@ -33,7 +33,7 @@ def context_of(attributes: Mapping[str, str]) -> otel.Context | None:
     return None
 
 
-def carrying(attributes: Mapping[str, str], span: Span) -> dict[str, str]:
+def with_context(attributes: Mapping[str, str], span: Span) -> dict[str, str]:
     """The attributes with this span as their context, in place of any that they had.
 
     Under both names: readers with Google's client look for its own only. As far as there is room.
@@ -54,7 +54,7 @@ def _extract(attributes: Mapping[str, str], prefix: str) -> otel.Context | None:
     return context if trace.get_current_span(context).get_span_context().is_valid else None
 
 
-def replayed(attributes: Mapping[str, str]) -> trace.SpanContext | None:
+def dead_letter_context(attributes: Mapping[str, str]) -> trace.SpanContext | None:
     """Of a replay, what the dead letter was sent by."""
     context = _extract({"traceparent": attributes.get(REPLAY_TRACE, "")}, "")
     return None if context is None else trace.get_current_span(context).get_span_context()

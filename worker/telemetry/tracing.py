@@ -31,7 +31,7 @@ from worker.photo.ports import (
     Rendering,
 )
 from worker.photo.recipe import Recipe
-from worker.telemetry.propagation import carrying, context_of, replayed
+from worker.telemetry.propagation import dead_letter_context, read_context, with_context
 from worker.telemetry.spans import Fact, Spans
 
 OWN: Final = "photo_worker."
@@ -56,7 +56,7 @@ class EventTracer:
     @contextmanager
     def receive(self, delivery: Delivery) -> Iterator[Spans]:
         """See `spans.Tracer`."""
-        parent = context_of(delivery.attributes)
+        parent = read_context(delivery.attributes)
         attributes: dict[str, Fact] = {
             **_messaging("process", "process"),
             "messaging.destination.subscription.name": self._subscription,
@@ -127,7 +127,7 @@ class TracedPublisher:
     ) -> str:
         """See `ports.Publisher`."""
         with self._sending(topic, data, attributes) as span:
-            carried = carrying(attributes, span)
+            carried = with_context(attributes, span)
             message_id = self._publisher.publish(topic, data, carried, ordering_key)
             span.set_attribute("messaging.message.id", message_id)
             return message_id
@@ -141,7 +141,7 @@ class TracedPublisher:
                 # Side by side, not one below the other.
                 sending = self._sending(topic, message.data, message.attributes, outer)
                 span = spans.enter_context(sending)
-                attributes = carrying(message.attributes, span)
+                attributes = with_context(message.attributes, span)
                 carried.append(replace(message, attributes=attributes))
             self._publisher.publish_all(topic, carried)
 
@@ -259,7 +259,7 @@ def _span(
 
 def _links(attributes: Mapping[str, str]) -> list[Link]:
     """A replay begins a trace of its own, and points to the one that ended as a dead letter."""
-    ended = replayed(attributes)
+    ended = dead_letter_context(attributes)
     return [] if ended is None else [Link(ended, {f"{OWN}link": "replay_of"})]
 
 

@@ -67,7 +67,9 @@ def shown(planned: dict[str, object]) -> dict[str, str]:
 
 def test_a_plan_is_lines_for_people() -> None:
     lines = shown(plan(Settings.load({}), MACHINE, CAPACITY))
-    assert lines["memory for renders bytes"] == "512 MiB"
-    assert re.fullmatch(r"about 1\d\d MP", lines["largest jpeg pixels"])
+    assert lines["memory"] == "8.0 GiB"
+    assert lines["memory for renders"] == "512 MiB"
+    assert re.fullmatch(r"1\d\d megapixels", lines["largest JPEG"])
+    assert lines["drain"] == "20 s"
     assert lines["render slots"] == "2"
     assert lines["expected photos an hour"].startswith("about ")

@@ -6,13 +6,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from worker.errors import Permanent, UsageFault
-from worker.operate.publish import Source, find_sources
+from worker.operate.sources import Source, find_sources
 from worker.render.formats.formats import sniff
 from worker.render.formats.skeleton import Anatomy, dissect
+from worker.system.scratch import Scratch
 from worker.telemetry.logs import Log
+
+FOLDER = "photo-worker-bench-"
+"""What the names of a run's temporary folders begin with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,9 +68,9 @@ def open_photos(arguments: Sequence[str], log: Log) -> Iterator[list[Photo]]:
         return
     from worker.lab.local.samples import write_samples
 
-    with TemporaryDirectory(prefix="photo-worker-bench-") as folder:
-        write_samples(Path(folder))
-        yield [_local(source) for source in find_sources([folder])]
+    with Scratch(FOLDER) as folder:
+        write_samples(folder)
+        yield [_local(source) for source in find_sources([str(folder)])]
 
 
 def tiny_jpeg() -> bytes:

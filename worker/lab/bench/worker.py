@@ -6,7 +6,6 @@ the report, and where they are what limits, it says so.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,12 +19,13 @@ from worker.lab.bench.facts import facts
 from worker.lab.bench.figures import in_turns, medians, ratio
 from worker.lab.bench.moments import drain, first_rungs, single_events, tiny_ladder
 from worker.lab.bench.pace import Uploaded, one_round, upload, upload_bytes, what_limits
-from worker.lab.bench.photos import Photo, open_photos, tiny_jpeg
+from worker.lab.bench.photos import FOLDER, Photo, open_photos, tiny_jpeg
 from worker.lab.bench.report import Output
 from worker.lab.bench.rig import Rig, RunningWorker
 from worker.lab.bench.worker_shown import charts, tables, way_name
 from worker.settings.settings import Settings
 from worker.system.processes import memory_bytes
+from worker.system.scratch import Scratch
 from worker.telemetry.logs import Log
 
 _MIDDLE_PIXELS = 12_000_000
@@ -63,7 +63,7 @@ def bench_worker(settings: Settings, options: WorkerOptions, output: Output, log
         open_photos(options.photos, log) as photos,
         progress("bench worker", log) as show,
     ):
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder = stack.enter_context(Scratch(FOLDER))
         show({"now": "starting a broker and a GCS server"})
         rig = Rig(stack, options.broker, options.environment)
         measured = _Run(rig, stack, folder, settings, options).measure(photos, show)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import threading
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from worker.lab.local.guard import Guarded
 from worker.system import interpreter
@@ -40,3 +43,34 @@ class WorkerChild:
     def stop(self) -> int:
         """Drain it and return its exit code; a second Ctrl-C kills it."""
         return self._child.stop(self._drain_seconds + _GRACE_SECONDS)
+
+
+class RenderLog:
+    """What each photo's last render took, read from the worker's log as it grows; thread-safe."""
+
+    def __init__(self, log: Path) -> None:
+        """`log` need not exist yet. Lines that are no JSON are passed over."""
+        self._log = log
+        self._read_bytes = 0
+        self._seconds: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    def seconds(self) -> dict[str, float]:
+        """Seconds in the render slot by photo id."""
+        with self._lock:
+            if self._log.exists():
+                with self._log.open("rb") as lines:
+                    lines.seek(self._read_bytes)
+                    for line in lines:
+                        if not line.endswith(b"\n"):
+                            break  # the rest of it is still to come
+                        self._read_bytes += len(line)
+                        self._note(line)
+            return dict(self._seconds)
+
+    def _note(self, line: bytes) -> None:
+        try:
+            told: dict[str, Any] = json.loads(line)
+            self._seconds[told["photo_id"]] = told["seconds"]["render"]
+        except (ValueError, KeyError, TypeError):
+            return  # another line, or a photo without a render

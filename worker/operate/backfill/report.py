@@ -109,8 +109,14 @@ class BackfillReport:
             ends = ", ".join(f"{kind} {self.outcomes[kind]:,}" for kind in kinds)
             lines.append(f"  outcomes: {ends}")
             if self.outcomes["pending"]:
-                lines.append("  nothing came of the pending ones: does a worker run?")
+                lines.append(f"  nothing came of the pending ones: {self._question}")
         return "\n".join(lines)
+
+    @property
+    def _question(self) -> str:
+        if self.stale_recipe:
+            return "does a worker run, and with the settings and codecs of this backfill?"
+        return "does a worker run?"
 
     @property
     def exit_code(self) -> ExitCode:

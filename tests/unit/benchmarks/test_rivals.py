@@ -1,4 +1,4 @@
-"""What `bench rivals` is asked for and cannot do is told before it measures."""
+"""What `benchmarks.rivals` is asked for and cannot do is told before it measures."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import structlog
 
+from benchmarks.rivals.measure import RivalsOptions, bench_rivals
 from worker.errors import UsageFault
 from worker.lab.bench.report import Output
-from worker.lab.bench.rivals import RivalsOptions, bench_rivals
 from worker.settings.settings import Settings
 
 

@@ -1,4 +1,4 @@
-"""How `bench rivals` shows what it has measured: tables, and a chart of time against bytes."""
+"""How the comparison is shown: tables, and a chart of time against bytes."""
 
 from __future__ import annotations
 

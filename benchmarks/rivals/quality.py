@@ -14,12 +14,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from benchmarks.rivals.contenders import OURS, Contender, ours
+from benchmarks.rivals.ladders import Ladders, in_order
+from benchmarks.rivals.scores import Rendition, score_all
 from worker.console.progress import Show
-from worker.lab.bench.contenders import OURS, Contender, ours
 from worker.lab.bench.figures import bytes_at_score, geometric_mean
-from worker.lab.bench.ladders import Ladders, in_order
 from worker.lab.bench.photos import Photo
-from worker.lab.bench.scores import Rendition, score_all
 from worker.photo.ladder import Ladder
 from worker.settings.settings import Settings
 from worker.system import processes

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from benchmarks.rivals.contenders import OURS
+from benchmarks.rivals.quality import scored_rungs, summarise
+from benchmarks.rivals.scores import Rendition
 from tests.support.pictures import corners_jpeg
-from worker.lab.bench.contenders import OURS
 from worker.lab.bench.photos import Photo
-from worker.lab.bench.quality import scored_rungs, summarise
-from worker.lab.bench.scores import Rendition
 from worker.photo.ladder import Ladder
 
 

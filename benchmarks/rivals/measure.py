@@ -1,4 +1,4 @@
-"""`bench rivals`: the same photos and rungs by others, in one run: CPU seconds, bytes, quality.
+"""The same photos and rungs by others, in one run: CPU seconds, bytes, quality.
 
 Each contender is a process of its own for each photo, measured whole by what the kernel counts
 (`wait4`), in turns. What an empty run of it takes is told apart and taken off.
@@ -7,25 +7,25 @@ Each contender is a process of its own for each photo, measured whole by what th
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.rivals.contenders import EQUAL_EFFORT, OURS, OURS_EQUAL, Contender, find_contenders
+from benchmarks.rivals.ladders import Ladders, in_order
+from benchmarks.rivals.quality import measure_quality
+from benchmarks.rivals.scores import PACKAGE, can_score
+from benchmarks.rivals.shown import charts, tables
 from worker.console.progress import Show, progress
 from worker.errors import ExitCode, UsageFault
-from worker.lab.bench.contenders import EQUAL_EFFORT, OURS, OURS_EQUAL, Contender, find_contenders
 from worker.lab.bench.facts import facts
 from worker.lab.bench.figures import in_turns, median, ratio
-from worker.lab.bench.ladders import Ladders, in_order
-from worker.lab.bench.photos import Photo, open_photos
-from worker.lab.bench.quality import measure_quality
+from worker.lab.bench.photos import FOLDER, Photo, open_photos
 from worker.lab.bench.report import Output
-from worker.lab.bench.rivals_shown import charts, tables
-from worker.lab.bench.scores import PACKAGE, can_score
 from worker.settings.settings import Settings
 from worker.system import processes
+from worker.system.scratch import Scratch
 from worker.telemetry.logs import Log
 
 
@@ -66,12 +66,12 @@ def bench_rivals(settings: Settings, options: RivalsOptions, output: Output, log
         )
     found, absent = find_contenders(settings, options.environment, options.sharp)
     with (
-        tempfile.TemporaryDirectory(prefix="photo-worker-bench-") as folder,
+        Scratch(FOLDER) as folder,
         open_photos(options.photos, log) as photos,
-        progress("bench rivals", log) as show,
+        progress("benchmarks.rivals", log) as show,
     ):
-        ladders = Ladders(Path(folder))
-        start_up = _start_up(found, options, Path(folder), show)
+        ladders = Ladders(folder)
+        start_up = _start_up(found, options, folder, show)
         turns = _turns(found, photos, options, ladders, show)
         rows = [_row(each, photos, turns, start_up, ladders) for each in found]
         report = {

@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.pictures import corners_jpeg
-from worker.errors import UsageFault
-from worker.lab.bench.contenders import (
+from benchmarks.rivals.contenders import (
     OURS,
     OURS_EQUAL,
     PILLOW,
@@ -20,6 +18,8 @@ from worker.lab.bench.contenders import (
     find_contenders,
     find_sharp,
 )
+from tests.support.pictures import corners_jpeg
+from worker.errors import UsageFault
 from worker.lab.bench.photos import Photo
 from worker.settings.settings import Settings
 
