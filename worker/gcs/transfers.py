@@ -120,7 +120,7 @@ class Outgoing:
             # One segment on the wire rather than three.
             yield self._head + self._data + self._tail
             return
-        # The socket's time-out holds for each piece: a server that takes them slowly is within it.
+        # The socket's time-out holds for each piece; a slow server takes each of them in time.
         deadline = time.monotonic() + self._seconds
         yield self._head
         for piece in self._pieces():

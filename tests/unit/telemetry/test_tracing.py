@@ -35,8 +35,9 @@ from worker.errors import (
 from worker.handlers.renditions import Renditions
 from worker.photo.ports import OutgoingMessage
 from worker.telemetry import exporters
-from worker.telemetry.exporters import SAY_AGAIN_SECONDS, RateLimited, Tracing, open_tracing, traced
+from worker.telemetry.exporters import SAY_AGAIN_SECONDS, RateLimited, open_tracing, traced
 from worker.telemetry.propagation import MAX_ATTRIBUTES, read_context, with_context
+from worker.telemetry.spans import UNTRACED
 from worker.telemetry.tracing import EventTracer, TracedPublisher, TracedRenderer
 
 SUBSCRIPTION = "projects/p/subscriptions/photos"
@@ -344,8 +345,8 @@ def sdk_log() -> Iterator[logging.Logger]:
 def test_off_means_that_every_part_is_what_it_was(environment: dict[str, str]) -> None:
     tracing = open_tracing(environment, pytest.fail)
     publisher = BatchFakePublisher()
-    assert type(tracing) is Tracing
     assert tracing.publisher(publisher) is publisher
+    assert tracing.events(SUBSCRIPTION) is UNTRACED
     assert tracing.close()
 
 
@@ -476,7 +477,7 @@ def test_a_flush_that_hangs_is_not_waited_for(sdk_log: logging.Logger) -> None:
         def force_flush(self) -> bool:
             return released.wait(60)
 
-    tracing._provider = Stuck()  # type: ignore[attr-defined]
+    tracing._provider = Stuck()  # type: ignore[assignment]
     assert not tracing.close(0.01)
     assert said == ["the last spans could not be sent within 0.01 s"]
     released.set()
