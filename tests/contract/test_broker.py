@@ -604,24 +604,14 @@ def test_every_stream_gets_its_part(own: Client, embedded: EmbeddedBroker) -> No
     assert min(stream.responses.qsize() for stream in streams) > 0
 
 
-def test_a_retry_policy_delays_the_first_redelivery_too(own: Client) -> None:
-    topic = own.topic()
-    backoff = {"minimum_backoff": {"seconds": 1}, "maximum_backoff": {"seconds": 60}}
-    subscription = own.subscription(topic, retry_policy=backoff)
-    stream = own.stream(subscription)
-    own.publish(topic, b"x")
-    for least_seconds in (1, 2):
-        ack_id = stream.receive().ack_id
-        began = time.monotonic()
-        stream.send(modify_deadline_ack_ids=[ack_id], modify_deadline_seconds=[0])
-        eventually(lambda: not stream.responses.empty())
-        assert time.monotonic() - began > least_seconds - 0.1
-
-
 def test_limits_that_the_emulator_does_not_check(own: Client) -> None:
     topic = own.topic()
     with pytest.raises(exceptions.InvalidArgument):
         own.subscription(topic, ack_deadline_seconds=9)
+    with pytest.raises(exceptions.InvalidArgument):
+        own.subscriber.create_subscription(name=topic, topic=topic)
+    with pytest.raises(exceptions.InvalidArgument):
+        own.publish_batch(topic, [{"data": b"x"}] * 1001)
     subscription = own.subscription(topic)
     own.publish(topic, b"x")
     received = own.pull(subscription)
