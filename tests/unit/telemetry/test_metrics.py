@@ -197,12 +197,12 @@ def test_the_format_is_agreed_upon(accept: str, content_type: str) -> None:
 @settings(deadline=None)
 @given(st.text(max_size=80).map("application/openmetrics-text;".__add__) | st.text(max_size=80))
 def test_whatever_is_asked_for_a_header_can_answer(accept: str) -> None:
-    _, agreed = MEASURES.text(accept)
+    _, agreed = COUNTERS.text(accept)
     assert agreed.isascii()
     assert agreed.isprintable()
 
 
-MEASURES = Counters()
+COUNTERS = Counters()
 
 
 def test_the_docs_have_every_metric_as_it_is() -> None:
