@@ -89,7 +89,7 @@ def emulator_channel(address: str, *, kept_alive: bool = False) -> grpc.Channel:
     """A channel to a broker on this machine that takes messages of any size.
 
     gRPC's default limit of 4 MB would silently hold back every message that shares a response with
-    a large one; the clients' production channels have no limit either.
+    a large one; the clients' production channels are unlimited too.
 
     `kept_alive` is for channels on which an answer comes every ten seconds, so that pings are sent
     only in trouble. Google's emulator closes a connection at the fourth ping in a row
@@ -125,14 +125,14 @@ class Subscriber(pubsub_v1.SubscriberClient):  # type: ignore[misc] # (the clien
     """Google's client, with a stream that survives lost acks and lease extensions.
 
     In Google's own, one of them that fails for a minute ends the stream, and the worker with it.
-    Here that one is given up: its message is delivered again, which changes nothing.
+    Here that one is given up: its message is delivered again, which is harmless.
     """
 
     def __init__(self, emulator_host: str | None) -> None:
-        """Connect to nothing yet.
+        """Connects later, with the first request.
 
         Raises:
-            Fatal: there are no credentials.
+            Fatal: credentials are missing.
         """
         if emulator_host:
             channel = emulator_channel(emulator_host, kept_alive=True)
@@ -170,10 +170,10 @@ class PubSubPublisher:
     """
 
     def __init__(self, emulator_host: str | None) -> None:
-        """Connect to nothing yet.
+        """Connects later, with the first request.
 
         Raises:
-            Fatal: there are no credentials.
+            Fatal: credentials are missing.
         """
         if emulator_host:
             channel = emulator_channel(emulator_host, kept_alive=True)
@@ -302,7 +302,7 @@ def look_at(client: pubsub_v1.SubscriberClient, subscription: str) -> None:
     A subscriber may lack the permission to look, and a project its quota of looks.
 
     Raises:
-        ConnectionError: no answer came within `ANSWER_SECONDS`, or only "unavailable".
+        ConnectionError: the answer is "unavailable", or takes longer than `ANSWER_SECONDS`.
     """
     try:
         client.get_subscription(subscription=subscription, timeout=ANSWER_SECONDS, retry=None)

@@ -233,7 +233,7 @@ class Daemon:
         self._signal = number
         self._stop.set()
         if not self._started:
-            # There is nothing to drain, and a look at a silent service would take its time-outs.
+            # A drain is not needed yet, and a look at a silent service would take its time-outs.
             self._clean_up()
             os._exit(ExitCode.OK)
 

@@ -24,7 +24,6 @@ rungs = st.sampled_from(["1", "320", "16383", "full"])
 
 def test_names_are_those_of_the_contract() -> None:
     assert LAYOUT.manifest("a/b") == "photos/a/b/manifest.json"
-    assert LAYOUT.directory("a/b", 17, DIGEST) == f"photos/a/b/17-{DIGEST}/"
     assert LAYOUT.rendition("a/b", 17, DIGEST, "320") == f"photos/a/b/17-{DIGEST}/320.webp"
 
 

@@ -128,9 +128,10 @@ class Requests:
         self.meanwhile: Callable[[], object] = lambda: None
         self.publisher._client = cast("Any", SimpleNamespace(publish=self._publish))
 
-    def _publish(self, *, messages: list[Any], **_: Any) -> None:
+    def _publish(self, *, messages: list[Any], **_: Any) -> Any:
         self.meanwhile()
         self.sent.append(messages)
+        return SimpleNamespace(message_ids=["1"])
 
     @property
     def sizes(self) -> list[int]:

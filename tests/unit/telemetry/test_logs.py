@@ -71,17 +71,6 @@ def test_severities_are_cloud_loggings(
     assert [entry["severity"] for entry in lines(capsys)] == [severity]
 
 
-def test_an_exception_stays_on_its_line(capsys: pytest.CaptureFixture[str]) -> None:
-    log = configure_logs("json", "info")
-    try:
-        raise KeyError("lost")  # noqa: TRY301
-    except KeyError:
-        log.exception("handled")
-    (entry,) = lines(capsys)
-    assert "Traceback" in entry["exception"]
-    assert "KeyError: 'lost'" in entry["exception"]
-
-
 def test_auto_is_json_where_nobody_looks(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logs("auto", "info").info("x")
     assert lines(capsys)[0]["message"] == "x"
@@ -123,13 +112,6 @@ def test_levels(capsys: pytest.CaptureFixture[str], level: str, kept: list[str])
     for method in ("debug", "info", "warning", "error"):
         getattr(log, method)(method)
     assert [entry["message"] for entry in lines(capsys)] == kept
-
-
-def test_what_is_bound_is_on_every_line(capsys: pytest.CaptureFixture[str]) -> None:
-    log = configure_logs("json", "info").bind(message_id="m-1")
-    log.info("one")
-    log.info("two")
-    assert [entry["message_id"] for entry in lines(capsys)] == ["m-1", "m-1"]
 
 
 def test_warnings_of_googles_clients_are_in_the_same_stream(
