@@ -1,4 +1,4 @@
-"""Deregistration: a tombstone first, then the photo's own objects and nobody else's."""
+"""Deregistration: a tombstone first, then only the photo's own objects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dispatch: which answer a delivery gets, and that nothing is acked before it is durable."""
+"""Dispatch: which answer a delivery gets, and that its effect is durable before the ack."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dispatch: what is counted of each delivery, and that nothing it says becomes a label."""
+"""Dispatch: what is counted of each delivery, and that labels come from closed sets."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def test_a_duplicate_costs_one_read(worker: FakeWorker, store: MemoryStore) -> N
     store.requests.clear()
     outcome = worker.do(register(17))
     assert outcome.effect is Effect.ALREADY_CURRENT
-    assert outcome.manifest == first.manifest  # told of again: its outcome may never have left
+    assert outcome.manifest == first.manifest  # published again, because its outcome may be lost
     assert [request.verb for request in store.requests] == ["read"]
     assert len(worker.renderer.rendered) == 1
 

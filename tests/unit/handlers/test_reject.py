@@ -67,7 +67,7 @@ def test_what_is_known_already_is_left_as_it_is(
     before = current_manifest(store)
     outcome = worker.reject(register(17), CorruptOriginal("half"))
     assert outcome.effect is effect
-    # What is on show may never have been told of: the attempt that put it there may have died.
+    # Published again: the attempt that put it on show may have died before its outcome.
     told = current_manifest(store) if effect is Effect.ALREADY_CURRENT else None
     assert outcome.manifest == told
     assert current_manifest(store) == before

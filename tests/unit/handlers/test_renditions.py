@@ -163,7 +163,7 @@ def test_remove_own_takes_every_own_version_up_to_one_and_nothing_else(
 def test_requests_about_different_renditions_run_side_by_side(
     store: MemoryStore, tmp_path: Path
 ) -> None:
-    """Each waits for the others before it takes effect, which one by one they never could."""
+    """Each waits for the others before it takes effect, which works only side by side."""
     together = threading.Barrier(3, timeout=30)
 
     def meet(_: object) -> None:

@@ -1,4 +1,4 @@
-"""Object names: a photo's own objects, and nobody else's however the ids nest."""
+"""Object names: only a photo's own objects, however the ids nest."""
 
 from __future__ import annotations
 

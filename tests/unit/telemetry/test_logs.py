@@ -95,7 +95,7 @@ def test_the_console_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     assert "handled" in text
     assert "photo_id=a" in text
     assert "{" not in text
-    assert "\x1b" not in text  # no colours in a file
+    assert "\x1b" not in text  # colours are for terminals
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_warnings_of_googles_clients_are_in_the_same_stream(
     assert "ValueError: odd" in entry["exception"]
     assert entry[SOURCE]["function"] == "test_warnings_of_googles_clients_are_in_the_same_stream"
     assert entry[SOURCE]["file"].endswith("test_logs.py")
-    assert "@type" not in entry  # a warning is no error to report
+    assert "@type" not in entry  # only errors are reported
 
 
 @pytest.mark.parametrize(("method", "named"), [("info", False), ("warning", True), ("error", True)])
@@ -258,7 +258,7 @@ def test_a_broken_standard_error_is_no_trouble_of_the_caller(
         os.dup2(os.open(os.devnull, os.O_WRONLY), write)
     os.close(write)
     gone.close()
-    log.info("x")  # nor is a closed one
+    log.info("x")  # a closed one too
 
 
 @pytest.mark.parametrize("log_format", ["json", "console"])

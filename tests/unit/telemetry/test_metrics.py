@@ -181,7 +181,7 @@ def test_before_a_child_is_up_the_build_is_not_told() -> None:
         ("text/plain;version=1.0.0;escaping=allow-utf-8", "text/plain; version=1.0.0"),
         ("application/openmetrics-text; version=nine", "text/plain; version=0.0.4"),
         ("application/openmetrics-text; version=1.x", "text/plain; version=0.0.4"),
-        # Digits and spaces to Python, and nothing that a header may hold.
+        # Digits and spaces to Python, but invalid in a header.
         ("application/openmetrics-text; version=1.0\r\n .0", "text/plain; version=0.0.4"),
         ("application/openmetrics-text; version=\uff11.0.0", "text/plain; version=0.0.4"),
         ("application/openmetrics-text; version=1.0.0\r\n Set-Cookie: x", "text/plain; version=0"),

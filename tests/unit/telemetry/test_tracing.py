@@ -94,7 +94,7 @@ class TracedDesk(Desk):
         return {span.name: span for span in self.spans.get_finished_spans()}
 
     def parents(self) -> dict[str, str | None]:
-        """Which span each span is below, by their names; `None` for another process's or nobody."""
+        """The parent of each span, by their names; `None` if it is outside of this process."""
         names = {own(span).span_id: span.name for span in self.spans.get_finished_spans()}
         return {
             span.name: names.get(span.parent.span_id) if span.parent else None
@@ -171,7 +171,7 @@ def test_a_render_tells_what_it_took_and_each_upload_its_rung(desk: TracedDesk) 
 
 
 def test_a_span_of_a_render_is_as_long_as_the_child_had_it(desk: TracedDesk) -> None:
-    """The fake says 1.5 s, of which none has passed: never before it was asked for."""
+    """The fake says 1.5 s, longer than the render was known: it begins with the request at most."""
     desk.handle(register_data())
     spans = desk.finished()
     render, around = spans["render"], spans["render_and_upload"]
