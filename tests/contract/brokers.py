@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 import time
 import uuid
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -17,8 +15,6 @@ import grpc
 import pytest
 from google.cloud import pubsub_v1
 from google.pubsub_v1 import PublisherClient, types
-
-from worker.lab.local.emulator import GoogleEmulator
 
 T = TypeVar("T")
 
@@ -32,21 +28,6 @@ def eventually(probe: Callable[[], T], *, seconds: float = PATIENCE_SECONDS) -> 
         assert time.monotonic() < give_up, "the condition did not come true in time"
         time.sleep(0.005)
     return result
-
-
-@contextmanager
-def google_broker() -> Iterator[str]:
-    """Give the address of Google's emulator: in the environment, else one started here."""
-    if given := os.environ.get("PUBSUB_EMULATOR_HOST"):
-        yield given
-        return
-    if GoogleEmulator.find(os.environ) is None:
-        reason = "Google's Pub/Sub emulator or Java is not installed"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    with GoogleEmulator(os.environ) as emulator:
-        yield emulator.address
 
 
 @dataclass(eq=False)

@@ -21,7 +21,8 @@ import pytest
 from google.api_core import exceptions
 from google.cloud import pubsub_v1
 
-from tests.contract.brokers import PATIENCE_SECONDS, Client, eventually, google_broker
+from tests.conftest import NO_GOOGLE, absent
+from tests.contract.brokers import PATIENCE_SECONDS, Client, eventually
 from worker.lab.emulator.server import BrokerStartError, EmbeddedBroker
 from worker.lab.local.emulator import EmulatorError, GoogleEmulator
 
@@ -32,18 +33,12 @@ def embedded() -> Iterator[EmbeddedBroker]:
         yield broker
 
 
-@pytest.fixture(scope="module")
-def google() -> Iterator[str]:
-    with google_broker() as address:
-        yield address
-
-
 @pytest.fixture(scope="module", params=["embedded", "google"])
 def address(request: pytest.FixtureRequest) -> str:
     if request.param == "embedded":
         broker: EmbeddedBroker = request.getfixturevalue("embedded")
         return broker.address
-    return str(request.getfixturevalue("google"))
+    return str(request.getfixturevalue("google_address"))
 
 
 @pytest.fixture
@@ -740,8 +735,9 @@ def test_the_module_serves_until_told_to_stop(number: signal.Signals) -> None:
 # Google's emulator as a child process
 
 
-def test_the_emulator_refuses_a_taken_port_and_stops(google: str) -> None:
-    assert google
+def test_the_emulator_refuses_a_taken_port_and_stops() -> None:
+    if GoogleEmulator.find(os.environ) is None:
+        absent(NO_GOOGLE)
     with GoogleEmulator(os.environ) as first:
         port = int(first.address.rsplit(":", 1)[1])
         with pytest.raises(EmulatorError, match="taken"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import re
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,29 +11,24 @@ from typing import Any
 
 import pytest
 import pyvips
-from playwright.sync_api import Browser, ConsoleMessage, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect
 
-from tests.conftest import absent
+from tests.e2e.browsing import (
+    DEADLINE_SECONDS,
+    DESKTOP,
+    PHONE,
+    cut_off,
+    launched,
+    overflow,
+    visiting,
+)
 from worker.lab.local.gallery import Gallery
 from worker.render.image.placeholder import average_color, thumbhash
 
 pytestmark = pytest.mark.browser
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 HOSTILE = '<img src=x onerror="window.pwned = 1">/<script>window.pwned = 2</script>'
 RUNGS = (320, 512, 768, 1024, 1600)
-PHONE = (360, 740)
-DESKTOP = (1440, 900)
-DEADLINE_SECONDS = 20.0
 OPEN_CELL = ".cell.ready .open"
 
 _RED, _BLUE = [200, 30, 40], [20, 60, 210]
@@ -63,6 +57,7 @@ class Album:
             "bytes_in": 4_000_000,
             "bytes_out": None,
             "seconds": None,
+            "render_seconds": None,
             "manifest": None,
         }
         others = [photo for photo in self.state["photos"] if photo["photo_id"] != photo_id]
@@ -72,11 +67,18 @@ class Album:
     def add_ready(self, photo_id: str, width: int = 2400, height: int = 1600) -> None:
         manifest = self._manifest(photo_id, width, height)
         total = sum(rendition["bytes"] for rendition in manifest["renditions"])
-        self.add(photo_id, "ready", bytes_out=total, seconds=0.4, manifest=manifest)
+        self.add(
+            photo_id,
+            "ready",
+            bytes_out=total,
+            seconds=37.7,
+            render_seconds=7.8,
+            manifest=manifest,
+        )
 
     def _manifest(self, photo_id: str, width: int, height: int) -> dict[str, Any]:
         renditions = []
-        for rung in [*RUNGS, max(width, height)]:
+        for rung in [*(each for each in RUNGS if each < max(width, height)), max(width, height)]:
             scale = rung / max(width, height)
             size = round(width * scale), round(height * scale)
             data = picture(*size).webpsave_buffer(Q=60, effort=0)
@@ -124,6 +126,20 @@ def picture(width: int, height: int) -> pyvips.Image:
     return left.join(right, "horizontal").copy(interpretation="srgb")
 
 
+class Gate:
+    """A `fetch` that holds one rung back until it is opened."""
+
+    def __init__(self, album: Album, rung: str) -> None:
+        self.album, self.rung = album, rung
+        self.asked, self.opened = threading.Event(), threading.Event()
+
+    def __call__(self, name: str) -> bytes | None:
+        if rung_of(name) == self.rung:
+            self.asked.set()
+            self.opened.wait(DEADLINE_SECONDS)
+        return self.album.objects.get(name)
+
+
 @contextmanager
 def serving(album: Album, fetch: Fetch | None = None) -> Iterator[Gallery]:
     gallery = Gallery(snapshot=lambda: album.state, fetch=fetch or album.objects.get)
@@ -147,41 +163,8 @@ def album() -> Album:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if executable is None:
-        absent(f"none of {', '.join(BROWSERS)} is on PATH")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
+    with launched() as browser:
         yield browser
-        browser.close()
-
-
-@contextmanager
-def visiting(
-    browser: Browser, size: tuple[int, int] = DESKTOP, **options: Any
-) -> Iterator[tuple[Page, list[str]]]:
-    """A page, and what it complained about; at the end there must be no complaint."""
-    complaints: list[str] = []
-
-    def hear(message: ConsoleMessage) -> None:
-        if message.type in {"error", "warning"}:
-            complaints.append(message.text)
-
-    viewport = {"width": size[0], "height": size[1]}
-    context = browser.new_context(viewport=viewport, device_scale_factor=1, **options)  # type: ignore[arg-type]  # a TypedDict
-    try:
-        page = context.new_page()
-        page.set_default_timeout(DEADLINE_SECONDS * 1000)
-        page.on("console", hear)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.add_init_script(
-            "addEventListener('securitypolicyviolation', (event) =>"
-            " console.error(`${event.violatedDirective} ${event.blockedURI}`));"
-        )
-        yield page, complaints
-        assert complaints == []
-    finally:
-        context.close()
 
 
 def rung_of(url: str) -> str:
@@ -209,10 +192,6 @@ def loaded(page: Page, photo_id: str) -> dict[str, Any]:
 
 def smallest_that_fits(drawn: float) -> str:
     return next(str(rung) for rung in RUNGS if rung >= drawn)
-
-
-def overflow(page: Page) -> int:
-    return int(page.evaluate("document.documentElement.scrollWidth - innerWidth"))
 
 
 def test_photos_load_at_the_rung_that_fits_their_cell(browser: Browser, album: Album) -> None:
@@ -359,7 +338,7 @@ def test_photos_arrive_in_the_cells_that_waited_for_them(browser: Browser, album
         page.evaluate("for (const c of document.querySelectorAll('.cell')) c.seen = true")
         expect(page.locator("[data-count=waiting]")).to_have_text("1 waiting")
         expect(page.locator("#progress")).to_have_js_property("value", 6)
-        expect(page.locator(".cell").last).to_have_class("cell waiting")
+        expect(page.locator(".grid .cell").last).to_have_class("cell waiting")
 
         album.add_ready("hanoi/later")
 
@@ -428,15 +407,17 @@ def test_the_ladder_view_shows_every_rung_and_fact(browser: Browser, album: Albu
         image = page.locator(".sheet img")
         showing = page.locator("#showing")
 
-        # sizes is 100vw of 1440 px.
-        expect(showing).to_contain_text("Rung 1600, ")
-        expect(page.locator("tr[aria-current] th")).to_have_text("1600")
-        assert int(rung_of(cell["source"])) < 1600
-        expect(page.locator("#rows tr")).to_have_count(len(RUNGS) + 1)
-        expect(page.locator("#rows tr").first).to_contain_text("320 × 213")  # noqa: RUF001
+        fitting = smallest_that_fits(page.locator(".sheet").evaluate("(e) => e.clientWidth"))
+        expect(showing).to_contain_text(f"Rung {fitting}, ")
+        expect(page.locator("tr[aria-current] th")).to_have_text(fitting)
+        assert int(rung_of(cell["source"])) < int(fitting)
+        expect(page.locator("#rows tr")).to_have_count(len(RUNGS) + 2)
+        expect(page.locator("#rows tr").nth(1)).to_contain_text("320 × 213")  # noqa: RUF001
         expect(page.locator("#original")).to_contain_text("jpeg")
         expect(page.locator("#original")).to_contain_text("2400 × 1600 px")  # noqa: RUF001
         expect(page.locator("#original")).to_contain_text("2026-11-22 01:02:03")
+        expect(page.locator("#original")).to_contain_text("Rendered in7.8 s")
+        expect(page.locator("#original")).to_contain_text("with the wait37.7 s")
         expect(page.locator("#text-color")).to_have_text("#6e2d7d")
         expect(page.locator("#swatch-hash")).to_have_css(
             "background-image", re.compile('^url\\("data:image/png;')
@@ -452,7 +433,7 @@ def test_the_ladder_view_shows_every_rung_and_fact(browser: Browser, album: Albu
         )
 
         page.get_by_role("button", name="Auto").click()
-        expect(showing).to_contain_text("Rung 1600, ")
+        expect(showing).to_contain_text(f"Rung {fitting}, ")
 
         link = page.get_by_role("link", name="Open rung full")
         with page.context.expect_page() as opened:
@@ -468,6 +449,8 @@ def test_the_keyboard_is_enough(browser: Browser, album: Album) -> None:
         loaded(page, "hanoi/IMG_0000")
         name, dialog = page.locator("#ladder-name"), page.locator("#ladder")
 
+        page.keyboard.press("Tab")
+        expect(page.get_by_role("link", name="1 rejected")).to_be_focused()
         page.keyboard.press("Tab")
         expect(page.get_by_role("button", name="hanoi/IMG_0000")).to_be_focused()
         page.keyboard.press("Enter")
@@ -489,6 +472,247 @@ def test_the_keyboard_is_enough(browser: Browser, album: Album) -> None:
         expect(page.get_by_role("button", name="hanoi/tall")).to_be_focused()
 
 
+def shown_rung(page: Page) -> str:
+    """Of the picture on the stage, once it is decoded and swapped in."""
+    expect(page.locator("#stage")).not_to_have_attribute("aria-busy", "true")
+    return rung_of(page.locator(".sheet img").evaluate("(image) => image.currentSrc"))
+
+
+def test_keys_work_after_a_rung_was_clicked_and_the_rung_is_kept(
+    browser: Browser, album: Album
+) -> None:
+    album.add_ready("hanoi/small", 600, 400)
+    with serving(album) as gallery, visiting(browser) as (page, _):
+        page.goto(gallery.url)
+        page.get_by_role("button", name="hanoi/tall").click()
+        rung = page.get_by_role("button", name="1600", exact=True)
+        rung.click()
+        expect(page.locator("#showing")).to_contain_text("Rung 1600, ")
+
+        page.keyboard.press("ArrowRight")
+        expect(page.locator("#ladder-name")).to_have_text("hanoi/small")
+        # 600 is all that it has: the nearest.
+        expect(page.locator("#showing")).to_contain_text("Rung full, ")
+        expect(page.get_by_role("button", name="full", exact=True)).to_be_focused()
+
+        page.keyboard.press("ArrowRight")
+        expect(page.locator("#ladder-name")).to_have_text("hanoi/IMG_0000")
+        expect(page.locator("#showing")).to_contain_text("Rung 1600, ")
+        expect(rung).to_have_attribute("aria-pressed", "true")
+        expect(rung).to_be_focused()
+
+        page.get_by_role("link", name="Open rung 320").focus()
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("ArrowRight")
+        expect(page.locator("#ladder-name")).to_have_text("hanoi/IMG_0002")
+
+        page.mouse.click(500, 5)  # beside the picture, where no element takes the focus
+        page.keyboard.press("ArrowRight")
+        expect(page.locator("#ladder-name")).to_have_text("hanoi/IMG_0003")
+
+
+def test_the_picture_stays_until_the_next_rung_is_decoded(browser: Browser, album: Album) -> None:
+    gate = Gate(album, "full")
+    try:
+        with serving(album, gate) as gallery, visiting(browser) as (page, _):
+            page.goto(gallery.url)
+            page.get_by_role("button", name="hanoi/IMG_0000").click()
+            before = shown_rung(page)
+
+            page.get_by_role("button", name="full", exact=True).click()
+            assert gate.asked.wait(DEADLINE_SECONDS)
+
+            expect(page.locator("#showing")).to_contain_text("Loading rung full, ")
+            expect(page.locator("#stage")).to_have_attribute("aria-busy", "true")
+            on_show = page.locator(".sheet img")
+            assert rung_of(on_show.evaluate("(image) => image.currentSrc")) == before
+            assert on_show.evaluate("(image) => image.complete && image.naturalWidth > 0")
+
+            gate.opened.set()
+            expect(page.locator("#showing")).to_contain_text("Rung full, ")
+            assert shown_rung(page) == "full"
+    finally:
+        gate.opened.set()
+
+
+def test_a_rung_that_is_gone_says_so_and_the_picture_stays(browser: Browser, album: Album) -> None:
+    with serving(album) as gallery, visiting(browser) as (page, complaints):
+        page.goto(gallery.url)
+        page.get_by_role("button", name="hanoi/IMG_0000").click()
+        before = shown_rung(page)
+        del album.objects["photos/hanoi/IMG_0000/17-3fd0c1a2b4e5/full.webp"]
+
+        page.get_by_role("button", name="full", exact=True).click()
+
+        expect(page.locator("#showing")).to_have_text("This rung cannot be loaded.")
+        assert shown_rung(page) == before
+        assert all("404" in complaint for complaint in complaints)
+        complaints.clear()  # the browser tells of the 404
+
+
+def test_back_closes_the_view_and_forward_opens_it_again(browser: Browser, album: Album) -> None:
+    with serving(album) as gallery, visiting(browser) as (page, _):
+        page.goto("about:blank")
+        page.goto(gallery.url)
+        page.get_by_role("button", name="hanoi/IMG_0001").click()
+        page.keyboard.press("ArrowRight")
+        expect(page.locator("#ladder-name")).to_have_text("hanoi/IMG_0002")
+
+        page.go_back()
+        expect(page.locator("#ladder")).to_be_hidden()
+        expect(page).to_have_url(gallery.url)
+        expect(page.get_by_role("button", name="hanoi/IMG_0002")).to_be_focused()
+
+        page.go_forward()
+        expect(page.locator("#ladder-name")).to_have_text("hanoi/IMG_0002")
+
+        # Twice at once: the second must not leave the page.
+        page.evaluate("for (const _ of [1, 2]) document.getElementById('close').click()")
+        expect(page.locator("#ladder")).to_be_hidden()
+        page.get_by_role("button", name="hanoi/IMG_0003").click()
+        page.keyboard.press("Escape")
+        expect(page.locator("#ladder")).to_be_hidden()
+        expect(page).to_have_url(gallery.url)
+        page.go_back()
+        expect(page).to_have_url("about:blank")
+
+
+def test_an_address_goes_straight_to_a_photo_and_its_rung(browser: Browser, album: Album) -> None:
+    odd = "hanoi/50 % #1?.jpg"
+    album.add_ready(odd)
+    with serving(album) as gallery, visiting(browser) as (page, _):
+        page.goto(gallery.url)
+        page.get_by_role("button", name=odd).click()
+        page.get_by_role("button", name="512", exact=True).click()
+        expect(page.locator("#showing")).to_contain_text("Rung 512, ")
+        address = page.url
+        assert address == f"{gallery.url}#/hanoi/50%20%25%20%231%3F.jpg?rung=512"
+
+        with visiting(browser) as (other, _):
+            other.goto(address)
+            expect(other.locator("#ladder-name")).to_have_text(odd)
+            expect(other.locator("#showing")).to_contain_text("Rung 512, ")
+            other.get_by_role("button", name="Close").click()
+            expect(other.locator("#ladder")).to_be_hidden()
+            expect(other).to_have_url(gallery.url)
+
+            other.goto(f"{gallery.url}#/hanoi/later?rung=320")
+            expect(other.locator(".cell.waiting")).to_be_visible()
+            expect(other.locator("#ladder")).to_be_hidden()
+            album.add_ready("hanoi/later")
+            expect(other.locator("#ladder-name")).to_have_text("hanoi/later")
+            expect(other.locator("#showing")).to_contain_text("Rung 320, ")
+
+
+def drawn(page: Page) -> tuple[float, float, float]:
+    """Width of the picture on the stage, and how far the stage is scrolled."""
+    width, left, top = page.evaluate(
+        "[document.querySelector('.sheet').getBoundingClientRect().width,"
+        " document.getElementById('frame').scrollLeft, document.getElementById('frame').scrollTop]"
+    )
+    return width, left, top
+
+
+def test_a_photo_is_seen_pixel_for_pixel_and_panned(browser: Browser, album: Album) -> None:
+    with serving(album) as gallery, visiting(browser) as (page, _):
+        page.goto(gallery.url)
+        page.get_by_role("button", name="hanoi/IMG_0000").click()
+        fitting = drawn(page)[0]
+        assert fitting < 1100
+
+        page.keyboard.press("z")
+        expect(page.locator("#showing")).to_contain_text("Rung full, ")
+        expect(page.locator("#showing")).to_contain_text("pixel for pixel")
+        width, left, top = drawn(page)
+        assert width == 2400
+        middle = page.locator("#frame").evaluate("(e) => [e.clientWidth / 2, e.clientHeight / 2]")
+        assert (left + middle[0], top + middle[1]) == pytest.approx((1200, 800), abs=2)
+
+        page.keyboard.press("ArrowRight")
+        assert drawn(page)[1] > left
+        page.mouse.move(500, 400)
+        page.mouse.down()
+        page.mouse.move(600, 450, steps=4)
+        page.mouse.up()
+        moved = drawn(page)
+        assert (moved[1], moved[2]) == pytest.approx((left + 90 - 100, top - 50), abs=1)
+        page.mouse.wheel(0, 60)
+        expect(page.locator("#frame")).to_have_js_property("scrollTop", moved[2] + 60)
+
+        page.get_by_role("button", name="768", exact=True).click()
+        expect(page.locator("#showing")).to_contain_text("Rung 768, ")
+        assert drawn(page)[0] == 768
+
+        page.keyboard.press("Escape")
+        expect(page.locator("#zoom")).to_have_attribute("aria-pressed", "false")
+        expect(page.locator("#ladder")).to_be_visible()
+        assert drawn(page)[0] == fitting
+        page.get_by_role("button", name="Auto").click()
+
+        page.mouse.dblclick(300, 300)
+        expect(page.locator("#zoom")).to_have_attribute("aria-pressed", "true")
+        expect(page.locator("#showing")).to_contain_text("pixel for pixel")
+        page.mouse.click(300, 300)
+        expect(page.locator("#zoom")).to_have_attribute("aria-pressed", "false")
+
+
+def test_a_tap_enlarges_where_it_falls(browser: Browser, album: Album) -> None:
+    with serving(album) as gallery, visiting(browser, PHONE, has_touch=True) as (page, _):
+        page.goto(gallery.url)
+        page.get_by_role("button", name="hanoi/IMG_0000").tap()
+        expect(page.locator("#showing")).to_contain_text("Rung ")
+        box = page.locator(".sheet").bounding_box()
+        assert box is not None
+
+        page.touchscreen.tap(box["x"] + box["width"] / 4, box["y"] + box["height"] / 2)
+
+        expect(page.locator("#showing")).to_contain_text("pixel for pixel")
+        # A quarter across the photo is still under the finger.
+        assert drawn(page)[1] + box["width"] / 4 == pytest.approx(600, abs=3)
+        page.get_by_role("button", name="Pixel for pixel").tap()
+        expect(page.locator("#zoom")).to_have_attribute("aria-pressed", "false")
+
+
+def test_a_phone_cuts_no_text(browser: Browser, album: Album) -> None:
+    album.state = {
+        **album.state,
+        "title": "photo-worker local",
+        "broker": "embedded broker (in memory, for development only)",
+    }
+    album.add("odd/bomb.png", "rejected", reason="original_too_large", message="message " * 60)
+    for size in (PHONE, DESKTOP):
+        with serving(album) as gallery, visiting(browser, size) as (page, _):
+            page.goto(gallery.url)
+            loaded(page, "hanoi/IMG_0000")
+
+            lines = "(e) => e.clientHeight / parseFloat(getComputedStyle(e).lineHeight)"
+            assert page.locator("h1").evaluate(lines) == pytest.approx(1, abs=0.1)
+            assert cut_off(page, "header *, .rejected, .rejected *") == []
+            assert overflow(page) <= 0
+
+
+def test_only_changes_cross_the_wire(browser: Browser) -> None:
+    album = Album()
+    album.add_ready("one")
+    state = album.state
+    crowd = [state["photos"][0] | {"photo_id": f"photo-{number}"} for number in range(300)]
+    album.state = {**state, "photos": crowd}
+    with serving(album) as gallery, visiting(browser) as (page, _):
+        with page.expect_response("**/photos.json*") as first:
+            page.goto(gallery.url)
+        expect(page.locator(".cell.ready")).to_have_count(300)
+        with page.expect_response("**/photos.json*") as quiet:
+            pass
+        album.add("late", "waiting")
+        with page.expect_response(lambda answer: "late" in answer.text()) as late:
+            pass
+
+        assert len(first.value.body()) > 300 * 500
+        assert len(quiet.value.body()) < 300
+        assert [photo["photo_id"] for photo in late.value.json()["photos"]] == ["late"]
+        expect(page.locator(".cell")).to_have_count(301)
+
+
 def test_who_wants_no_motion_gets_none(browser: Browser, album: Album) -> None:
     with serving(album) as gallery, visiting(browser, reduced_motion="reduce") as (page, _):
         page.goto(gallery.url)
@@ -504,11 +728,11 @@ def test_the_page_says_when_the_worker_is_gone_and_recovers(browser: Browser, al
     with serving(album) as gallery, visiting(browser) as (page, complaints):
         page.goto(gallery.url)
         loaded(page, "hanoi/IMG_0000")
-        page.route("**/photos.json", fail)
+        page.route("**/photos.json*", fail)
 
         expect(page.locator("#state")).to_contain_text("Not connected")
         expect(page.get_by_alt_text("hanoi/IMG_0000", exact=True)).to_be_visible()
-        page.unroute("**/photos.json", fail)
+        page.unroute("**/photos.json*", fail)
 
         expect(page.locator("#state")).to_have_text("", timeout=DEADLINE_SECONDS * 1000)
         assert complaints

@@ -150,6 +150,8 @@ def backfill(  # noqa: PLR0913
     given = {name: _joined(name, each) for name, each in globs.items() if each is not None}
     need = ("renditions_bucket",) if dry_run else ("topic", "renditions_bucket")
     settings = Settings.load(os.environ, {**flags, **given}, need=need)
+    others = {name: text for name, text in flags.items() if name not in RECIPE}
+    usual = Settings.load(os.environ, {**others, **given}) if others != flags else None
     from worker.operate.backfill.comparison import wanted
     from worker.operate.backfill.estimate import Prices
     from worker.operate.backfill.publishing import BackfillOptions
@@ -173,6 +175,7 @@ def backfill(  # noqa: PLR0913
             thousand_reads=read_price,
         ),
         wait_seconds=wait_seconds if wait else None,
+        usual=usual,
     )
     raise typer.Exit(run_backfill(settings, request, as_json=as_json))
 

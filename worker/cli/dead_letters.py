@@ -13,12 +13,15 @@ from typing import Annotated, Any
 
 import typer
 
-from worker.cli.flags import RECIPE, JsonFlag, age, labels_of, with_settings
+from worker.cli.flags import RECIPE, Group, JsonFlag, age, labels_of, with_settings
 from worker.photo.dead_letter import Filter, counted
 from worker.settings.settings import Settings
 
 app = typer.Typer(
-    help="Look at dead letters, understand them, send them back.", no_args_is_help=True
+    help="Look at dead letters, understand them, send them back.",
+    epilog="Example: photo-worker dead-letters list",
+    cls=Group,
+    no_args_is_help=True,
 )
 
 _READ = ("project", "dead_letter_subscription", "pubsub_emulator_host", "log_format", "log_level")

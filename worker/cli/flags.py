@@ -1,4 +1,4 @@
-"""What the verbs' command lines have in common: a flag for each setting, ages, labels."""
+"""What the verbs' command lines have in common: help, a flag for each setting, ages, labels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
+from worker.render.capacity import MIB
 from worker.settings.settings import Settings
 from worker.settings.variables import variable
 
@@ -23,8 +25,36 @@ RECIPE = (
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
+class Group(TyperGroup):
+    """Verbs whose help names a flag without its type: `--json` and not `--json <bool>`."""
+
+    def get_params(self, ctx: Any) -> Any:  # noqa: ANN401 (typer's private classes)
+        """Its own options."""
+        return _untyped(super().get_params(ctx))
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401
+        """The verb of this name, if there is one."""
+        command = super().get_command(ctx, cmd_name)
+        if command is not None:
+            _untyped(command.get_params(ctx))
+        return command
+
+
+def _untyped(options: Any) -> Any:  # noqa: ANN401
+    for option in options:
+        if getattr(option, "is_flag", False):
+            option.metavar = ""
+    return options
+
+
 def _describe(name: str) -> str:
-    return Settings.model_fields[name].description or ""
+    field = Settings.model_fields[name]
+    shown = f"{field.description} [dim]{variable(name)}[/dim]"
+    if field.default in (None, ()):
+        return shown
+    default = f"{field.default // MIB} MiB" if name.endswith("_bytes") else str(field.default)
+    default = default.replace(",", ", ")  # a long list needs where to break
+    return rf"{shown} [dim]\[default: {default}][/dim]"
 
 
 def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -48,7 +78,7 @@ def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., 
                     str | None,
                     typer.Option(
                         f"--{name.replace('_', '-')}",
-                        help=f"{_describe(name)} [dim]{variable(name)}[/dim]",
+                        help=_describe(name),
                         metavar="VALUE",
                         show_default=False,
                         rich_help_panel="Settings (override the environment)",

@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-import json
 import os
+import signal
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from worker import __version__
 from worker.cli.backfill import EPILOG, backfill
 from worker.cli.bench import app as bench
 from worker.cli.convert import convert
 from worker.cli.dead_letters import app as dead_letters
-from worker.cli.flags import JsonFlag, labels_of, with_settings
+from worker.cli.flags import Group, JsonFlag, labels_of, with_settings
 from worker.cli.sweep import sweep, verify
+from worker.console.printer import Printer
+from worker.console.text import to_json
 from worker.errors import ConfigurationError, ExitCode, Fatal, Permanent, Transient
 from worker.settings.settings import Settings
 
 app = typer.Typer(
     name="photo-worker",
     help="Turn photographs into WebP ladders: a Pub/Sub consumer worker and its tools.",
+    epilog="Example: photo-worker local ~/Pictures/wedding",
+    cls=Group,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
@@ -79,13 +80,7 @@ def plan(
     if check:
         _check(settings)
         planned["resources"] = "checked"
-    if as_json:
-        typer.echo(json.dumps(planned, indent=2))
-        return
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    for label, value in planning.rows(planned):
-        table.add_row(label, value)
-    Console().print(table)
+    Printer()(to_json(planned) if as_json else planning.as_text(planned))
 
 
 @app.command(epilog="Example: photo-worker register ./wedding --label album=wedding")
@@ -116,15 +111,19 @@ def register(
     as_json: JsonFlag = False,
 ) -> None:
     """Publish a register event for each original."""
-    settings = Settings.load(os.environ, flags, need=("topic",))
-    from worker.operate.publish import find_sources
+    files = any(not each.startswith("gs://") for each in sources)
+    need = ("topic", "originals_buckets") if files else ("topic",)
+    settings = Settings.load(os.environ, flags, need=need)
+    from worker.operate.sources import check_allowed, find_sources
 
     found = find_sources(sources, photo_id)
-    bucket = next(iter(settings.originals_buckets), None)
+    for bucket in sorted({source.bucket for source in found if source.bucket}):
+        check_allowed(bucket, settings.originals_buckets)
+    uploads = next(iter(settings.originals_buckets), None)
     _publish(
         settings,
         lambda events: events.register(
-            found, bucket=bucket, labels=labels_of(label or []), version=version
+            found, bucket=uploads, labels=labels_of(label or []), version=version
         ),
         as_json=as_json,
     )
@@ -184,7 +183,7 @@ def local(
 
 def _version(asked: bool) -> None:  # noqa: FBT001 (typer's callback protocol)
     if asked:
-        typer.echo(f"photo-worker {__version__}")
+        Printer()(f"photo-worker {__version__}")
         raise typer.Exit
 
 
@@ -206,13 +205,17 @@ def _root(
     """Options before the verb."""
 
 
-def main() -> None:
-    """Run a verb; failures become one clear message and their exit code."""
+def main(verbs: typer.Typer = app, name: str = "photo-worker") -> None:
+    """Run a verb of this command line; failures become one clear message and their exit code."""
     if sys.platform == "win32":
         _complain(["it runs on Linux and macOS; on Windows run it in WSL"])
         sys.exit(ExitCode.USAGE)
+    # A script's background command starts with SIGINT turned off, and would not give back what it
+    # holds.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        app()
+        # `python -m worker` has the same name, so that completion is installed for the command.
+        verbs(prog_name=name)
     except ConfigurationError as error:
         _complain(["the settings are wrong:", *(f"  - {line}" for line in error.problems)])
         sys.exit(error.exit_code)
@@ -247,12 +250,13 @@ def _check(settings: Settings) -> None:
 
 
 def _publish(settings: Settings, send: Callable[[Any], Any], *, as_json: bool) -> None:
-    from worker.operate.publish import EventPublisher, as_json_text
+    """Print what was published; what could not be read goes to standard error, and makes it 7."""
+    from worker.operate.publish import EventPublisher, Unread, as_json_text
     from worker.pubsub.clients import PubSubPublisher
     from worker.telemetry.exporters import traced
     from worker.wiring import open_store
 
-    sent = []
+    sent, unread, printer = [], 0, Printer()
     with ExitStack() as stack:
         store, publisher = open_store(settings), PubSubPublisher(settings.pubsub_emulator_host)
         stack.callback(store.close)
@@ -260,14 +264,18 @@ def _publish(settings: Settings, send: Callable[[Any], Any], *, as_json: bool) -
         sender = traced(publisher, stack)
         try:
             for each in send(EventPublisher(store, sender, settings.topic or "")):
+                if isinstance(each, Unread):
+                    unread += 1
+                    _complain([f"{each.file} {each.message}"])
+                    continue
                 sent.append(each)
                 if not as_json:
-                    typer.echo(
-                        f"{each.photo_id}  version {each.version}  message {each.message_id}"
-                    )
+                    printer(f"{each.photo_id}  version {each.version}  message {each.message_id}")
         finally:
             if as_json:
-                typer.echo(as_json_text(sent))
+                printer(as_json_text(sent))
+    if unread:
+        raise typer.Exit(int(ExitCode.SOME_FAILED))
 
 
 if __name__ == "__main__":

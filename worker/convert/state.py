@@ -58,9 +58,16 @@ class State:
                 check_same_thread=False,
                 timeout=0.0,
             )
-            self._set_up()
         except sqlite3.Error as error:
             raise self._unusable(error) from error
+        try:
+            self._set_up()
+        except sqlite3.Error as error:
+            self._database.close()
+            raise self._unusable(error) from error
+        except BaseException:
+            self._database.close()
+            raise
 
     def _set_up(self) -> None:
         run = self._database.execute
@@ -70,7 +77,6 @@ class State:
         run("BEGIN IMMEDIATE")
         version = run("PRAGMA user_version").fetchone()[0]
         if version not in (0, _VERSION):
-            self._database.close()
             raise UsageFault(
                 f"{self._file} was written by another version of photo-worker ({version}, not "
                 f"{_VERSION}): convert into another folder"

@@ -128,35 +128,34 @@ def names_in_order(path: str, held: int = HELD_NAMES) -> Iterator[_Name]:
 
 
 def _sorted_on_disk(names: Iterator[_Name]) -> Iterator[_Name]:
+    in_order = _sorted_by_sqlite(names)
     try:
-        return _sorted_by_sqlite(names)
+        next(in_order)
     except sqlite3.Error as error:
         raise Fatal(
             f"the names of a large folder cannot be sorted: {error}. Make room for SQLite's "
             "temporary files (in SQLITE_TMPDIR, else /var/tmp)"
         ) from error
+    return in_order
 
 
 def _sorted_by_sqlite(names: Iterator[_Name]) -> Iterator[_Name]:
+    """An empty name once all have been read, and then the names in order."""
     # Without a name: SQLite keeps it in a temporary file, which dies with this process.
-    database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-    database.execute("PRAGMA cache_size = -4000")
-    database.execute("CREATE TABLE names (name BLOB PRIMARY KEY, kind INTEGER) WITHOUT ROWID")
-    database.execute("BEGIN")
-    database.executemany("INSERT OR IGNORE INTO names VALUES (?, ?)", names)
-    database.execute("COMMIT")
-
-    def pages() -> Iterator[_Name]:
-        with closing(database):
-            last = b""
-            while page := database.execute(
-                "SELECT name, kind FROM names WHERE name > ? ORDER BY name LIMIT ?",
-                (last, _PAGE_NAMES),
-            ).fetchall():
-                yield from page
-                last = page[-1][0]
-
-    return pages()
+    with closing(sqlite3.connect("", isolation_level=None, check_same_thread=False)) as database:
+        database.execute("PRAGMA cache_size = -4000")
+        database.execute("CREATE TABLE names (name BLOB PRIMARY KEY, kind INTEGER) WITHOUT ROWID")
+        database.execute("BEGIN")
+        database.executemany("INSERT OR IGNORE INTO names VALUES (?, ?)", names)
+        database.execute("COMMIT")
+        yield b"", _SPECIAL
+        last = b""
+        while page := database.execute(
+            "SELECT name, kind FROM names WHERE name > ? ORDER BY name LIMIT ?",
+            (last, _PAGE_NAMES),
+        ).fetchall():
+            yield from page
+            last = page[-1][0]
 
 
 def _kind(entry: os.DirEntry[bytes]) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,29 +11,17 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
+from worker.console.text import to_json
 from worker.errors import (
     ConfigurationError,
     InvalidEvent,
     PreconditionFailed,
     StorageUnavailable,
-    UsageFault,
 )
-from worker.photo.events import Deregister, Register, check_photo_id, explain
+from worker.operate.sources import Source
+from worker.photo.endings import content_type
+from worker.photo.events import Deregister, Register, explain
 from worker.photo.ports import ObjectStore, OutgoingMessage, Publisher, StoredObject
-
-CONTENT_TYPES = {
-    ".jpg": "image/jpeg",
-    ".jpeg": "image/jpeg",
-    ".png": "image/png",
-    ".webp": "image/webp",
-    ".gif": "image/gif",
-    ".tif": "image/tiff",
-    ".tiff": "image/tiff",
-    ".avif": "image/avif",
-    ".heic": "image/heic",
-    ".svg": "image/svg+xml",
-}
-"""Suffixes that a folder is searched for; a file named outright is taken whatever it is called."""
 
 _UPLOADS = 4
 _UPLOAD_ROUNDS = 5
@@ -53,12 +40,12 @@ class Published:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """One original to register: a file to upload first, or an object (`gs://`) that lies there."""
+class Unread:
+    """A source that could not be read and was left out; `message` says why."""
 
     photo_id: str
-    file: Path | None
-    url: str | None
+    file: Path
+    message: str
 
 
 def now_version() -> int:
@@ -70,60 +57,6 @@ def _or_now(version: int | None) -> int:
     return now_version() if version is None else version
 
 
-def find_sources(arguments: Iterable[str], photo_id: str | None = None) -> list[Source]:
-    """What `SOURCE...` names: objects, files, and the pictures below folders.
-
-    A file's photo id is its name, in a folder its path below that folder; the suffix stays, so
-    that `a.jpg` and `a.png` do not overwrite each other.
-
-    Raises:
-        UsageFault: something is not there or has an impossible name, or two have one photo id.
-    """
-    sources = [source for argument in arguments for source in _expand(argument)]
-    if photo_id is not None:
-        if len(sources) != 1:
-            raise UsageFault(f"--photo-id needs exactly one SOURCE, got {len(sources)}")
-        sources = [Source(photo_id=photo_id, file=sources[0].file, url=sources[0].url)]
-    seen: dict[str, Source] = {}
-    for source in sources:
-        try:
-            check_photo_id(source.photo_id)
-        except ValueError as error:
-            where = source.file or source.url
-            raise UsageFault(f"{str(where)!r} cannot be a photo: its id {error}") from error
-        if source.photo_id in seen:
-            one, two = (str(each.file or each.url) for each in (seen[source.photo_id], source))
-            raise UsageFault(
-                f"{one} and {two} would both be photo {source.photo_id!r}; register them apart"
-            )
-        seen[source.photo_id] = source
-    return sources
-
-
-def _expand(argument: str) -> Iterator[Source]:
-    if argument.startswith("gs://"):
-        name = argument.removeprefix("gs://").partition("/")[2]
-        yield Source(photo_id=name, file=None, url=argument)
-        return
-    path = Path(argument)
-    if not argument:
-        raise UsageFault("a SOURCE is empty; name a file, a folder or gs://BUCKET/OBJECT")
-    if path.is_file():
-        yield Source(photo_id=path.name, file=path, url=None)
-        return
-    if not path.is_dir():
-        raise UsageFault(f"{argument}: no such file or folder")
-    found = [
-        file
-        for file in sorted(path.rglob("*"))
-        if file.suffix.lower() in CONTENT_TYPES and file.is_file()
-    ]
-    if not found:
-        raise UsageFault(f"{argument}: no pictures in this folder")
-    for file in found:
-        yield Source(photo_id=file.relative_to(path).as_posix(), file=file, url=None)
-
-
 def upload(store: ObjectStore, bucket: str, name: str, file: Path) -> StoredObject:
     """Put a file's bytes in a bucket, in place of what lies there.
 
@@ -131,7 +64,6 @@ def upload(store: ObjectStore, bucket: str, name: str, file: Path) -> StoredObje
         StorageUnavailable: the bucket does not answer, or somebody else keeps writing that name.
         OSError: the file cannot be read.
     """
-    kind = CONTENT_TYPES.get(file.suffix.lower(), "application/octet-stream")
     for _ in range(_UPLOAD_ROUNDS):
         there = store.stat(bucket, name)
         try:
@@ -139,7 +71,7 @@ def upload(store: ObjectStore, bucket: str, name: str, file: Path) -> StoredObje
                 bucket,
                 name,
                 file,
-                content_type=kind,
+                content_type=content_type(file.name),
                 cache_control="private",
                 if_generation=there.generation if there else 0,
             )
@@ -170,7 +102,7 @@ class EventPublisher:
         bucket: str | None,
         labels: dict[str, str],
         version: int | None = None,
-    ) -> Iterator[Published]:
+    ) -> Iterator[Published | Unread]:
         """Register each source, several at a time; yields in the order given.
 
         Args:
@@ -185,8 +117,14 @@ class EventPublisher:
                 three more may be.
         """
 
-        def one(source: Source) -> Published:
-            return self._register(source, bucket, labels, version)
+        def one(source: Source) -> Published | Unread:
+            try:
+                return self._register(source, bucket, labels, version)
+            except OSError as error:
+                if source.file is None:
+                    raise
+                message = f"cannot be read: {error.strerror or error}"
+                return Unread(photo_id=source.photo_id, file=source.file, message=message)
 
         with ThreadPoolExecutor(_UPLOADS, thread_name_prefix="upload") as threads:
             yield from threads.map(one, sources)
@@ -248,7 +186,7 @@ class EventPublisher:
 
 def as_json_text(published: Iterable[Published]) -> str:
     """One JSON array for `--json`."""
-    return json.dumps([asdict(each) for each in published], ensure_ascii=False, indent=2)
+    return to_json([asdict(each) for each in published])
 
 
 def _checked(build: Callable[[], E]) -> E:

@@ -10,6 +10,7 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,31 +37,36 @@ def run(command: Sequence[str], environment: Mapping[str, str], what: str) -> Co
     """Run a command to its end; `what` names it and its photo in errors.
 
     Raises:
-        Fatal: it cannot be started or fails; the message holds the last line of its output.
+        Fatal: it cannot be started or fails; the message holds the last line of its standard
+            error, or of its standard output where it wrote no error.
     """
-    try:
-        process = subprocess.Popen(
-            command,
-            env=environment_for(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-    except OSError as error:
-        raise Fatal(f"{what}: {command[0]}: {error.strerror}") from error
-    try:
-        output = process.stdout.read().decode(errors="replace") if process.stdout else ""
-        _, status, usage = os.wait4(process.pid, 0)
-    except BaseException:
-        process.kill()
-        process.wait()
-        raise
-    finally:
-        if process.stdout:
-            process.stdout.close()
-    process.returncode = code = os.waitstatus_to_exitcode(status)
+    with tempfile.TemporaryFile() as errors:
+        try:
+            process = subprocess.Popen(
+                command,
+                env=environment_for(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                # Apart: a program that buffers its output writes it behind the error that ends it.
+                stderr=errors,
+            )
+        except OSError as error:
+            raise Fatal(f"{what}: {command[0]}: {error.strerror}") from error
+        try:
+            output = process.stdout.read().decode(errors="replace") if process.stdout else ""
+            _, status, usage = os.wait4(process.pid, 0)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        finally:
+            if process.stdout:
+                process.stdout.close()
+        process.returncode = code = os.waitstatus_to_exitcode(status)
+        errors.seek(0)
+        said = errors.read().decode(errors="replace")
     if code:
-        *_, last = output.rstrip().splitlines() or ["it said nothing"]
+        *_, last = (said.strip() or output.strip()).splitlines() or ["it said nothing"]
         raise Fatal(f"{what}: ended with {code}: {last.strip()}")
     return Cost(
         cpu_seconds=usage.ru_utime + usage.ru_stime,

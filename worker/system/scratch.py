@@ -1,4 +1,4 @@
-"""Scratch: this process's folder for originals and renditions, and the removal of abandoned ones.
+"""Scratch: a process's folder for temporary files, and what killed processes left of theirs.
 
 A process that is killed cannot clean up. Each process locks its folder, so the next one on the
 machine can tell an abandoned folder from one in use. systemd-tmpfiles leaves a locked folder alone
@@ -19,20 +19,32 @@ PREFIX = "photo-worker-scratch-"
 
 
 class Scratch:
-    """A fresh folder below the system's temporary one (`TMPDIR`), locked by this process."""
+    """A fresh folder below the system's temporary one (`TMPDIR`), locked by this process.
 
-    def __init__(self) -> None:
-        """Remove abandoned folders, and make a new one.
+    A context manager that removes it at its end. `prefix` begins the folder's name, and says which
+    folders are of the same kind.
+    """
+
+    def __init__(self, prefix: str = PREFIX) -> None:
+        """Remove what killed processes left of this kind, and make a folder.
 
         Raises:
             OSError: the disk is full, or not writable.
         """
-        for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        for folder in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
             _remove_if_abandoned(folder)
         self._made: int | None = None
         while self._made is None:
-            self.path = Path(tempfile.mkdtemp(prefix=PREFIX))
+            self.path = Path(tempfile.mkdtemp(prefix=prefix))
             self._made = self._hold()
+
+    def __enter__(self) -> Path:
+        """Its path."""
+        return self.path
+
+    def __exit__(self, *_: object) -> None:
+        """See `cleanup`."""
+        self.cleanup()
 
     def _hold(self) -> int | None:
         """A descriptor that locks the folder; `None` if another process took it for abandoned."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -151,3 +153,13 @@ def handle_one(app: App) -> list[str]:
     handling.start()
     handling.join(0.2)
     return answers
+
+
+def test_a_worker_loads_nothing_of_the_lab() -> None:
+    code = (
+        "import sys, worker.service.daemon, worker.service.build\n"
+        "print([m for m in sys.modules"
+        " if m.startswith(('worker.lab', 'fake_gcs_server', 'benchmarks'))])"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "[]"

@@ -19,7 +19,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from socketserver import TCPServer
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
-from urllib.parse import unquote_to_bytes
+from urllib.parse import parse_qsl, unquote_to_bytes
+
+from worker.lab.local.changes import Changes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -130,6 +132,7 @@ class _Site:
         host: str,
     ) -> None:
         self._snapshot = snapshot
+        self._changes = Changes(snapshot)
         self._fetch = fetch
         self._hosts = {"localhost", "127.0.0.1", host.lower()}
         here = Path(__file__).resolve().parent
@@ -150,11 +153,12 @@ class _Site:
         return match is not None and match[1].lower() in self._hosts
 
     def answer(self, target: str) -> _Answer:
-        path = target.partition("?")[0]
+        path, _, query = target.partition("?")
         if path in self._static:
             return self._static[path]
         if path == "/photos.json":
-            body = json.dumps(dict(self._snapshot())).encode()
+            cursor = dict(parse_qsl(query)).get("since", "")
+            body = json.dumps(self._changes.since(cursor)).encode()
             return _Answer(HTTPStatus.OK, "application/json", "no-store", body)
         if path.startswith(_OBJECTS):
             return self._rendition(path.removeprefix(_OBJECTS))

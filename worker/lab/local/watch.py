@@ -107,6 +107,13 @@ class Watch:
             self._photos[photo_id] = WatchedPhoto(photo_id, bytes_in, time.monotonic())
             self._changed.notify_all()
 
+    def reject(self, photo_id: str, reason: str, message: str) -> None:
+        """End a photo of which no event was published."""
+        with self._changed:
+            photo = self._photo(photo_id)
+            photo.status, photo.reason, photo.message = "rejected", reason, message
+            self._end(photo)
+
     def photos(self) -> list[dict[str, Any]]:
         """Every photo in the order of registration, as JSON objects."""
         with self._changed:

@@ -65,9 +65,9 @@ def wanted(*, stale: bool, only_missing: bool, rejected: bool) -> frozenset[Stan
 class Compared:
     """An original, how its photo stands to it, and the version an event would need to count.
 
-    `seen` tells the manifest that was compared from a later one. `file` must be uploaded first, and
-    becomes the original; until then its generation is the one that it would replace, or 0, and
-    `version` the least that counts.
+    `seen` tells the manifest that was compared from a later one, `made_by` is its recipe. `file`
+    must be uploaded first, and becomes the original; until then its generation is the one that it
+    would replace, or 0, and `version` the least that counts.
     """
 
     original: StoredObject
@@ -75,6 +75,7 @@ class Compared:
     version: int
     labels: dict[str, str]
     seen: str
+    made_by: str | None = None
     file: Path | None = None
 
     def uploaded(self, stored: StoredObject) -> Compared:
@@ -112,6 +113,7 @@ def compare(original: StoredObject, manifest: Manifest | None, recipe: str) -> C
         version=version,
         labels=_labels(manifest),
         seen=seen_in(manifest),
+        made_by=manifest.recipe if manifest else None,
     )
 
 

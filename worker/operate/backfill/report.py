@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
 from typing import Final
 
+from worker.console.text import size, to_json
 from worker.errors import ExitCode
 from worker.operate.backfill.comparison import PUBLISHED, Standing
 
@@ -68,9 +68,7 @@ class BackfillReport:
 
     def to_json(self) -> str:
         """One JSON object."""
-        text = json.dumps(asdict(self), ensure_ascii=False, indent=2)
-        # A file's name may be no UTF-8 at all.
-        return text.encode(errors="backslashreplace").decode()
+        return to_json(asdict(self))
 
     def counts(self) -> dict[str, object]:
         """What is worth showing while it runs."""
@@ -90,18 +88,18 @@ class BackfillReport:
         outdated = ", ".join(
             f"{each.value.replace('_', ' ')} {getattr(self, each.value):,}" for each in PUBLISHED
         )
-        originals = f"{self.originals:,} originals ({_sized(self.bytes)}) in {self.source}"
+        originals = f"{self.originals:,} originals ({size(self.bytes)}) in {self.source}"
         others = f"newer {self.newer:,}, deregistered {self.deregistered:,}"
         left = f"not chosen {self.not_chosen:,}, ignored {self.ignored:,}"
         lines = [
             f"{whole} in {self.seconds:.1f} s: {originals}",
             f"  {outdated}",
             f"  current {self.current:,}, {others}; {left}",
-            f"  {verb} {self.published:,} events ({_sized(self.published_bytes)} of originals)",
+            f"  {verb} {self.published:,} events ({size(self.published_bytes)} of originals)",
         ]
         if self.uploaded:
             lines.append(
-                f"  uploaded {self.uploaded:,} files ({_sized(self.uploaded_bytes)}), "
+                f"  uploaded {self.uploaded:,} files ({size(self.uploaded_bytes)}), "
                 f"{self.replaced:,} of them in place of other bytes"
             )
         if self.failures_total:
@@ -111,8 +109,14 @@ class BackfillReport:
             ends = ", ".join(f"{kind} {self.outcomes[kind]:,}" for kind in kinds)
             lines.append(f"  outcomes: {ends}")
             if self.outcomes["pending"]:
-                lines.append("  nothing came of the pending ones: does a worker run?")
+                lines.append(f"  nothing came of the pending ones: {self._question}")
         return "\n".join(lines)
+
+    @property
+    def _question(self) -> str:
+        if self.stale_recipe:
+            return "does a worker run, and with the settings and codecs of this backfill?"
+        return "does a worker run?"
 
     @property
     def exit_code(self) -> ExitCode:
@@ -120,12 +124,3 @@ class BackfillReport:
         unsettled = self.outcomes and (self.outcomes["rejected"] or self.outcomes["pending"])
         wrong = self.failures_total or unsettled or self.stopped_by == "max_events"
         return ExitCode.SOME_FAILED if wrong else ExitCode.OK
-
-
-def _sized(size_bytes: int) -> str:
-    size = float(size_bytes)
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if size < 1000:  # noqa: PLR2004 (decimal units, as bills have them)
-            return f"{size:,.0f} {unit}" if unit == "bytes" else f"{size:,.1f} {unit}"
-        size /= 1000
-    return f"{size:,.1f} TB"

@@ -25,7 +25,7 @@ from worker.errors import ExitCode, Fatal, RendererBroken, RenderFailed, Transie
 from worker.gcs.patience import Patience
 from worker.gcs.store import GcsStore
 from worker.handlers.manifests import Manifests
-from worker.operate.backfill.comparison import Compared
+from worker.operate.backfill.comparison import Compared, Standing
 from worker.operate.backfill.estimate import Prices, estimate, summary
 from worker.operate.backfill.following import Follower, Outcomes
 from worker.operate.backfill.headway import Headway, left
@@ -34,6 +34,7 @@ from worker.operate.backfill.pages import FILES, PAGE, PARALLEL, Comparer
 from worker.operate.backfill.pending import Pending
 from worker.operate.backfill.place import Place
 from worker.operate.backfill.publishing import UPLOADS, Backfill, BackfillOptions
+from worker.operate.backfill.recipes import RecipeWatch
 from worker.operate.backfill.report import BackfillReport
 from worker.operate.backfill.sampling import Reservoir, look_at
 from worker.operate.backfill.source import inventory_of, prefix_of
@@ -63,7 +64,10 @@ _AGAIN_FROM_THE_START: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackfillRequest:
-    """What the `backfill` verb was asked for. `wait_seconds`: `None` waits for no outcome."""
+    """What the `backfill` verb was asked for. `wait_seconds`: `None` waits for no outcome.
+
+    `usual`: the settings without the recipe's flags, `None` where none was given.
+    """
 
     source: str
     options: BackfillOptions
@@ -71,6 +75,7 @@ class BackfillRequest:
     sample: int
     prices: Prices
     wait_seconds: float | None
+    usual: Settings | None
 
 
 def run_backfill(settings: Settings, request: BackfillRequest, *, as_json: bool) -> int:
@@ -189,7 +194,7 @@ class _Run:
         report, request = self._report, self._request
         try:
             with progress("backfill", self._log) as show:
-                self._publish_all(publish, show)
+                self._publish_all(publish, probe, show)
         finally:
             self._place.keep_for_good()
         if report.dry_run:
@@ -202,7 +207,7 @@ class _Run:
             with progress("backfill --wait", self._log) as show:
                 self._wait(request.wait_seconds, show)
 
-    def _publish_all(self, publish: _Publish, show: Show) -> None:
+    def _publish_all(self, publish: _Publish, probe: Probe, show: Show) -> None:
         options = self._request.options
         backfill = Backfill(
             store=self._store,
@@ -222,6 +227,13 @@ class _Run:
             recipe=self._recipe,
             page=PAGE if self._request.source.startswith("gs://") else FILES,
         )
+        usual = self._request.usual
+        heed = RecipeWatch(
+            here=self._recipe,
+            usual=usual.recipe(probe.codec).fingerprint if usual else None,
+            dry_run=options.dry_run,
+            log=self._log,
+        )
         before = self._report.names
         # A limit is reached by events, not by names; nobody can tell when.
         counting = options.limit is None
@@ -231,7 +243,10 @@ class _Run:
             def show_with_eta(counts: dict[str, object]) -> None:
                 show(counts | (headway.left(self._report.names - before) if headway else {}))
 
-            backfill(comparer.pages(self._inventory.items(behind)), show_with_eta)
+            pages = comparer.pages(self._inventory.items(behind))
+            backfill(
+                heed(pages) if options.wanted >= {Standing.STALE_RECIPE} else pages, show_with_eta
+            )
 
     def _note(self, settled: Sequence[Compared]) -> None:
         if self._request.options.dry_run:

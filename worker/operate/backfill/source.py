@@ -6,7 +6,7 @@ from pathlib import Path
 
 from worker.errors import ConfigurationError, UsageFault
 from worker.operate.backfill.inventory import BucketInventory, FolderInventory, Inventory
-from worker.operate.publish import CONTENT_TYPES
+from worker.operate.sources import check_allowed
 from worker.photo.events import Buckets
 from worker.photo.ports import ObjectStore
 from worker.settings.settings import Settings
@@ -26,15 +26,7 @@ def inventory_of(source: str, settings: Settings, store: ObjectStore) -> Invento
     bucket, _, prefix = source.removeprefix("gs://").partition("/")
     if not bucket:
         raise UsageFault(f"{source!r} names no bucket; say gs://BUCKET or gs://BUCKET/PREFIX")
-    if settings.originals_buckets and bucket not in settings.originals_buckets:
-        raise ConfigurationError(
-            [
-                (
-                    f"WORKER_ORIGINALS_BUCKETS={','.join(settings.originals_buckets)!r}: "
-                    f"{bucket!r} is not among them, so that workers refuse every event; add it"
-                )
-            ]
-        )
+    check_allowed(bucket, settings.originals_buckets)
     if buckets.is_output(bucket, prefix):
         raise UsageFault(
             f"{source} is the worker's own output (WORKER_OUTPUT_PREFIX={settings.output_prefix!r} "
@@ -62,6 +54,5 @@ def _folder(source: str, settings: Settings, buckets: Buckets) -> FolderInventor
     return FolderInventory(
         folder=folder,
         bucket=settings.originals_buckets[0],
-        suffixes=frozenset(CONTENT_TYPES),
         buckets=buckets,
     )

@@ -70,7 +70,6 @@ class Letterbox:
         self._monotonic = monotonic
         self._page_messages = _FIRST_PAGE
         self._repeated = 0
-        self._ledger = Ledger()
         self._closed = threading.Event()
         self._extender = threading.Thread(target=self._extend, name="leases", daemon=True)
         self.arrived = 0
@@ -86,6 +85,7 @@ class Letterbox:
             ConfigurationError: it has a dead-letter policy, so that looking would use letters up.
             PubSubUnavailable: nobody answers.
         """
+        self._ledger = Ledger()
         try:
             self._look()
         except BaseException:

@@ -159,10 +159,10 @@ class Run:
             with progress(self._verb, self._log) as show:
                 self._judge_all(judge, removed, show)
         except Transient as error:
-            self._finish(before + time.monotonic() - started)
+            self._finish(before + time.monotonic() - started, removed)
             self._log.error("the bucket cannot be listed any more", error=str(error))
             return int(ExitCode.SOME_FAILED if report.photos else ExitCode.STREAM_LOST)
-        self._finish(before + time.monotonic() - started)
+        self._finish(before + time.monotonic() - started, removed)
         if self._signal is not None:
             return _SIGNAL_EXIT + self._signal
         if not report.objects:
@@ -180,9 +180,14 @@ class Run:
         self._signal = number
         self._survey.stop()
 
-    def _finish(self, seconds: float) -> None:
+    def _finish(self, seconds: float, removed: str) -> None:
         self._report.seconds = round(seconds, 3)
-        self._printer(self._report.to_json() if self._as_json else self._report.summary())
+        if self._as_json:
+            self._printer(self._report.to_json())
+            return
+        self._printer(self._report.summary())
+        if self._report.objects:
+            self._printer(self._report.closing(removed))
 
     def _judge_all(self, judge: Callable[[SurveyedPhoto], Swept], removed: str, show: Show) -> None:
         def guarded(photo: SurveyedPhoto) -> Swept | _Failed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
 
@@ -86,8 +87,6 @@ class World:
         self.failing: set[str] = set()
         self.stopping = _Pauses(self)
         self._lock = threading.Lock()
-        self.pending = Pending()
-        self.pending.add((photo_id, 17, "") for photo_id in self.needed)
 
     def read(self, photo_id: str) -> Manifest | None:
         with self._lock:
@@ -108,7 +107,9 @@ class World:
             stalled_seconds=stalled_seconds,
             monotonic=lambda: self.now,
         )
-        return follower(self.pending, lambda _: None)
+        with closing(Pending()) as pending:
+            pending.add((photo_id, 17, "") for photo_id in self.needed)
+            return follower(pending, lambda _: None)
 
 
 class _Pauses(threading.Event):
