@@ -30,4 +30,5 @@ def content_type(name: str) -> str:
 
 
 def _ending(name: str) -> str:
-    return name.rpartition(".")[2].lower()
+    _, dot, ending = name.rpartition(".")
+    return ending.lower() if dot else ""

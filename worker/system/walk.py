@@ -49,7 +49,7 @@ def walk(
     enters: Callable[[Entry], bool] = lambda _: True,
     held: int = HELD_NAMES,
 ) -> Iterator[Entry]:
-    """Everything below `root`, in each folder by the bytes of names; a folder's content at its name.
+    """Everything below `root`, in each folder by the bytes of names; folders open at their names.
 
     A folder that is entered is no entry itself. One that cannot be read is an entry with its error
     (`root` has the name `.`), and one that `enters` turns down is an entry without. `enters` may

@@ -90,9 +90,9 @@ def test_a_folder_that_cannot_be_listed_is_a_source(
 ) -> None:
     real = os.scandir
 
-    def refuse(folder: str) -> object:
+    def refuse(folder: bytes) -> object:
         # As the system does without the right to read; root may read all.
-        if str(folder).endswith("sub"):
+        if os.fsdecode(folder).endswith("sub"):
             raise PermissionError(13, "Permission denied", folder)
         return real(folder)
 

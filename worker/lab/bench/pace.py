@@ -12,7 +12,7 @@ from worker.lab.bench.photos import Photo
 from worker.lab.bench.rig import Rig, RunningWorker
 from worker.lab.local.resources import ORIGINALS_BUCKET
 from worker.operate.publish import now_version
-from worker.operate.sources import CONTENT_TYPES
+from worker.photo.endings import content_type
 from worker.photo.events import Register
 from worker.system import processes
 
@@ -40,7 +40,7 @@ class Uploaded:
 
 def upload(rig: Rig, photo: Photo) -> Uploaded:
     """Put an original into the bucket, before anything is measured."""
-    kind = CONTENT_TYPES.get(photo.file.suffix.lower(), "application/octet-stream")
+    kind = content_type(photo.file.name)
     return upload_bytes(rig, photo.name, photo.file.read_bytes(), kind)
 
 

@@ -140,7 +140,7 @@ def compare_file(file: Path, replacing: StoredObject, manifest: Manifest | None)
 
 
 def seen_in(manifest: Manifest | None) -> str:
-    """A short text that changes with the outcome of each event; a raised fence leaves it as it is."""
+    """A short text that changes with the outcome of each event, but not with a raised fence."""
     if manifest is None:
         return ""
     rejection = manifest.rejection

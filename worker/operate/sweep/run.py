@@ -137,7 +137,7 @@ class _Run:
             log=self._log,
         )
         self._report = self._checkpoint.report
-        self._survey = Survey(store, bucket, Layout(prefix), stop, self._checkpoint.place)
+        self._survey = Survey(store, bucket, Layout(prefix), self._checkpoint.place, stop)
         seen = self._survey.seen
         seen.objects, seen.bytes = self._report.objects, self._report.bytes
         seen.foreign = self._report.foreign

@@ -73,7 +73,12 @@ class Survey:
     """
 
     def __init__(
-        self, store: ObjectStore, bucket: str, layout: Layout, stop: Stop, start: str | None = None
+        self,
+        store: ObjectStore,
+        bucket: str,
+        layout: Layout,
+        start: str | None = None,
+        stop: Stop | None = None,
     ) -> None:
         self._store = store
         self._bucket = bucket
@@ -81,7 +86,7 @@ class Survey:
         self._start = start
         self._open: dict[str, _OpenPhoto] = {}
         self._passed: dict[str, str] = {}
-        self._stop = stop
+        self._stop = stop or Stop()
         self.seen = Seen()
 
     def judge(self, judge: Callable[[SurveyedPhoto], T]) -> Iterator[Judged[T]]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from worker.operate.sweep.report import Report
+from worker.operate.sweep.report import SweepReport
 
 
-def report(**counts: int) -> Report:
-    made = Report(bucket="renditions", prefix="photos/", complete=True, photos=12)
+def report(**counts: int) -> SweepReport:
+    made = SweepReport(bucket="renditions", prefix="photos/", complete=True, photos=12)
     for name, count in counts.items():
         setattr(made, name, count)
     return made
@@ -28,8 +28,8 @@ def test_what_was_removed_and_what_is_wrong_is_said() -> None:
         failures_total=1,
     )
     assert wrong.closing("would remove") == (
-        "Would remove 3 renditions (2.5 MB). Manifests are untrue in 2 places, 1 of them repaired. "
-        "1 photo could not be looked at."
+        "Would remove 3 renditions (2.4 MiB). Manifests are untrue in 2 places, 1 of them "
+        "repaired. 1 photo could not be looked at."
     )
     assert report(faults_total=1).closing("") == "Manifests are untrue in 1 place."
 
