@@ -30,7 +30,7 @@ def spot_worker(stage: Stage, vm: MetadataServer, **settings: str) -> Worker:
 
 @pytest.mark.timeout(400)
 def test_a_preempted_worker_loses_nothing_and_its_successor_finishes(stage: Stage) -> None:
-    pictures = {f"photo-{n}": noisy_jpeg(2400 + n, 1600) for n in range(PHOTOS)}
+    pictures = {f"photo-{n}": noisy_jpeg(1400 + n, 930) for n in range(PHOTOS)}
     with MetadataServer() as vm:
         # A moment without a metadata server must not cost the notice.
         vm.faults.append(unavailable)

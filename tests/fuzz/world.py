@@ -258,7 +258,7 @@ class World:
             reject=worker.reject,
             publisher=self.publisher,
             topics=Topics(outcome=promises.OUTCOME, dead_letter=promises.DEAD_LETTER),
-            troubles=self._troubles,
+            fatal_errors=self._troubles,
             pause=lambda _: None,
             worker_name="photo-worker/test",
             log=self._log,

@@ -101,7 +101,7 @@ class Bench:
             reject=self.worker.reject,
             publisher=self.publisher,
             topics=Topics(outcome=OUTCOME, dead_letter=DEAD_LETTER),
-            troubles=queue.SimpleQueue(),
+            fatal_errors=queue.SimpleQueue(),
             pause=lambda _: None,
             worker_name="photo-worker/test",
             log=self._log,

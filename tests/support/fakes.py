@@ -395,7 +395,7 @@ class Clock:
         return self.now
 
     def advance(self, seconds: float) -> None:
-        """Move on."""
+        """BrakeAction on."""
         self.now += timedelta(seconds=seconds)
 
 

@@ -96,8 +96,8 @@ def _root(
     """Options before the verb."""
 
 
-def main() -> None:
-    """Run a verb; failures become one clear message and their exit code."""
+def main(verbs: typer.Typer = app, name: str = "photo-worker") -> None:
+    """Run a verb of this command line; failures become one clear message and their exit code."""
     if sys.platform == "win32":
         complain("it runs on Linux and macOS; on Windows run it in WSL")
         sys.exit(ExitCode.USAGE)
@@ -105,7 +105,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         # `python -m worker` has the same name, so that completion is installed for the command.
-        app(prog_name="photo-worker")
+        verbs(prog_name=name)
     except ConfigurationError as error:
         complain("the settings are wrong:", *(f"  - {line}" for line in error.problems))
         sys.exit(error.exit_code)

@@ -18,12 +18,15 @@ class Spool:
 
     def __init__(self, schema: str) -> None:
         """`schema` is one CREATE TABLE statement."""
-        with _room():
-            self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        try:
             # A transaction that fails ends the process, so there is nothing to roll back.
-            self._database.execute("PRAGMA journal_mode = OFF")
-            self._database.execute("PRAGMA cache_size = -4000")
-            self._database.execute(schema)
+            self.rows("PRAGMA journal_mode = OFF")
+            self.rows("PRAGMA cache_size = -4000")
+            self.rows(schema)
+        except Fatal:
+            self.close()
+            raise
 
     def rows(self, query: str, values: Sequence[object] = ()) -> list[Any]:
         """All rows of a query, or of an UPDATE or DELETE."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from enum import IntEnum
 from typing import Final, NamedTuple
 
@@ -106,20 +107,22 @@ def _names_in_order(path: str, held: int) -> Iterator[tuple[bytes, Kind]]:
         first = list(itertools.islice(names, held))
         if len(first) < held:
             return iter(sorted(first))
-        spool = Spool("CREATE TABLE names (name BLOB PRIMARY KEY, kind INTEGER) WITHOUT ROWID")
-        spool.write("INSERT OR IGNORE INTO names VALUES (?, ?)", itertools.chain(first, names))
-    return _pages(spool)
+        in_order = _sorted_on_disk(itertools.chain(first, names))
+        next(in_order)
+    return in_order
 
 
-def _pages(spool: Spool) -> Iterator[tuple[bytes, Kind]]:
+def _sorted_on_disk(names: Iterator[tuple[bytes, Kind]]) -> Iterator[tuple[bytes, Kind]]:
+    """A name of no meaning once all have been read, and then the names in order."""
+    schema = "CREATE TABLE names (name BLOB PRIMARY KEY, kind INTEGER) WITHOUT ROWID"
     query = "SELECT name, kind FROM names WHERE name > ? ORDER BY name LIMIT ?"
-    last = b""
-    try:
+    with closing(Spool(schema)) as spool:
+        spool.write("INSERT OR IGNORE INTO names VALUES (?, ?)", names)
+        yield b"", Kind.FILE
+        last = b""
         while page := spool.rows(query, (last, _PAGE_NAMES)):
             yield from ((name, Kind(kind)) for name, kind in page)
             last = page[-1][0]
-    finally:
-        spool.close()
 
 
 def _kind(entry: os.DirEntry[bytes]) -> Kind:
