@@ -27,7 +27,7 @@ from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransp
 from google.pubsub_v1.types import PubsubMessage
 
 from worker.lab.local.servers import open_broker
-from worker.pubsub.clients import emulator_channel
+from worker.pubsub.channels import emulator_channel
 
 BATCH = 1000
 ERRORS = (
