@@ -7,17 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from worker.photo.delivery import Delivery
-
-
-def delivery(sent: list[str]) -> Delivery:
-    return Delivery(
-        message_id="1",
-        data=b"",
-        attributes={},
-        send_ack=lambda: sent.append("ack"),
-        send_nack=lambda: sent.append("nack"),
-    )
+from tests.support.stubs import delivery
 
 
 @pytest.mark.parametrize("first", ["ack", "nack"])
