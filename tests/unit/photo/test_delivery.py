@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.support.stubs import delivery
+from worker.photo.delivery import Delivery
 
 
 @pytest.mark.parametrize("first", ["ack", "nack"])
