@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.pictures import PACKAGE, can_score
 from benchmarks.rivals.contenders import EQUAL_EFFORT, OURS, OURS_EQUAL, Contender, find_contenders
-from benchmarks.rivals.ladders import Ladders, in_order
+from benchmarks.rivals.ladders import Ladders
 from benchmarks.rivals.quality import measure_quality
-from benchmarks.rivals.scores import PACKAGE, can_score
 from benchmarks.rivals.shown import charts, tables
 from worker.console.progress import Show, progress
 from worker.errors import ExitCode, UsageFault
 from worker.lab.bench.facts import facts
-from worker.lab.bench.figures import in_turns, median, ratio
+from worker.lab.bench.figures import in_order, in_turns, median, ratio
 from worker.lab.bench.photos import FOLDER, Photo, open_photos
-from worker.lab.bench.report import Output
+from worker.lab.bench.report import ReportOutput
 from worker.settings.settings import Settings
 from worker.system import processes
 from worker.system.scratch import Scratch
@@ -50,12 +50,14 @@ class Turn:
     processes: int
 
 
-def bench_rivals(settings: Settings, options: RivalsOptions, output: Output, log: Log) -> ExitCode:
+def bench_rivals(
+    settings: Settings, options: RivalsOptions, output: ReportOutput, log: Log
+) -> ExitCode:
     """Measure, and tell.
 
     Raises:
-        UsageFault: PHOTOS names something that is not there, or no picture at all; `sharp` is none;
-            scores are asked for and cannot be had.
+        UsageFault: a file or folder is missing, or none holds a picture; `sharp` is something else;
+            scores are asked for without their package.
         Fatal: a contender failed.
     """
     head = facts("bench rivals")
@@ -87,7 +89,7 @@ def bench_rivals(settings: Settings, options: RivalsOptions, output: Output, log
             report["quality"] = measure_quality(
                 settings, found, photos, ladders, options.score_up_to_px, show
             )
-    output.tell(report, tables(report), charts(report))
+    output.write(report, tables(report), charts(report))
     return ExitCode.OK
 
 

@@ -6,19 +6,21 @@ bytes over the score; read off at a rival's score, they can be held against the 
 
 from __future__ import annotations
 
+import math
 import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from benchmarks.rivals.contenders import OURS, Contender, ours
-from benchmarks.rivals.ladders import Ladders, in_order
-from benchmarks.rivals.scores import Rendition, score_all
+from benchmarks.rivals.ladders import Ladders
+from benchmarks.rivals.scores import ScoredRendition, score_all
 from worker.console.progress import Show
-from worker.lab.bench.figures import bytes_at_score, geometric_mean
+from worker.lab.bench.figures import in_order
 from worker.lab.bench.photos import Photo
 from worker.photo.ladder import Ladder
 from worker.settings.settings import Settings
@@ -28,7 +30,7 @@ from worker.system.machine import read_machine
 _STEPS = (-12, -6, 6, 12)
 """Qualities around the one that is set, for the curve of our bytes over the score."""
 
-Scores = Mapping[Rendition, float]
+Scores = Mapping[ScoredRendition, float]
 
 
 def measure_quality(
@@ -49,7 +51,7 @@ def measure_quality(
         for quality in sorted(others):
             show({"now": f"ours at quality {quality}: {photo.name}"})
             renditions += _at_quality(settings, quality, photo, ladders, rungs)
-    scores: dict[Rendition, float] = {}
+    scores: dict[ScoredRendition, float] = {}
     for rendition, score in score_all(renditions, ladders.root, read_machine().vcpus):
         scores[rendition] = score
         show({"scores": len(scores), "of": len(renditions)})
@@ -57,15 +59,15 @@ def measure_quality(
 
 
 def scored_rungs(ladder: Ladder, photo: Photo, up_to_px: int) -> list[str]:
-    """The rungs of a photo whose longest edge is no longer than that, `full` among them."""
-    width, height = photo.size
-    sizes = ladder.sizes(width, height) if width and height else ()
+    """The rungs of a photo whose longest edge has at most so many pixels, `full` among them."""
+    known = photo.width and photo.height
+    sizes = ladder.sizes(photo.width, photo.height) if known else ()
     return [size.rung for size in sizes if max(size.width, size.height) <= up_to_px]
 
 
 def _at_quality(
     settings: Settings, quality: int, photo: Photo, ladders: Ladders, rungs: Sequence[str]
-) -> list[Rendition]:
+) -> list[ScoredRendition]:
     if not rungs:
         return []
     contender = ours(settings, f"{OURS} {quality}", quality=quality, only=rungs)
@@ -79,9 +81,9 @@ def _at_quality(
 
 def _renditions(
     ladders: Ladders, contender: str, photo: Photo, quality: int, rungs: Sequence[str]
-) -> list[Rendition]:
+) -> list[ScoredRendition]:
     return [
-        Rendition(
+        ScoredRendition(
             photo=photo.file,
             file=file,
             size_bytes=file.stat().st_size,
@@ -98,7 +100,7 @@ def summarise(scores: Scores, quality: int) -> dict[str, Any]:
     """By contender and rung: the mean score, the worst against ours, and bytes at equal score."""
     curves: dict[tuple[Path, str], list[tuple[float, float]]] = defaultdict(list)
     mine: dict[tuple[Path, str], float] = {}
-    theirs: dict[str, dict[str, list[Rendition]]] = defaultdict(lambda: defaultdict(list))
+    theirs: dict[str, dict[str, list[ScoredRendition]]] = defaultdict(lambda: defaultdict(list))
     for each, score in scores.items():
         if each.contender == OURS:
             curves[each.photo, each.rung].append((score, each.size_bytes))
@@ -130,3 +132,23 @@ def summarise(scores: Scores, quality: int) -> dict[str, Any]:
             )
         shown[name] = {"rungs": rows, "our_bytes_at_equal_score": geometric_mean(all_ratios)}
     return shown
+
+
+def geometric_mean(values: Iterable[float], digits: int = 4) -> float | None:
+    """The mean of ratios; `None` without any."""
+    logs = [math.log(value) for value in values]
+    return round(math.exp(fmean(logs)), digits) if logs else None
+
+
+def bytes_at_score(curve: Iterable[tuple[float, float]], score: float) -> float | None:
+    """The bytes that reach a score, read off a curve of (score, bytes); `None` outside of it.
+
+    Between two points the logarithm of the bytes is taken as a straight line over the score, as
+    rate-distortion curves nearly are.
+    """
+    points = sorted(curve)
+    for (low, low_bytes), (high, high_bytes) in pairwise(points):
+        if low <= score <= high:
+            share = (score - low) / (high - low) if high > low else 0.0
+            return math.exp(math.log(low_bytes) * (1 - share) + math.log(high_bytes) * share)
+    return None

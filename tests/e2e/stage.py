@@ -26,6 +26,7 @@ from google.pubsub_v1.types import DeadLetterPolicy, PubsubMessage, Subscription
 
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 from worker.gcs.store import GcsStore
+from worker.lab.worker_process import WorkerLog
 
 
 class Worker:
@@ -34,8 +35,9 @@ class Worker:
     def __init__(self, environment: Mapping[str, str], folder: Path) -> None:
         self.scratch = folder / f"scratch-{uuid.uuid4().hex[:6]}"
         self.scratch.mkdir()
-        self._log = self.scratch / "worker.log"
-        with self._log.open("wb") as log:
+        path = self.scratch / "worker.log"
+        self.log = WorkerLog(path)
+        with path.open("wb") as log:
             self.running = subprocess.Popen(
                 [sys.executable, "-m", "worker", "run"],
                 env={**environment, "TMPDIR": str(self.scratch)},
@@ -47,19 +49,11 @@ class Worker:
 
     def lines(self, message: str | None = None, **fields: Any) -> list[dict[str, Any]]:
         """The log's objects with this message and these fields."""
-        found = []
-        for line in self._log.read_text().splitlines():
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                continue
-            if (message is None or entry["message"] == message) and fields.items() <= entry.items():
-                found.append(entry)
-        return found
+        return self.log.entries(message, **fields)
 
     def text(self) -> str:
         """The whole log."""
-        return self._log.read_text()
+        return self.log.text()
 
     def wait_until_running(self) -> Worker:
         eventually(lambda: self.lines("running") or self.ended(), "the worker runs")

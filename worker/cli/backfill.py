@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import os
 from typing import Annotated
 
 import typer
 
-from worker.cli.flags import RECIPE, JsonFlag, with_settings
+from worker.cli.flags import RECIPE, JsonFlag, check_finite, with_settings
 from worker.errors import ConfigurationError, UsageFault
 from worker.photo.globs import Globs, split_globs
 from worker.settings.settings import Settings
-
-EPILOG = "Example: photo-worker backfill gs://originals/2026/ --dry-run"
 
 _SETTINGS = (
     *("project", "topic", "originals_buckets", "renditions_bucket", "output_prefix"),
@@ -139,7 +136,7 @@ def backfill(  # noqa: PLR0913
     """Publish a register event for each original whose photo is missing or out of date."""
     if stale and only_missing:
         raise UsageFault("--stale and --only-missing leave nothing; take one of them, or neither")
-    _check_finite(
+    check_finite(
         rate=rate,
         wait_seconds=wait_seconds,
         vcpu_price=vcpu_price,
@@ -180,16 +177,10 @@ def backfill(  # noqa: PLR0913
     raise typer.Exit(run_backfill(settings, request, as_json=as_json))
 
 
-def _check_finite(**numbers: float | None) -> None:
-    for name, number in numbers.items():
-        if number is not None and not math.isfinite(number):
-            raise UsageFault(f"--{name.replace('_', '-')} {number}: must be a finite number")
-
-
 def _joined(name: str, given: list[str]) -> str:
-    """The list that a repeated flag stands for.
+    """The comma list of a repeated flag.
 
-    Each is looked at alone: `--include '{a' --include 'b}'` must not become one good glob.
+    Each is checked alone, because `--include '{a' --include 'b}'` joined would be one valid glob.
     """
     for each in given:
         try:

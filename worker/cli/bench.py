@@ -14,7 +14,7 @@ from worker.settings.settings import Settings
 from worker.settings.variables import variable
 
 if TYPE_CHECKING:
-    from worker.lab.bench.report import Output
+    from worker.lab.bench.report import ReportOutput
 
 app = typer.Typer(
     help="Measure this machine and this worker on it.",
@@ -55,16 +55,11 @@ def render(
     """What a render costs by stage and rung, and how much of it is not encoding."""
     settings = plain_settings(flags)
     output = open_output(as_json=as_json, folder=out)
-    from worker.lab.bench.render import RenderOptions, bench_render
+    from worker.lab.bench.render import bench_render
     from worker.telemetry.logs import configure_logs
 
-    code = bench_render(
-        settings,
-        RenderOptions(photos=tuple(photos or ()), rounds=rounds),
-        output,
-        configure_logs(settings.log_format, settings.log_level),
-    )
-    raise typer.Exit(int(code))
+    log = configure_logs(settings.log_format, settings.log_level)
+    raise typer.Exit(int(bench_render(settings, photos or (), rounds, output, log)))
 
 
 @app.command(epilog="Example: photo-worker bench worker --vcpus 1,2 --latency-ms 0,50")
@@ -119,11 +114,11 @@ def worker(  # noqa: PLR0913
     raise typer.Exit(int(bench_worker(settings, options, output, log)))
 
 
-def open_output(*, as_json: bool, folder: Path | None) -> Output:
-    """Before anything runs: what was measured for hours must have where to go."""
-    from worker.lab.bench.report import Output
+def open_output(*, as_json: bool, folder: Path | None) -> ReportOutput:
+    """Where the report goes; checked first, because measuring may take hours."""
+    from worker.lab.bench.report import ReportOutput
 
-    output = Output(as_json=as_json, folder=folder)
+    output = ReportOutput(as_json=as_json, folder=folder)
     output.make_folder()
     return output
 

@@ -36,3 +36,9 @@ class Printer:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             if not isinstance(error, BrokenPipeError):
                 raise Fatal(f"standard output cannot be written: {error.strerror}") from error
+
+
+def complain(*lines: str) -> None:
+    """Tell standard error, as the program; indented lines belong to the line before."""
+    for line in lines:
+        typer.echo(line if line.startswith(" ") else f"photo-worker: {line}", err=True)

@@ -1,8 +1,8 @@
-"""Retries: one request to Cloud Storage, sent until it is answered or patience ends.
+"""Retries: a request to Cloud Storage is sent until it is answered or patience ends.
 
-The only loop of retries, with full jitter: the client's own are off, because two stacked ones would
-outlast a drain. Google's, requests' and urllib3's exceptions end here; the two answers that a
-caller decides about, "not there" and "not at that generation", pass.
+This is the only loop of retries, with full jitter. The client's own is off, because two nested
+loops would outlast a drain. The exceptions of Google, requests and urllib3 end here, except for two
+answers that callers decide about: `NotFound` and `PreconditionFailed`.
 """
 
 from __future__ import annotations

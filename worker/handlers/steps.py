@@ -44,7 +44,7 @@ class Steps:
         return self.spans.span(name, **facts)
 
     def note_render(self, *, bytes_in: int, bytes_out: int, cost: RenderCost) -> None:
-        """Keep what a render took and made."""
+        """Keep what a finished render took and made."""
         self.seconds["render"] += cost.seconds
         self.bytes_in, self.bytes_out = bytes_in, bytes_out
         self.render_cpu_seconds = cost.cpu_seconds

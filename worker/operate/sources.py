@@ -1,24 +1,21 @@
-"""Sources: the originals that `SOURCE...` on a command line names.
-
-Looks at names and kinds of files; whoever takes a source reads it.
-"""
+"""Sources: the originals that `SOURCE...` on a command line names. Reads names, and no files."""
 
 from __future__ import annotations
 
 import stat
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from worker.errors import ConfigurationError, UsageFault
 from worker.photo.endings import named_like_a_picture
 from worker.photo.events import check_photo_id
-from worker.system.walk import walk
+from worker.system.walk import Entry, walk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """One original to register: a file to upload first, or an object (`gs://`) that lies there."""
+    """One original to register: a file to upload first, or an object (`gs://`) in its bucket."""
 
     photo_id: str
     file: Path | None
@@ -26,16 +23,21 @@ class Source:
 
     @property
     def bucket(self) -> str | None:
-        """Where an object lies."""
+        """The bucket of an object; `None` for a file."""
         return self.url.removeprefix("gs://").partition("/")[0] if self.url else None
+
+    @property
+    def where(self) -> str:
+        """The file or the URL, for messages."""
+        return str(self.file or self.url)
 
 
 def find_sources(arguments: Iterable[str], photo_id: str | None = None) -> list[Source]:
     """What `SOURCE...` names: objects, files, and the pictures below folders.
 
-    A file's photo id is its name, in a folder its path below that folder; the suffix stays, so
-    that `a.jpg` and `a.png` do not overwrite each other. What exists and cannot be read, folders
-    too, is a source as well, so that `EventPublisher.register` tells it.
+    A file's photo id is its name, in a folder its path below that folder; the ending stays, so
+    that `a.jpg` and `a.png` do not overwrite each other. Files and folders that cannot be read are
+    sources too; `EventPublisher.register` reports them.
 
     Raises:
         UsageFault: something is not there or has an impossible name, or two have one photo id.
@@ -44,21 +46,34 @@ def find_sources(arguments: Iterable[str], photo_id: str | None = None) -> list[
     if photo_id is not None:
         if len(sources) != 1:
             raise UsageFault(f"--photo-id needs exactly one SOURCE, got {len(sources)}")
-        sources = [Source(photo_id=photo_id, file=sources[0].file, url=sources[0].url)]
+        sources = [replace(sources[0], photo_id=photo_id)]
     seen: dict[str, Source] = {}
     for source in sources:
         try:
             check_photo_id(source.photo_id)
         except ValueError as error:
-            where = source.file or source.url
-            raise UsageFault(f"{str(where)!r} cannot be a photo: its id {error}") from error
+            raise UsageFault(f"{source.where!r} cannot be a photo: its id {error}") from error
         if source.photo_id in seen:
-            one, two = (str(each.file or each.url) for each in (seen[source.photo_id], source))
             raise UsageFault(
-                f"{one} and {two} would both be photo {source.photo_id!r}; register them apart"
+                f"{seen[source.photo_id].where} and {source.where} would both be photo "
+                f"{source.photo_id!r}; register them apart"
             )
         seen[source.photo_id] = source
     return sources
+
+
+def check_allowed(bucket: str, allowed: Collection[str]) -> None:
+    """Check that originals may lie in a bucket; an empty `allowed` allows all.
+
+    Raises:
+        ConfigurationError: workers with these settings would refuse every event.
+    """
+    if allowed and bucket not in allowed:
+        problem = (
+            f"WORKER_ORIGINALS_BUCKETS={','.join(allowed)!r}: {bucket!r} is not among them, so "
+            "that workers refuse every event; add it"
+        )
+        raise ConfigurationError([problem])
 
 
 def _expand(argument: str) -> Iterator[Source]:
@@ -79,19 +94,12 @@ def _expand(argument: str) -> Iterator[Source]:
         return
     if not stat.S_ISDIR(mode):
         raise UsageFault(f"{argument}: neither a file nor a folder")
-    found = [
-        # A folder that cannot be read is told by name; of the whole walk that is its own.
-        Source(
-            photo_id=path.resolve().name if entry.name == "." else entry.name,
-            file=Path(entry.path),
-            url=None,
-        )
-        for entry in walk(str(path))
-        if entry.error or (named_like_a_picture(entry.name) and _opens(Path(entry.path)))
-    ]
+    found = [entry for entry in walk(str(path)) if _is_source(entry)]
     if not found:
         raise UsageFault(f"{argument}: no pictures in this folder")
-    yield from found
+    for entry in found:
+        name = path.resolve().name if entry.name == "." else entry.name
+        yield Source(photo_id=name, file=Path(entry.path), url=None)
 
 
 def _at_home(argument: str) -> Path:
@@ -107,31 +115,18 @@ def _object(url: str) -> Source:
     bucket, _, name = url.removeprefix("gs://").partition("/")
     if bucket and (not name or name.endswith("/")):
         raise UsageFault(
-            f"{url} is no object; `photo-worker backfill {url}` registers all that lie below it"
+            f"{url} is no object; `photo-worker backfill {url}` registers all objects below it"
         )
     return Source(photo_id=name, file=None, url=url)
 
 
-def _opens(file: Path) -> bool:
-    """Whether it is a file, or perhaps one; sockets and the like are none."""
+def _is_source(entry: Entry) -> bool:
+    """Whether it is a picture by its name and may be a file, or a folder that cannot be read."""
+    if entry.error is not None:
+        return True
+    if not named_like_a_picture(entry.name):
+        return False
     try:
-        return stat.S_ISREG(file.stat().st_mode)
+        return stat.S_ISREG(Path(entry.path).stat().st_mode)
     except OSError:
         return True
-
-
-def check_allowed(bucket: str, allowed: Collection[str]) -> None:
-    """See that originals may lie in a bucket; any will do where none is `allowed` by name.
-
-    Raises:
-        ConfigurationError: workers with these settings would refuse every event.
-    """
-    if allowed and bucket not in allowed:
-        raise ConfigurationError(
-            [
-                (
-                    f"WORKER_ORIGINALS_BUCKETS={','.join(allowed)!r}: {bucket!r} is not among "
-                    "them, so that workers refuse every event; add it"
-                )
-            ]
-        )

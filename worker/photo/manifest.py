@@ -1,10 +1,10 @@
 """The manifest (`photo-manifest/1`): its schema, and which state may follow which.
 
-The manifest is the only state of a photo. Whether an event still matters, and what the next
-manifest says, are pure functions of the current one; `commit` swaps the answer in. Versions only
-ever grow: an event older than what the manifest already knows changes nothing, and at equal
-versions a deregistration wins over everything. The fence, too, only grows: behind a raised one,
-renditions have other names, so that the sweep may delete the old ones (docs/consistency.md).
+The manifest is the only state of a photo. Whether an event still changes it, and what the next
+manifest says, are pure functions of the current one; `handlers/manifests` swaps the answer in.
+Versions only grow: an event older than the manifest changes nothing, and at equal versions a
+deregistration wins. The fence only grows too: once it is raised, renditions get other names, so the
+sweep may delete the old ones (docs/consistency.md).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SCHEMA: Literal["photo-manifest/1"] = "photo-manifest/1"
 
 
 class State(StrEnum):
-    """What a reader may do with a photo."""
+    """Whether readers may show a photo."""
 
     READY = "ready"
     REJECTED = "rejected"
@@ -49,7 +49,7 @@ class _ManifestPart(BaseModel):
 class OriginalFacts(_ManifestPart):
     """The original as it was rendered; `width` and `height` are as displayed, in pixels.
 
-    Of `pages` or frames only the first is rendered. `camera` is maker and model.
+    Only the first of `pages` or frames is rendered. `camera` is maker and model.
     """
 
     bucket: str
@@ -66,7 +66,7 @@ class OriginalFacts(_ManifestPart):
 
 
 class Placeholder(_ManifestPart):
-    """What a page shows while it loads: base64 ThumbHash and the average colour, `#rrggbb`."""
+    """Shown while a page loads: base64 ThumbHash and the average colour, `#rrggbb`."""
 
     thumbhash: str
     color: str
@@ -94,10 +94,10 @@ class Rejection(_ManifestPart):
 
 
 class Manifest(_ManifestPart):
-    """One photo's state. `commit_id` is fresh for every write and tells a writer its own.
+    """One photo's state. `commit_id` is fresh for every write, so a writer recognises its own.
 
-    `version` 0 is older than every event: nothing was ever committed, the sweep has only raised
-    the fence.
+    `version` 0 is older than every event: the sweep has raised the fence of a photo without a
+    manifest.
     """
 
     schema_: Literal["photo-manifest/1"] = Field(default=SCHEMA, alias="schema")
@@ -123,7 +123,7 @@ class Manifest(_ManifestPart):
         """Read a stored manifest.
 
         Raises:
-            UnreadableManifest: not JSON, or not of this schema.
+            UnreadableManifest: it is not JSON, or not of this schema.
         """
         try:
             return cls.model_validate_json(data)
@@ -141,16 +141,15 @@ class Manifest(_ManifestPart):
 
 
 def fence_of(current: Manifest | None) -> int:
-    """The fence that an attempt which begins now must name its renditions by."""
+    """The fence that goes into the rendition names of an attempt that begins now."""
     return current.fence if current else 0
 
 
 def register_no_op(current: Manifest | None, version: int, recipe: str) -> NoOp | None:
-    """Whether a registration of `version` would change nothing.
+    """Why a registration of `version` changes nothing; `None` if it does change something.
 
     At its own version a ready manifest is current only if the recipe is the same: a change of
-    settings renders again. A rejected one is tried again, so that a repaired original can be
-    replayed.
+    settings renders again. A rejected one is tried again, so a repaired original can be replayed.
     """
     if current is None or current.version < version:
         return None
@@ -162,9 +161,9 @@ def register_no_op(current: Manifest | None, version: int, recipe: str) -> NoOp 
 
 
 def deregister_no_op(current: Manifest | None, version: int) -> NoOp | None:
-    """Whether a deregistration of `version` leaves the manifest as it is.
+    """Why a deregistration of `version` leaves the manifest as it is; `None` if it changes it.
 
-    `ALREADY_CURRENT` means that the tombstone stands, though its objects may not be deleted yet.
+    `ALREADY_CURRENT` means that the tombstone stands, perhaps before its objects are deleted.
     """
     if current is None or current.version < version:
         return None
@@ -190,7 +189,7 @@ def ready_after(current: Manifest | None, ready: Manifest) -> Manifest:
 def tombstone_after(current: Manifest | None, tombstone: Manifest) -> Manifest:
     """The manifest to write for a deregistration.
 
-    A rejection newer than the deregistration is what the photo's highest version came to, so the
+    A rejection newer than the deregistration is the result of the photo's highest version, so the
     photo ends rejected, without renditions, instead of deregistered.
     """
     tombstone = tombstone.model_copy(update={"fence": fence_of(current)})
@@ -222,7 +221,7 @@ def rejected_after(current: Manifest | None, rejected: Manifest) -> Manifest | N
         return NoOp.SUPERSEDED
     shown = current.state is State.READY and current.version == rejection.version
     if shown and current.recipe == rejected.recipe:
-        # On show already, as this recipe makes it: a stray failure of a duplicate is no news.
+        # This version is on show with this recipe, so the failure of a duplicate does not matter.
         return NoOp.ALREADY_CURRENT
     return current.model_copy(
         update={
@@ -234,7 +233,7 @@ def rejected_after(current: Manifest | None, rejected: Manifest) -> Manifest | N
 
 
 def fenced_after(current: Manifest | None, fence: Manifest) -> Manifest:
-    """The manifest to write when the sweep raises the fence; a reader sees no difference.
+    """The manifest to write when the sweep raises the fence; to readers it says the same.
 
     `fence` is what a photo without a manifest gets: a tombstone of version 0.
     """
@@ -254,8 +253,8 @@ def reopened_after(
 ) -> Manifest | NoOp:
     """The manifest to write when renditions of a ready one were lost: it names the others.
 
-    Without a recipe it is no longer current, so that a registration of the same version renders
-    again. Moot unless `untrue` still stands.
+    Its recipe is removed, so a registration of the same version renders again. A no-op unless
+    `untrue` still stands.
     """
     if current is None or current.commit_id != untrue.commit_id:
         return NoOp.SUPERSEDED

@@ -84,7 +84,7 @@ class DrainingScheduler(ThreadScheduler):  # type: ignore[misc] # (the client ha
         self._queued.pop(future, None)
 
     def close_admission(self) -> None:
-        """Nack what has not begun; messages that arrive after it are nacked at the shutdown."""
+        """Nack at once what has not begun; what still arrives is nacked at the shutdown."""
         with self._lock:
             if self._draining_since is not None:
                 return

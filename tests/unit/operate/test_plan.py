@@ -62,7 +62,7 @@ def test_no_estimate_for_a_ladder_that_was_not_measured() -> None:
 
 
 def shown(planned: dict[str, object]) -> dict[str, str]:
-    return dict(re.split(r"  +", line) for line in as_text(planned).splitlines())
+    return dict(re.split(r"  +", line, maxsplit=1) for line in as_text(planned).splitlines())
 
 
 def test_a_plan_is_lines_for_people() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,6 @@ from worker.operate.publish import (
     EventPublisher,
     Published,
     Unread,
-    as_json_text,
     now_version,
 )
 from worker.operate.sources import Source, find_sources
@@ -46,14 +44,7 @@ def events(store: MemoryStore, publisher: FakePublisher) -> EventPublisher:
 
 @pytest.fixture
 def album(tmp_path: Path) -> Path:
-    for name in (
-        "b.JPG",
-        "a.png",
-        "sub/c.webp",
-        "notes.txt",
-        "sub/.hidden",
-        "d.jpg/e.txt",
-    ):
+    for name in ("b.JPG", "a.png", "sub/c.webp", "notes.txt", "sub/.hidden", "d.jpg/e.txt"):
         path = tmp_path / "album" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(name.encode())
@@ -217,14 +208,6 @@ def test_a_version_that_no_worker_accepts_is_invalid(
     with pytest.raises(InvalidEvent, match="version"):
         list(events.deregister(["a"], version))
     assert publisher.messages == []
-
-
-def test_results_as_json() -> None:
-    one = Published(message_id="1", photo_id="ảnh", version=17, original=None)
-    assert json.loads(as_json_text([one])) == [
-        {"message_id": "1", "photo_id": "ảnh", "version": 17, "original": None}
-    ]
-    assert "ảnh" in as_json_text([one])
 
 
 def test_what_cannot_be_read_is_left_out_and_the_others_go_on(

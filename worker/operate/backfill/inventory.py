@@ -1,7 +1,7 @@
-"""Inventory: the originals that lie in a bucket or a folder, in one order, from any place on.
+"""Inventory: the originals in a bucket or a folder, in one order, from any place on.
 
-Owns what is an original at all: never the worker's own output, folder markers, what globs leave, or
-what can be no photo. Reads names only, a page or a folder of them at a time.
+Decides which names are originals: it leaves out the worker's own output, folder markers, names that
+globs exclude, and names that cannot be a photo id. It reads names only.
 """
 
 from __future__ import annotations
@@ -13,29 +13,33 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
+from worker.errors import ConfigurationError, UsageFault
+from worker.operate.sources import check_allowed
 from worker.photo.endings import named_like_a_picture
 from worker.photo.events import Buckets, check_photo_id
 from worker.photo.globs import Globs
 from worker.photo.ports import ObjectStore, StoredObject
+from worker.settings.settings import Settings
 from worker.system.walk import Entry, walk
+from worker.wiring import buckets_of
 
 
 class Left(StrEnum):
     """Why a name is no original."""
 
     IGNORED = "ignored"
-    """The worker's own output, a folder marker, or a file that is called like no picture."""
+    """The worker's own output, a folder marker, or a file without a picture's ending."""
 
     NOT_CHOSEN = "not_chosen"
     """By include and exclude."""
 
     IMPOSSIBLE = "impossible"
-    """It can be no photo's id, or cannot be looked at."""
+    """It cannot be a photo's id, or cannot be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One name, which is the photo's id too. Either `stored` or `file` is there, unless `left`."""
+    """One name, which is the photo's id too: an object `stored`, a `file`, or a name `left` out."""
 
     name: str
     size_bytes: int = 0
@@ -50,17 +54,54 @@ class Inventory(Protocol):
 
     @property
     def bucket(self) -> str:
-        """Where the originals lie, or are uploaded to."""
+        """The bucket of the originals, where files are uploaded to."""
 
     def items(self, behind: str | None = None) -> Iterator[Item]:
-        """Every name, or those behind one in the order; lazily."""
+        """Every name, or those behind one in the order; reads them lazily."""
+
+
+def open_inventory(source: str, settings: Settings, store: ObjectStore) -> Inventory:
+    """The originals of `gs://BUCKET/PREFIX`, or of a folder to be uploaded.
+
+    Raises:
+        UsageFault: there is no such folder, or it is the worker's own output.
+        ConfigurationError: workers with these settings would refuse every event.
+    """
+    buckets = buckets_of(settings)
+    if not source.startswith("gs://"):
+        folder = Path(source)
+        if not source or not folder.is_dir():
+            raise UsageFault(
+                f"{source!r} is no folder; name one, or gs://BUCKET/PREFIX "
+                "(a single file: photo-worker register)"
+            )
+        if not settings.originals_buckets:
+            raise ConfigurationError(
+                ["WORKER_ORIGINALS_BUCKETS is not set: the files are uploaded to its first"]
+            )
+        return FolderInventory(folder=folder, bucket=settings.originals_buckets[0], buckets=buckets)
+    bucket, _, prefix = source.removeprefix("gs://").partition("/")
+    if not bucket:
+        raise UsageFault(f"{source!r} names no bucket; say gs://BUCKET or gs://BUCKET/PREFIX")
+    check_allowed(bucket, settings.originals_buckets)
+    if buckets.is_output(bucket, prefix):
+        raise UsageFault(
+            f"{source} is the worker's own output (WORKER_OUTPUT_PREFIX={settings.output_prefix!r} "
+            "of the same bucket); name what originals lie under"
+        )
+    return BucketInventory(store=store, bucket=bucket, prefix=prefix, buckets=buckets)
+
+
+def prefix_of(source: str) -> str:
+    """The beginning of all names of a source's originals."""
+    return source.removeprefix("gs://").partition("/")[2] if source.startswith("gs://") else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BucketInventory:
     """The objects of a bucket whose names begin with `prefix`, in name order.
 
-    What lies under the worker's output prefix is not even listed.
+    The listing skips the worker's output prefix.
     """
 
     store: ObjectStore

@@ -1,7 +1,7 @@
-"""Recipes: what a backfill says, before it publishes, of photos that other settings made.
+"""Recipes: a warning about photos that other settings made, before their events are published.
 
-An event of a stale recipe has an effect only where a worker runs with this backfill's recipe; any
-other worker finds the photo current, and acks.
+An event for such a photo has an effect only if the worker has this backfill's recipe. Any other
+worker finds the photo current, and acks.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _WARNING = (
 class RecipeWatch:
     """Looks at pages before their events are published; for one run.
 
-    `here` is the fingerprint in force, `usual` the one without the recipe's flags on the command
-    line, `None` where there are no such flags. A dry run is only warned.
+    `here` is the fingerprint in force. `usual` is the one without the recipe's flags on the command
+    line, `None` if there are none. A dry run only warns.
     """
 
     here: str
@@ -39,8 +39,8 @@ class RecipeWatch:
         """The same pages; the first photos of another recipe are logged as a warning.
 
         Raises:
-            ConfigurationError: they have the recipe of this environment, which is the workers'
-                then, and only the flags of this backfill differ from it.
+            ConfigurationError: the photos have the recipe of this environment, so the workers have
+                it too, and only the flags of this backfill differ.
         """
         for page in pages:
             if not self._warned and (others := _others(page)):
@@ -74,7 +74,7 @@ def _others(page: Iterable[Looked]) -> Counter[str]:
 
 
 def differences(theirs: str, here: str) -> tuple[str, str]:
-    """What one fingerprint has and the other has not, both ways round."""
+    """The parts that only `theirs` has, and those that only `here` has."""
 
     def only(one: str, other: str) -> str:
         return " ".join(part for part in one.split(" ") if part not in other.split(" "))

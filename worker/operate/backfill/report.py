@@ -1,4 +1,4 @@
-"""What a backfill came to: counts, names, and the exit code."""
+"""The report of a backfill: counts, names, and the exit code."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from worker.errors import ExitCode
 from worker.operate.backfill.comparison import PUBLISHED, Standing
 
 LISTED: Final = 1000
-"""As many failures and rejections are kept by name; all of them are counted."""
+"""Failures kept by name; all are counted."""
 
 
 @dataclass(slots=True, kw_only=True)
 class BackfillReport:
-    """One run's, its earlier parts included; `--json` prints all of it."""
+    """The report of one run with its earlier parts; `--json` prints all of it."""
 
     source: str
     bucket: str
@@ -24,13 +24,13 @@ class BackfillReport:
     dry_run: bool = False
     complete: bool = False
     stopped_by: str | None = None
-    """`limit`, `max_events` or `signal`; `None` at the end of the listing, and after a failure."""
+    """`limit`, `max_events` or `signal`; `None` after the whole listing, and after a failure."""
 
     resumed_at: str | None = None
     """The name behind which this part of an interrupted run began."""
 
     names: int = 0
-    """Looked at in all, what is no original too."""
+    """All names, also of objects that are no originals."""
 
     originals: int = 0
     bytes: int = 0
@@ -55,13 +55,13 @@ class BackfillReport:
     seconds: float = 0.0
 
     def add(self, standing: Standing, size_bytes: int) -> None:
-        """Count in an original, and how its photo stands to it."""
+        """Count in an original and its photo's standing."""
         self.originals += 1
         self.bytes += size_bytes
         setattr(self, standing.value, getattr(self, standing.value) + 1)
 
     def add_failure(self, name: str, message: str) -> None:
-        """Count in what could not be compared, uploaded or published."""
+        """Count in an original that could not be compared, uploaded or published."""
         self.failures_total += 1
         if len(self.failures) < LISTED:
             self.failures.append({"object": name, "message": message})
@@ -71,7 +71,7 @@ class BackfillReport:
         return to_json(asdict(self))
 
     def counts(self) -> dict[str, object]:
-        """What is worth showing while it runs."""
+        """Counts for the progress line."""
         outdated = self.missing + self.stale_version + self.stale_recipe
         verb = "to publish" if self.dry_run else "published"
         return {
@@ -120,7 +120,7 @@ class BackfillReport:
 
     @property
     def exit_code(self) -> ExitCode:
-        """7 if an original could not be dealt with, was refused, or has no outcome in time."""
+        """7 if an original failed, was refused, or has no outcome in time."""
         unsettled = self.outcomes and (self.outcomes["rejected"] or self.outcomes["pending"])
         wrong = self.failures_total or unsettled or self.stopped_by == "max_events"
         return ExitCode.SOME_FAILED if wrong else ExitCode.OK

@@ -1,6 +1,6 @@
-"""Ledger: which messages of a subscription this run has pulled, and by which ack ids it holds them.
+"""Ledger: the messages that this run has pulled, and the ack ids by which it holds them.
 
-On disk, so that a hundred thousand of them take no more memory than a thousand.
+On disk, so that a hundred thousand messages take as much memory as a thousand.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ CREATE TABLE messages (
 
 @dataclass(frozen=True, slots=True)
 class Entered:
-    """Message ids of one page: never pulled before, and pulled though they were taken away."""
+    """Message ids of one page: pulled for the first time, and pulled again after their ack."""
 
     fresh: frozenset[str]
     taken: frozenset[str]
 
 
 class Ledger:
-    """What one run has pulled; thread-safe. Gone when it is closed, or its process dies."""
+    """The messages that one run has pulled; thread-safe. It ends with its process at the latest."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._spool = Spool(_LAYOUT)
 
     def enter(self, page: Sequence[tuple[str, str]]) -> Entered:
-        """Note message ids and ack ids; of a message that comes again, the newest ack id counts."""
+        """Note message ids and ack ids; the newest ack id of a message counts."""
         ids = frozenset(message_id for message_id, _ in page)
         with self._lock:
             known = dict(self._on("SELECT message_id, taken FROM messages", ids))
@@ -61,7 +61,7 @@ class Ledger:
             return [ack_id for (ack_id,) in self._on("SELECT ack_id FROM messages", message_ids)]
 
     def take(self, message_ids: Collection[str]) -> None:
-        """They have been acked: held no longer, but remembered."""
+        """Note that these are acked: held no longer, but remembered."""
         with self._lock:
             self._on("UPDATE messages SET taken = 1", message_ids)
 
@@ -72,7 +72,7 @@ class Ledger:
         return frozenset(message_id for message_id, taken in found if taken)
 
     def held(self) -> Iterator[list[str]]:
-        """The ack ids of all that is held, `CHUNK` at a time."""
+        """The ack ids of all held messages, `CHUNK` at a time."""
         last = 0
         while True:
             with self._lock:

@@ -1,4 +1,4 @@
-"""What a sweep or a verification came to: counts, names, and the exit code."""
+"""The report of a sweep or a verification: counts, names, and the exit code."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from worker.console.text import size, to_json
 from worker.errors import ExitCode
 
 LISTED = 1000
-"""As many orphans, faults and failures are kept by name; all of them are counted."""
+"""Orphans, faults and failures kept by name; all are counted."""
 
 
 @dataclass(slots=True, kw_only=True)
-class Report:
-    """One run's, its earlier parts included; `--json` prints all of it."""
+class SweepReport:
+    """The report of one run with its earlier parts; `--json` prints all of it."""
 
     bucket: str
     prefix: str
@@ -45,7 +45,7 @@ class Report:
             self.orphans.append(name)
 
     def add_fault(self, fault: dict[str, str], *, repaired: bool) -> None:
-        """Count in an untrue statement."""
+        """Count in an untrue statement of a manifest."""
         self.faults_total += 1
         self.repaired_total += repaired
         if len(self.faults) < LISTED:
@@ -62,7 +62,7 @@ class Report:
         return to_json(asdict(self))
 
     def counts(self) -> dict[str, object]:
-        """What is worth showing while it runs."""
+        """Counts for the progress line."""
         return {
             "photos": self.photos,
             "objects": self.objects,
@@ -86,9 +86,9 @@ class Report:
         return f"{whole} in {self.seconds:.1f} s: {', '.join(parts)}"
 
     def closing(self, removed: str) -> str:
-        """What it came to, in sentences.
+        """The result in sentences.
 
-        `removed` is what became of orphans, `removed` or `would remove`; empty for a `verify`.
+        `removed` is the verb for orphans, `removed` or `would remove`; empty for a `verify`.
         """
         if not self.complete:
             return "It was cut short: the same command with --checkpoint FILE goes on next time."

@@ -9,10 +9,19 @@ from typing import Any
 
 import pytest
 
+from worker.console.stop import Stop
 from worker.errors import StorageUnavailable
 from worker.operate.backfill.comparison import seen_in
-from worker.operate.backfill.following import CHUNK, REJECTIONS, End, Follower, Outcomes, end_of
-from worker.operate.backfill.pending import Awaited, Pending
+from worker.operate.backfill.following import (
+    CHUNK,
+    REJECTIONS,
+    Awaited,
+    End,
+    Follower,
+    Outcomes,
+    Pending,
+    end_of,
+)
 from worker.photo.manifest import Manifest, Rejection, State
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -85,7 +94,7 @@ class World:
         self.needed = {f"p{number}": 1 for number in range(count)}
         self.rejected: set[str] = set()
         self.failing: set[str] = set()
-        self.stopping = _Pauses(self)
+        self.stop = _Pauses(self)
         self._lock = threading.Lock()
 
     def read(self, photo_id: str) -> Manifest | None:
@@ -103,7 +112,7 @@ class World:
     def follow(self, stalled_seconds: float = 900) -> Outcomes:
         follower = Follower(
             read=self.read,
-            stopping=self.stopping,
+            stop=self.stop,
             stalled_seconds=stalled_seconds,
             monotonic=lambda: self.now,
         )
@@ -112,15 +121,14 @@ class World:
             return follower(pending, lambda _: None)
 
 
-class _Pauses(threading.Event):
+class _Pauses(Stop):
     def __init__(self, world: World) -> None:
         super().__init__()
         self._world = world
 
-    def wait(self, timeout: float | None = None) -> bool:
-        assert timeout is not None
-        self._world.pauses.append(timeout)
-        self._world.now += timeout
+    def wait(self, seconds: float) -> bool:
+        self._world.pauses.append(seconds)
+        self._world.now += seconds
         return False
 
 
@@ -164,7 +172,7 @@ def test_what_nobody_consumes_is_given_up() -> None:
 
 def test_a_stop_leaves_the_rest_pending() -> None:
     world = World(3)
-    world.stopping.set()
+    world.stop.ask()
     outcomes = world.follow()
     assert (outcomes.pending, world.looks) == (3, {})
 

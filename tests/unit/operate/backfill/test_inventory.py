@@ -51,11 +51,7 @@ def folder_of(root: Path, *names: str, known: Buckets | None = None) -> FolderIn
         file = root / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(b"12345")
-    return FolderInventory(
-        folder=root,
-        bucket="originals",
-        buckets=known or buckets(),
-    )
+    return FolderInventory(folder=root, bucket="originals", buckets=known or buckets())
 
 
 def names(inventory: Inventory, behind: str | None = None) -> list[str]:

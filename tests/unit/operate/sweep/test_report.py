@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from worker.operate.sweep.report import Report
+from worker.operate.sweep.report import SweepReport
 
 
-def report(**counts: int) -> Report:
-    made = Report(bucket="renditions", prefix="photos/", complete=True, photos=12)
+def report(**counts: int) -> SweepReport:
+    made = SweepReport(bucket="renditions", prefix="photos/", complete=True, photos=12)
     for name, count in counts.items():
         setattr(made, name, count)
     return made

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tests.support.fakes import MemoryStore
 from tests.support.workers import LAYOUT, RENDITIONS
+from worker.console.stop import Stop
 from worker.operate.sweep.survey import PARALLEL, Survey, SurveyedPhoto
 from worker.photo.layout import Owner
 from worker.photo.ports import StoredObject
@@ -162,11 +163,11 @@ def test_what_a_judge_raises_ends_the_survey() -> None:
 
 def test_a_survey_that_is_stopped_says_where_to_go_on() -> None:
     store = store_of({LAYOUT.manifest(f"p{number:03}") for number in range(100)})
-    survey = Survey(store, RENDITIONS, LAYOUT)
+    stop = Stop()
     judged = []
-    for each in survey.judge(lambda photo: photo.photo_id):
+    for each in Survey(store, RENDITIONS, LAYOUT, stop=stop).judge(lambda photo: photo.photo_id):
         judged.append(each.result)
-        survey.stop()
+        stop.ask()
     assert 1 <= len(judged) <= PARALLEL + 2
     rest = [photo.photo_id for photo in surveyed(store, each.resume_at)]
     assert judged + rest == [f"p{number:03}" for number in range(100)]
