@@ -45,9 +45,9 @@ class Stop:
         return self.number is not None
 
     @property
-    def exit_code(self) -> int:
-        """128 + n after signal n, else 0."""
-        return 0 if self.number is None else _SIGNAL_EXIT + self.number
+    def exit_code(self) -> int | None:
+        """128 + n after signal n."""
+        return None if self.number is None else _SIGNAL_EXIT + self.number
 
     def ask(self, number: int = signal.SIGTERM) -> None:
         """Ask as this signal would; from any thread, or a signal handler."""

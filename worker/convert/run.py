@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -36,6 +35,7 @@ from worker.settings.settings import Settings
 from worker.system.machine import read_machine
 from worker.telemetry.logs import Log, configure_logs
 
+_INTERRUPTED: Final = 130
 _OURS: Final = "ours"
 _SOURCE: Final = "source"
 
@@ -58,8 +58,7 @@ def run_convert(settings: Settings, options: ConvertOptions, tell: Callable[[str
             return _Conversion(settings, options, RunEnd(signals), log)(tell)
     except KeyboardInterrupt:
         # Of the second signal; the first is the one that counts.
-        signals.ask(signal.SIGINT)
-        return signals.exit_code
+        return signals.exit_code or _INTERRUPTED
 
 
 class _Conversion:
@@ -102,8 +101,9 @@ class _Conversion:
             self._report(run, tally, state, tell)
         if self._end.fatal is not None:
             raise self._end.fatal
-        done = ExitCode.SOME_FAILED if tally.counts.failed else ExitCode.OK
-        return self._end.signals.exit_code or int(done)
+        if self._end.signals.exit_code is not None:
+            return self._end.signals.exit_code
+        return int(ExitCode.SOME_FAILED if tally.counts.failed else ExitCode.OK)
 
     @property
     def _dry(self) -> bool:

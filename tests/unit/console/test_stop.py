@@ -13,7 +13,7 @@ from worker.console.stop import Stop
 
 def test_the_first_signal_asks_and_the_second_interrupts() -> None:
     with Stop() as stop:
-        assert (stop.asked, stop.exit_code) == (False, 0)
+        assert (stop.asked, stop.exit_code) == (False, None)
         os.kill(os.getpid(), signal.SIGTERM)
         assert (stop.asked, stop.exit_code) == (True, 143)
         with pytest.raises(KeyboardInterrupt):
