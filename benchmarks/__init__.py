@@ -2,8 +2,8 @@
 
 `rivals` compares the renderer with sharp, Pillow and libvips' own command, and `convert` the verb
 with scripts of its users' making. `memory`, `quality` and `targets` measure the renderer,
-`dead_letters` the verb. Each is a program: `python -m benchmarks.rivals --help`. Their figures
-stand in docs/performance.md.
+`dead_letters` those verbs. Each is a program, such as `python -m benchmarks.rivals --help`; their
+figures stand in docs/performance.md. `pictures` is what they compare with.
 
 May import every room of `worker`. Begin with `rivals/measure`.
 """

@@ -5,7 +5,7 @@
 
 Starts a broker, publishes so many dead letters to a fresh topic, and runs the verbs in processes of
 their own; their peak memory is the kernel's figure. The broker and this script are not counted, but
-share the processors with them. No worker runs.
+share the processors with them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransp
 from google.pubsub_v1.types import PubsubMessage
 
 from worker.lab.local.servers import open_broker
-from worker.pubsub.clients import emulator_channel
+from worker.pubsub.channels import emulator_channel
 
 BATCH = 1000
 ERRORS = (

@@ -5,7 +5,7 @@
 For each photo of FOLDER and each rung: the worker's rendition, and what one `vipsthumbnail` with
 the same WebP settings makes of the original. Both are compared with the original, decoded in full
 and resized once with Lanczos 3, in SSIM and PSNR (of luma), and in SSIMULACRA2 where the Python
-package `ssimulacra2` is at hand (no dependency: put it on PYTHONPATH). Higher is better in each.
+package `ssimulacra2` is at hand (see `pictures`). Higher is better in each.
 """
 
 from __future__ import annotations
@@ -20,14 +20,13 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.pictures import can_score, decoded, resized, ssimulacra2, write_png
+from worker.lab.bench.subject import LIMITS
 from worker.photo.encoding import Encoding
 from worker.photo.ladder import DEFAULT_LADDER
-from worker.photo.limits import Limits
-from worker.render.image.decode import open_original
 from worker.render.image.imaging import Picture
 from worker.render.image.vips import pyvips
 
-LIMITS = Limits(max_original_bytes=sys.maxsize, max_original_pixels=150_000_000)
 ENCODING = Encoding(quality=80, effort=4, full_effort=2)
 SSIMULACRA2_MAX_PIXELS = 3_000_000  # it is slow, and the eye is no stricter above
 
@@ -68,16 +67,12 @@ Metric = Callable[[pyvips.Image, pyvips.Image], float | None]
 
 def measure(data: bytes, metrics: dict[str, Metric]) -> list[tuple[str, str, float, float]]:
     """For one original: rung, metric, the worker's score, one vipsthumbnail's score."""
-    original = open_original(data, LIMITS).decode().image
+    original = decoded(data)
     picture = Picture(data, LIMITS)
     picture.decode()
     found = []
     for size, encoded in picture.renditions(DEFAULT_LADDER, ENCODING):
-        reference = original
-        if (size.width, size.height) != (original.width, original.height):
-            reference = original.resize(
-                size.width / original.width, vscale=size.height / original.height
-            ).copy_memory()
+        reference = resized(original, size.width, size.height).copy_memory()
         effort = ENCODING.full_effort if size.rung == "full" else ENCODING.effort
         theirs = pyvips.Image.thumbnail_buffer(
             data, size.width, height=size.height, size="force", export_profile="srgb"
@@ -94,21 +89,15 @@ def measure(data: bytes, metrics: dict[str, Metric]) -> list[tuple[str, str, flo
 
 def find_metrics() -> dict[str, Metric]:
     metrics: dict[str, Metric] = {"ssim": ssim, "psnr": psnr}
-    try:
-        from ssimulacra2 import compute_ssimulacra2
-    except ImportError:
-        return metrics
+    return metrics | {"ssimulacra2": small_ssimulacra2} if can_score() else metrics
 
-    def ssimulacra2(reference: pyvips.Image, image: pyvips.Image) -> float | None:
-        if image.width * image.height > SSIMULACRA2_MAX_PIXELS:
-            return None
-        with tempfile.TemporaryDirectory() as folder:
-            paths = [f"{folder}/{name}.png" for name in ("reference", "image")]
-            for each, path in zip((reference, image), paths, strict=True):
-                Path(path).write_bytes(each.pngsave_buffer(compression=1, keep="none"))
-            return float(compute_ssimulacra2(*paths))
 
-    return metrics | {"ssimulacra2": ssimulacra2}
+def small_ssimulacra2(reference: pyvips.Image, webp: pyvips.Image) -> float | None:
+    if webp.width * webp.height > SSIMULACRA2_MAX_PIXELS:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        png = write_png(reference, Path(folder, "reference.png"))
+        return ssimulacra2(png, webp.pngsave_buffer(compression=1, keep="none"))
 
 
 def ssim(reference: pyvips.Image, image: pyvips.Image) -> float:

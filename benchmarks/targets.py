@@ -3,7 +3,7 @@
     python -m benchmarks.targets FOLDER [--quality 80] [--json]
 
 Renders each photo of FOLDER with a fixed quality, has each rung up to 1,280 px scored by the Python
-package `ssimulacra2` (no dependency: put it on PYTHONPATH) against the original, resized once, and
+package `ssimulacra2` (see `pictures`) against the original, resized once, and
 takes the worst score. Then the same photos with `WORKER_TARGET_QUALITY` of that worst score, of
 what makes their worst the same, and of the mean: all bytes against those of the fixed quality,
 scores, encodes a rung and CPU seconds. Rungs below 512 px are left out: the package's weights
@@ -22,14 +22,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from benchmarks.pictures import decoded, resized, ssimulacra2, write_png
+from worker.lab.bench.subject import LIMITS
 from worker.photo.encoding import Encoding
 from worker.photo.ladder import Ladder
-from worker.photo.limits import Limits
-from worker.render.image.decode import open_original
 from worker.render.image.imaging import Picture
-from worker.render.image.vips import pyvips
 
-LIMITS = Limits(max_original_bytes=sys.maxsize, max_original_pixels=150_000_000)
 LADDER = Ladder.parse("512,768,1024,1280,1600,2048,2560,full")
 MAX_PX = 1280
 FIXED = Encoding(quality=80, effort=4, full_effort=2)
@@ -94,18 +92,14 @@ def show(runs: Sequence[Run]) -> None:
 
 def make_references(photo: Path, folder: Path) -> References:
     """By rung: the original, decoded in full and resized once with Lanczos 3, as PNG."""
-    original = open_original(photo.read_bytes(), LIMITS).decode().image
-    references = {}
-    for size in LADDER.sizes(original.width, original.height):
-        if max(size.width, size.height) > MAX_PX:
-            continue
-        image = original
-        if (size.width, size.height) != (original.width, original.height):
-            image = image.resize(size.width / image.width, vscale=size.height / image.height)
-        path = folder / f"{photo.stem}-{size.rung}.png"
-        path.write_bytes(image.pngsave_buffer(compression=1, keep="none"))
-        references[size.rung] = path
-    return references
+    original = decoded(photo.read_bytes())
+    return {
+        size.rung: write_png(
+            resized(original, size.width, size.height), folder / f"{photo.stem}-{size.rung}.png"
+        )
+        for size in LADDER.sizes(original.width, original.height)
+        if max(size.width, size.height) <= MAX_PX
+    }
 
 
 def measure(name: str, encoding: Encoding, references: Mapping[Path, References]) -> Run:
@@ -124,7 +118,7 @@ def measure(name: str, encoding: Encoding, references: Mapping[Path, References]
         for rung, data in renditions:
             if rung in of_rung:
                 scored.append(len(data))
-                scores.append(score(of_rung[rung], data))
+                scores.append(ssimulacra2(of_rung[rung], data))
         print(f"{name}: {photo.name}", file=sys.stderr)
     return Run(
         name=name,
@@ -136,15 +130,6 @@ def measure(name: str, encoding: Encoding, references: Mapping[Path, References]
         encodes_a_rung=encodes / len(sizes),
         cpu_seconds=cpu_seconds,
     )
-
-
-def score(reference: Path, data: bytes) -> float:
-    from ssimulacra2 import compute_ssimulacra2
-
-    shown = reference.with_suffix(".shown.png")
-    image = pyvips.Image.new_from_buffer(data, "")
-    shown.write_bytes(image.pngsave_buffer(compression=1, keep="none"))
-    return float(compute_ssimulacra2(str(reference), str(shown)))
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def open_store(
     """A client of Cloud Storage. By default its retries end before a drain does.
 
     Raises:
-        Fatal: there are no credentials.
+        Fatal: credentials are missing.
     """
     return GcsStore(
         project=settings.project,
@@ -44,7 +44,7 @@ def open_subscriber(settings: Settings) -> pubsub_v1.SubscriberClient:
     """A client of subscriptions, on the emulator where one is set.
 
     Raises:
-        Fatal: there are no credentials.
+        Fatal: credentials are missing.
     """
     return Subscriber(settings.pubsub_emulator_host)
 

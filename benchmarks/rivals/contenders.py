@@ -1,4 +1,4 @@
-"""Who takes part: how each is run, and what would bring those that are absent."""
+"""The contenders: how each is run, and what to install for those that are absent."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Contender:
         saved = f"Q={self.settings['quality']},effort={self.settings['effort']},strip"
         return [
             *("vipsthumbnail", str(photo.file), "--size", f"{box}x{box}>"),
-            # Where there is nothing to convert it would convert all the same, at a high price.
+            # Without a profile it would convert all the same, at a high price.
             *(("--export-profile", "srgb") if photo.has_profile else ()),
             *("--output", f"{folder / rung}.webp[{saved}]"),
         ]
@@ -80,10 +80,10 @@ def ours(settings: Settings, name: str = OURS, **other: object) -> Contender:
 def find_contenders(
     settings: Settings, environment: Mapping[str, str], sharp: Path | None
 ) -> tuple[list[Contender], dict[str, str]]:
-    """Those that can run here, ours first, and by name what would bring the others.
+    """Those that can run here, ours first, and by name what to install for the others.
 
     Raises:
-        UsageFault: `sharp` is given, and is no folder of it.
+        UsageFault: `sharp` is given, and holds something else.
     """
     request = {**request_of(settings), "effort": EQUAL_EFFORT, "full_effort": EQUAL_EFFORT}
     found = [

@@ -15,7 +15,6 @@ class Ladders:
     """A folder for each contender and photo, below one."""
 
     def __init__(self, root: Path) -> None:
-        """Make nothing yet."""
         self._root = root
         self._numbers: dict[str, int] = {}
 

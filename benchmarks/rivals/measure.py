@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.pictures import PACKAGE, can_score
 from benchmarks.rivals.contenders import EQUAL_EFFORT, OURS, OURS_EQUAL, Contender, find_contenders
 from benchmarks.rivals.ladders import Ladders
 from benchmarks.rivals.quality import measure_quality
-from benchmarks.rivals.scores import PACKAGE, can_score
 from benchmarks.rivals.shown import charts, tables
 from worker.console.progress import Show, progress
 from worker.errors import ExitCode, UsageFault
@@ -56,8 +56,8 @@ def bench_rivals(
     """Measure, and tell.
 
     Raises:
-        UsageFault: PHOTOS names something that is not there, or no picture at all; `sharp` is none;
-            scores are asked for and cannot be had.
+        UsageFault: a file or folder is missing, or none holds a picture; `sharp` is something else;
+            scores are asked for without their package.
         Fatal: a contender failed.
     """
     head = facts("bench rivals")

@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks.rivals.contenders import OURS, Contender, ours
 from benchmarks.rivals.ladders import Ladders
-from benchmarks.rivals.scores import Rendition, score_all
+from benchmarks.rivals.scores import ScoredRendition, score_all
 from worker.console.progress import Show
 from worker.lab.bench.figures import in_order
 from worker.lab.bench.photos import Photo
@@ -30,7 +30,7 @@ from worker.system.machine import read_machine
 _STEPS = (-12, -6, 6, 12)
 """Qualities around the one that is set, for the curve of our bytes over the score."""
 
-Scores = Mapping[Rendition, float]
+Scores = Mapping[ScoredRendition, float]
 
 
 def measure_quality(
@@ -51,7 +51,7 @@ def measure_quality(
         for quality in sorted(others):
             show({"now": f"ours at quality {quality}: {photo.name}"})
             renditions += _at_quality(settings, quality, photo, ladders, rungs)
-    scores: dict[Rendition, float] = {}
+    scores: dict[ScoredRendition, float] = {}
     for rendition, score in score_all(renditions, ladders.root, read_machine().vcpus):
         scores[rendition] = score
         show({"scores": len(scores), "of": len(renditions)})
@@ -59,7 +59,7 @@ def measure_quality(
 
 
 def scored_rungs(ladder: Ladder, photo: Photo, up_to_px: int) -> list[str]:
-    """The rungs of a photo whose longest edge is no longer than that, `full` among them."""
+    """The rungs of a photo whose longest edge has at most so many pixels, `full` among them."""
     known = photo.width and photo.height
     sizes = ladder.sizes(photo.width, photo.height) if known else ()
     return [size.rung for size in sizes if max(size.width, size.height) <= up_to_px]
@@ -67,7 +67,7 @@ def scored_rungs(ladder: Ladder, photo: Photo, up_to_px: int) -> list[str]:
 
 def _at_quality(
     settings: Settings, quality: int, photo: Photo, ladders: Ladders, rungs: Sequence[str]
-) -> list[Rendition]:
+) -> list[ScoredRendition]:
     if not rungs:
         return []
     contender = ours(settings, f"{OURS} {quality}", quality=quality, only=rungs)
@@ -81,9 +81,9 @@ def _at_quality(
 
 def _renditions(
     ladders: Ladders, contender: str, photo: Photo, quality: int, rungs: Sequence[str]
-) -> list[Rendition]:
+) -> list[ScoredRendition]:
     return [
-        Rendition(
+        ScoredRendition(
             photo=photo.file,
             file=file,
             size_bytes=file.stat().st_size,
@@ -100,7 +100,7 @@ def summarise(scores: Scores, quality: int) -> dict[str, Any]:
     """By contender and rung: the mean score, the worst against ours, and bytes at equal score."""
     curves: dict[tuple[Path, str], list[tuple[float, float]]] = defaultdict(list)
     mine: dict[tuple[Path, str], float] = {}
-    theirs: dict[str, dict[str, list[Rendition]]] = defaultdict(lambda: defaultdict(list))
+    theirs: dict[str, dict[str, list[ScoredRendition]]] = defaultdict(lambda: defaultdict(list))
     for each, score in scores.items():
         if each.contender == OURS:
             curves[each.photo, each.rung].append((score, each.size_bytes))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import subprocess
 import sys
 import threading
@@ -605,24 +604,14 @@ def test_every_stream_gets_its_part(own: Client, embedded: EmbeddedBroker) -> No
     assert min(stream.responses.qsize() for stream in streams) > 0
 
 
-def test_a_retry_policy_delays_the_first_redelivery_too(own: Client) -> None:
-    topic = own.topic()
-    backoff = {"minimum_backoff": {"seconds": 1}, "maximum_backoff": {"seconds": 60}}
-    subscription = own.subscription(topic, retry_policy=backoff)
-    stream = own.stream(subscription)
-    own.publish(topic, b"x")
-    for least_seconds in (1, 2):
-        ack_id = stream.receive().ack_id
-        began = time.monotonic()
-        stream.send(modify_deadline_ack_ids=[ack_id], modify_deadline_seconds=[0])
-        eventually(lambda: not stream.responses.empty())
-        assert time.monotonic() - began > least_seconds - 0.1
-
-
 def test_limits_that_the_emulator_does_not_check(own: Client) -> None:
     topic = own.topic()
     with pytest.raises(exceptions.InvalidArgument):
         own.subscription(topic, ack_deadline_seconds=9)
+    with pytest.raises(exceptions.InvalidArgument):
+        own.subscriber.create_subscription(name=topic, topic=topic)
+    with pytest.raises(exceptions.InvalidArgument):
+        own.publish_batch(topic, [{"data": b"x"}] * 1001)
     subscription = own.subscription(topic)
     own.publish(topic, b"x")
     received = own.pull(subscription)
@@ -709,27 +698,6 @@ def test_a_taken_port_is_reported(embedded: EmbeddedBroker) -> None:
     port = int(embedded.address.rsplit(":", 1)[1])
     with pytest.raises(BrokerStartError, match=str(port)):
         EmbeddedBroker(port).start()
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_module_serves_until_told_to_stop(number: signal.Signals) -> None:
-    command = [sys.executable, "-m", "worker.lab.emulator.server", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as server:
-        try:
-            assert server.stdout is not None
-            client = Client(server.stdout.readline().decode().strip())
-            topic = client.topic()
-            stream = client.stream(client.subscription(topic))
-            client.publish(topic, b"proof that it is open")
-            stream.receive()
-            server.send_signal(number)
-            assert server.wait(PATIENCE_SECONDS) == 0
-            assert stream.wait_for_end() is grpc.StatusCode.UNAVAILABLE
-            client.close()
-            assert server.stderr is not None
-            assert b"for development and tests only" in server.stderr.read()
-        finally:
-            server.kill()
 
 
 # Google's emulator as a child process

@@ -72,7 +72,7 @@ class World:
         self.unsettled = 0
         self._totals = totals
         self._counted = counted
-        self._troubles: queue.SimpleQueue[Fatal] = queue.SimpleQueue()
+        self._fatal_errors: queue.SimpleQueue[Fatal] = queue.SimpleQueue()
         self._log, self._entries = recording_log()
         self._workers = [self._worker(scratch, number) for number in range(len(SALTS))]
         self._dispatchers = [self._dispatcher(worker) for worker in self._workers]
@@ -258,7 +258,7 @@ class World:
             reject=worker.reject,
             publisher=self.publisher,
             topics=Topics(outcome=promises.OUTCOME, dead_letter=promises.DEAD_LETTER),
-            fatal_errors=self._troubles,
+            fatal_errors=self._fatal_errors,
             pause=lambda _: None,
             worker_name="photo-worker/test",
             log=self._log,

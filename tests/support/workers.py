@@ -1,4 +1,4 @@
-"""Handlers as `app.build` makes them, over the fakes or another store, and events for them."""
+"""Handlers as `service/build` makes them, over the fakes or another store, and events for them."""
 
 from __future__ import annotations
 

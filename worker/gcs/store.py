@@ -55,7 +55,7 @@ class GcsStore:
         """`connections` sizes the HTTP pool: one for each thread.
 
         Raises:
-            Fatal: there are no credentials.
+            Fatal: credentials are missing.
         """
         self._patience = patience or Patience()
         self._retries = Retries(self._patience)
@@ -177,7 +177,7 @@ class GcsStore:
         if custom_time is not None:
             metadata["customTime"] = custom_time.isoformat()
         try:
-            uploaded = self._retries(
+            return self._retries(
                 lambda: self._transfers.upload(
                     bucket,
                     metadata,
@@ -190,14 +190,6 @@ class GcsStore:
             raise PreconditionFailed(name) from error
         except api.NotFound as error:
             raise _no_bucket(bucket) from error
-        return StoredObject(
-            bucket=bucket,
-            name=name,
-            generation=uploaded.generation,
-            size_bytes=uploaded.size_bytes,
-            crc32c=uploaded.crc32c,
-            created=uploaded.created,
-        )
 
     def delete(self, bucket: str, name: str) -> bool:
         """See `ports.ObjectStore`."""

@@ -14,7 +14,6 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -29,6 +28,7 @@ import requests.utils
 from google.api_core import exceptions as api
 
 from worker.photo.checksum import stated
+from worker.photo.ports import StoredObject
 
 _PIECE_BYTES = 1 << 17
 
@@ -144,16 +144,6 @@ class Outgoing:
             raise Damaged(f"{self._data.name} has shrunk by {left} bytes since it was measured")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UploadedObject:
-    """The server's answer about an object that it has just stored."""
-
-    generation: int
-    size_bytes: int
-    crc32c: str
-    created: datetime
-
-
 class Transfers:
     """Up- and downloads over one session; as thread-safe as the session."""
 
@@ -193,8 +183,8 @@ class Transfers:
         *,
         if_generation: int,
         timeout: Timeout,
-    ) -> UploadedObject:
-        """Store an object in a single request.
+    ) -> StoredObject:
+        """Store an object in a single request; returns the server's answer about it.
 
         `metadata` holds `name` and `contentType` at least. The first number of `timeout` is for
         the body as well: urllib3 sends within the time to connect.
@@ -214,7 +204,7 @@ class Transfers:
             allow_redirects=False,
         ) as response:
             _raise_unless_ok(response)
-            return _uploaded(response)
+            return _stored(response, bucket, metadata["name"])
 
 
 def configure_session(session: requests.Session, endpoint: str, connections: int) -> None:
@@ -254,10 +244,12 @@ class _Adapter(requests.adapters.HTTPAdapter):
         return response
 
 
-def _uploaded(response: requests.Response) -> UploadedObject:
+def _stored(response: requests.Response, bucket: str, name: str) -> StoredObject:
     try:
         resource = response.json()
-        return UploadedObject(
+        return StoredObject(
+            bucket=bucket,
+            name=name,
             generation=int(resource["generation"]),
             size_bytes=int(resource["size"]),
             crc32c=str(resource.get("crc32c", "")),

@@ -32,11 +32,11 @@ _LONGEST_REST: Final = 1 / 5
 so a message that Pub/Sub delivers first each time loses six attempts at most."""
 
 _PROOF = frozenset({Effect.REGISTERED, Effect.DEREGISTERED})
-"""What shows in a trial that work succeeds again. Events that change nothing show nothing."""
+"""What shows in a trial that work succeeds again; no-ops do not."""
 
 _SOUND = _PROOF | {Effect.ALREADY_CURRENT, Effect.SUPERSEDED}
-"""What counts against the failures before the brake comes on. Events that change nothing count too:
-without them, one bad photo in a hundred of a replayed backlog would look like all of it."""
+"""What counts against the failures before the brake comes on. No-ops count too: without them, one
+bad photo in a hundred of a replayed backlog would look like all of it."""
 
 
 class BrakeAction(Enum):
@@ -89,7 +89,7 @@ class _Trial:
 class Brake:
     """Comes on once `share` of the last `events` photos have failed; thread-safe.
 
-    A photo counts once, with its latest end. A share of 0 never brings it on. After `seconds`
+    A photo counts once, with its latest end. With a share of 0 it stays off. After `seconds`
     without success it gives up. One thread calls `next_action`. `clock` gives monotonic seconds.
     """
 
@@ -118,7 +118,7 @@ class Brake:
 
     @classmethod
     def disengaged(cls) -> Self:
-        """One that never comes on."""
+        """A brake that stays off."""
         return cls(share=0, events=1, seconds=0)
 
     @property

@@ -11,7 +11,7 @@ import fnmatch
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -235,17 +235,8 @@ class Group:
 
     def as_dict(self) -> dict[str, object]:
         """Ready for JSON."""
-        return {
-            "reason": self.reason,
-            "type": self.type,
-            "worker": self.worker,
-            "error": self.error,
-            "count": self.count,
-            "replayed": self.replayed,
-            "oldest": self.oldest.isoformat() if self.oldest else None,
-            "newest": self.newest.isoformat() if self.newest else None,
-            "examples": self.examples,
-        }
+        oldest, newest = (each and each.isoformat() for each in (self.oldest, self.newest))
+        return asdict(self) | {"oldest": oldest, "newest": newest}
 
 
 class Groups:

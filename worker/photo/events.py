@@ -134,7 +134,7 @@ class Deregister(_Event):
 
 
 class Ignored(BaseModel):
-    """A message that the worker has nothing to do for; `why` is for the log."""
+    """A message that the worker acks without further work; `why` is for the log."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -173,8 +173,8 @@ def parse(data: bytes, attributes: Mapping[str, str], buckets: Buckets) -> Event
 
     Raises:
         InvalidEvent: it is neither an event nor a notification; the text names each wrong field.
-        ForbiddenSource: it is a notification about a bucket outside of `originals`. The worker has
-            no manifest of such a photo.
+        ForbiddenSource: it is a notification about a bucket outside of `originals`, so there is no
+            photo to record it for.
     """
     if "eventType" in attributes and "objectId" in attributes:
         return _notification(attributes, buckets)

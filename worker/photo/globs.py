@@ -180,7 +180,7 @@ def _path(segments: tuple[str, ...], whole: str) -> _Path:
 
 
 def _segment(glob: str, whole: str) -> re.Pattern[str]:
-    """A regular expression that never backtracks from one star into another."""
+    """A regular expression that does not backtrack from one star into another."""
     chunks, index = [""], 0
     while index < len(glob):
         character = glob[index]

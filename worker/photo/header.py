@@ -1,7 +1,7 @@
 """The header of an original, known before its pixels are decoded.
 
-It predicts the cost of the decode. The decoded picture is checked again, because a header proves
-nothing about the pixels.
+It predicts the cost of the decode. The decoded picture is checked again, because its pixels may
+differ from the header.
 """
 
 from __future__ import annotations

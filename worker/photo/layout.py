@@ -34,13 +34,9 @@ class Layout:
         """`photos/{photo_id}/manifest.json`."""
         return f"{self.prefix}{photo_id}/{_MANIFEST}"
 
-    def directory(self, photo_id: str, version: int, digest: str) -> str:
-        """`photos/{photo_id}/{version}-{digest}/`, the folder of one ladder."""
-        return f"{self.prefix}{photo_id}/{version}-{digest}/"
-
     def rendition(self, photo_id: str, version: int, digest: str, rung: str) -> str:
         """`photos/{photo_id}/{version}-{digest}/{rung}.webp`."""
-        return f"{self.directory(photo_id, version, digest)}{rung}.webp"
+        return f"{self.prefix}{photo_id}/{version}-{digest}/{rung}.webp"
 
     def own_range(self, photo_id: str) -> tuple[str, str, str]:
         """A listing that holds all own renditions: prefix, first name, first name past the end.

@@ -221,7 +221,7 @@ def rejected_after(current: Manifest | None, rejected: Manifest) -> Manifest | N
         return NoOp.SUPERSEDED
     shown = current.state is State.READY and current.version == rejection.version
     if shown and current.recipe == rejected.recipe:
-        # This version is on show with this recipe, so the failure of a duplicate changes nothing.
+        # This version is on show with this recipe, so the failure of a duplicate does not matter.
         return NoOp.ALREADY_CURRENT
     return current.model_copy(
         update={
@@ -233,7 +233,7 @@ def rejected_after(current: Manifest | None, rejected: Manifest) -> Manifest | N
 
 
 def fenced_after(current: Manifest | None, fence: Manifest) -> Manifest:
-    """The manifest to write when the sweep raises the fence; a reader sees no difference.
+    """The manifest to write when the sweep raises the fence; to readers it says the same.
 
     `fence` is what a photo without a manifest gets: a tombstone of version 0.
     """
@@ -253,7 +253,7 @@ def reopened_after(
 ) -> Manifest | NoOp:
     """The manifest to write when renditions of a ready one were lost: it names the others.
 
-    It has no recipe, so a registration of the same version renders again. It changes nothing unless
+    Its recipe is removed, so a registration of the same version renders again. A no-op unless
     `untrue` still stands.
     """
     if current is None or current.commit_id != untrue.commit_id:

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-import grpc
 from google.api_core import exceptions as api
 from google.api_core.retry import Retry, if_exception_type
 from google.auth.exceptions import GoogleAuthError
@@ -23,6 +22,7 @@ from google.pubsub_v1.types import PubsubMessage
 
 from worker.errors import NoCredentials, PublishFailed, StreamLost, SubscriptionUnavailable
 from worker.photo.ports import OutgoingMessage
+from worker.pubsub.channels import PublisherTransport, SubscriberTransport, emulator_channel
 
 PUBLISH_SECONDS = 10.0
 """Longest wait for a confirmation, retries of the client included; much less than a drain."""
@@ -41,23 +41,6 @@ _FRAMING_BYTES = 16
 
 _PARALLEL = 8
 """Publish requests at once. Messages with different ordering keys go in different requests."""
-
-_RECOVERY = [
-    # How long a ping may go unanswered before the connection is given up. gRPC's default is a
-    # minute, and in this version `grpc.keepalive_timeout_ms` does not change it.
-    ("grpc.http2.ping_timeout_ms", 10_000),
-    # gRPC's default is two minutes, which a worker would lose after the network's return.
-    ("grpc.max_reconnect_backoff_ms", 10_000),
-]
-"""For production's channels, which ping after 30 s of silence already. See docs/decisions/0010."""
-
-_EMULATOR_RECOVERY = [
-    ("grpc.max_reconnect_backoff_ms", 10_000),
-    # Also limits one attempt to connect. With gRPC's 20 s, an attempt that began while the network
-    # was stuck would hold up the next one for as long.
-    ("grpc.min_reconnect_backoff_ms", 5_000),
-]
-_KEEPALIVE = [("grpc.keepalive_time_ms", 15_000), ("grpc.http2.ping_timeout_ms", 5_000)]
 
 _CALL_ERRORS = (api.GoogleAPICallError, api.RetryError, GoogleAuthError)
 
@@ -85,61 +68,25 @@ _SETTLE = Retry(
 _LOOK_UP = Retry(initial=0.2, maximum=2.0, timeout=LOOK_UP_SECONDS)
 
 
-def emulator_channel(address: str, *, kept_alive: bool = False) -> grpc.Channel:
-    """A channel to a broker on this machine that takes messages of any size.
-
-    gRPC's default limit of 4 MB would silently hold back every message that shares a response with
-    a large one; the clients' production channels have no limit either.
-
-    `kept_alive` is for channels on which an answer comes every ten seconds, so that pings are sent
-    only in trouble. Google's emulator closes a connection at the fourth ping in a row
-    ("too_many_pings"), and with it a waiting stream. Channels with equal options share a
-    connection.
-    """
-    options = [("grpc.max_receive_message_length", -1), *_EMULATOR_RECOVERY]
-    return grpc.insecure_channel(address, options=options + (_KEEPALIVE if kept_alive else []))
-
-
-class _Reconnecting:
-    """A transport of Google's whose channel comes back soon after the network does."""
-
-    @classmethod
-    def create_channel(
-        cls,
-        *args: Any,  # noqa: ANN401 (whatever the client passes)
-        options: Sequence[tuple[str, int]] = (),
-        **kwargs: Any,  # noqa: ANN401
-    ) -> grpc.Channel:
-        return super().create_channel(*args, options=[*options, *_RECOVERY], **kwargs)  # type: ignore[misc]
-
-
-class _PublisherTransport(_Reconnecting, PublisherGrpcTransport):
-    pass
-
-
-class _SubscriberTransport(_Reconnecting, SubscriberGrpcTransport):
-    pass
-
-
 class Subscriber(pubsub_v1.SubscriberClient):  # type: ignore[misc] # (the client has no types)
     """Google's client, with a stream that survives lost acks and lease extensions.
 
     In Google's own, one of them that fails for a minute ends the stream, and the worker with it.
-    Here that one is given up: its message is delivered again, which changes nothing.
+    Here that one is given up: its message is delivered again, which is harmless.
     """
 
     def __init__(self, emulator_host: str | None) -> None:
-        """Connect to nothing yet.
+        """Connects later, with the first request.
 
         Raises:
-            Fatal: there are no credentials.
+            Fatal: credentials are missing.
         """
         if emulator_host:
             channel = emulator_channel(emulator_host, kept_alive=True)
             super().__init__(transport=SubscriberGrpcTransport(channel=channel))
             return
         try:
-            super().__init__(transport=_SubscriberTransport)
+            super().__init__(transport=SubscriberTransport)
         except GoogleAuthError as error:
             raise NoCredentials.of(error) from error
 
@@ -170,17 +117,17 @@ class PubSubPublisher:
     """
 
     def __init__(self, emulator_host: str | None) -> None:
-        """Connect to nothing yet.
+        """Connects later, with the first request.
 
         Raises:
-            Fatal: there are no credentials.
+            Fatal: credentials are missing.
         """
         if emulator_host:
             channel = emulator_channel(emulator_host, kept_alive=True)
             self._client = PublisherClient(transport=PublisherGrpcTransport(channel=channel))
             return
         try:
-            self._client = PublisherClient(transport=_PublisherTransport)
+            self._client = PublisherClient(transport=PublisherTransport)
         except GoogleAuthError as error:
             raise NoCredentials.of(error) from error
 
@@ -302,7 +249,7 @@ def look_at(client: pubsub_v1.SubscriberClient, subscription: str) -> None:
     A subscriber may lack the permission to look, and a project its quota of looks.
 
     Raises:
-        ConnectionError: no answer came within `ANSWER_SECONDS`, or only "unavailable".
+        ConnectionError: the answer is "unavailable", or takes longer than `ANSWER_SECONDS`.
     """
     try:
         client.get_subscription(subscription=subscription, timeout=ANSWER_SECONDS, retry=None)

@@ -51,7 +51,7 @@ a distant bucket answers."""
 
 STORAGE_AND_PUBSUB_SECONDS = 300.0
 """Far more than the downloads, uploads and publishes of one event usually take. If a lease ends too
-early, the event is handled twice, which changes nothing."""
+early, the event is handled twice, which is harmless."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +78,7 @@ def build(settings: Settings, capacity: Capacity, scratch: Scratch, log: Log) ->
     """Construct a worker without starting it. The caller removes `scratch`.
 
     Raises:
-        Fatal: a part cannot be constructed (no credentials, say).
+        Fatal: a part cannot be constructed (credentials are missing, say).
     """
     if settings.subscription is None or settings.renditions_bucket is None:
         raise Fatal("WORKER_SUBSCRIPTION and WORKER_RENDITIONS_BUCKET are needed")

@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from types import FrameType
 
+from worker.console.stop import Stop
 from worker.errors import ExitCode, Fatal
 from worker.handlers.brake import TRIAL_DELIVERIES, TRIAL_IN_FLIGHT, BrakeAction
 from worker.render.capacity import Capacity
@@ -35,33 +36,6 @@ _LOOK_SECONDS = 0.5
 _SIGNAL_EXIT = 128
 
 
-class StopRequest:
-    """A request to stop, which a signal handler may make at any moment; thread-safe.
-
-    `threading.Event.set` takes a lock that the interrupted thread may hold inside `wait`, and would
-    wait for it forever. `SimpleQueue.put` is reentrant.
-    """
-
-    def __init__(self) -> None:
-        self._requests: queue.SimpleQueue[None] = queue.SimpleQueue()
-
-    def set(self) -> None:
-        """Ask to stop; once is enough."""
-        self._requests.put(None)
-
-    def is_set(self) -> bool:
-        """Whether somebody has asked."""
-        return not self._requests.empty()
-
-    def wait(self, seconds: float) -> bool:
-        """Wait until somebody asks, for so long at most; whether somebody has. For one thread."""
-        try:
-            self._requests.put(self._requests.get(timeout=seconds))
-        except queue.Empty:
-            return False
-        return True
-
-
 class Daemon:
     """One run of the worker in this process; catches SIGTERM and SIGINT once it is constructed."""
 
@@ -69,7 +43,7 @@ class Daemon:
         self._settings = settings
         self._capacity = capacity
         self._log = log
-        self._stop = StopRequest()
+        self._stop = Stop()
         self._signal: int | None = None
         self._preempted = False
         self._scratch: Scratch | None = None
@@ -140,7 +114,7 @@ class Daemon:
         app.pool.start()
         app.pubsub.start()
         app.storage.start()
-        if self._stop.is_set():
+        if self._stop.asked:
             # A message that is pulled now would only lose a delivery attempt.
             self._log.info("preempted before anything was pulled")
             return
@@ -204,7 +178,7 @@ class Daemon:
                 )
             case BrakeAction.GO:
                 app.consumer.pause()
-                if not self._stop.is_set():
+                if not self._stop.asked:
                     # A stream that is opened only to be drained takes the drain's time once more.
                     app.consumer.start()
                 self._log.info("brake off", seconds=round(brake.on_seconds, 1))
@@ -223,7 +197,7 @@ class Daemon:
     def _on_preemption(self) -> None:
         # The SIGTERM that follows within moments is then the first signal: the drain goes on.
         self._preempted = self._signal is None
-        self._stop.set()
+        self._stop.ask()
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         if self._signal is not None:
@@ -231,9 +205,9 @@ class Daemon:
             self._clean_up()
             os._exit(_SIGNAL_EXIT + number)
         self._signal = number
-        self._stop.set()
+        self._stop.ask(number)
         if not self._started:
-            # There is nothing to drain, and a look at a silent service would take its time-outs.
+            # A drain is not needed yet, and a look at a silent service would take its time-outs.
             self._clean_up()
             os._exit(ExitCode.OK)
 

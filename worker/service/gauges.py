@@ -1,6 +1,6 @@
 """Gauges: metrics that go up and down, read from the parts of the worker at each scrape.
 
-Each is one look at a part, which may still be starting or already draining. No look waits.
+Each is one look at a part, which may still be starting or already draining. A look returns at once.
 """
 
 from __future__ import annotations

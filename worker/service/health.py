@@ -57,7 +57,7 @@ def scraped(counters: Counters, accept: str) -> Answer:
 
 
 def _plain(status: HTTPStatus) -> Answer:
-    """A status as text. It repeats nothing that a client has sent."""
+    """A status as text, without any words of the client's."""
     text = f"{status.value} {status.phrase}\n"
     if status is HTTPStatus.NOT_FOUND:
         text += "there are /healthz, /readyz and /metrics\n"
@@ -110,7 +110,7 @@ class _HealthHandler(BaseHTTPRequestHandler):
         self._send(_plain(status), with_body=self.command != "HEAD")
 
     def log_message(self, *_: object) -> None:
-        """Log nothing: probes come every few seconds."""
+        """Stay silent: probes come every few seconds."""
 
 
 class _HealthHttpServer(ThreadingHTTPServer):
@@ -146,7 +146,7 @@ class _HealthHttpServer(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, *_: object) -> None:
-        """Log nothing: a client may leave early."""
+        """Stay silent: a client may leave early."""
 
     def _cut_off(self, connections: list[socket.socket]) -> None:
         """Shut connections down, which ends their threads."""

@@ -3,7 +3,7 @@
 Alive means progress: the stream has not ended for good, child processes are up or on their way, the
 daemon looks after them, and each handling ends in time. Ready also means that Pub/Sub and Cloud
 Storage answer, and that the brake is off. A worker whose network is stuck, or whose brake is on,
-stays alive: a restart would mend neither, and would throw its renders away.
+stays alive: a restart would only throw its renders away.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from urllib.parse import urlencode
 from worker.telemetry.logs import Log
 
 ADDRESS: Final = "169.254.169.254"
-"""Where every VM finds its metadata server; as a number, which needs no resolver."""
+"""Where every VM finds its metadata server, even without a resolver."""
 
 HANG_SECONDS: Final = 60
 """How long the server is asked to wait for a change before it answers anyway."""
@@ -149,7 +149,7 @@ class PreemptionWatch:
         """The value now, or, given the last one's etag, once it has changed.
 
         Raises:
-            OSError, HTTPException: there is no answer, or it is not a metadata server's.
+            OSError, HTTPException: the answer is missing, or not a metadata server's.
         """
         # Redirects and proxies are not followed: they lead to other machines.
         connection = http.client.HTTPConnection(self._address, timeout=ANSWER_SECONDS)

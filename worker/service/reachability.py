@@ -27,7 +27,7 @@ _NO_RETURN = "a look does not return"
 class Reachability:
     """One service's, reachable at first; thread-safe, but `log_changes` is for one thread.
 
-    `look` asks the service for anything and raises where it gets no answer; it may also hang.
+    `look` asks the service for anything and raises if the answer does not come; it may also hang.
     `clock` gives monotonic seconds.
     """
 
@@ -66,7 +66,7 @@ class Reachability:
         """Look once; returns the seconds until the next look."""
         try:
             self._look()
-        except Exception as error:  # noqa: BLE001 (any error means that no answer came)
+        except Exception as error:  # noqa: BLE001 (any error counts as silence)
             self._detail = str(error)
             return LOOK_AGAIN_SECONDS
         self._answered_at = self._clock()

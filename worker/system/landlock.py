@@ -8,13 +8,14 @@ https://docs.kernel.org/userspace-api/landlock.html.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import struct
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
+
+from worker.system.seccomp import system_call
 
 _CREATE_RULESET: Final = 444
 _ADD_RULE: Final = 445
@@ -48,7 +49,7 @@ def restrict(readable: Iterable[Path], writable: Path) -> None:
     """
     if sys.platform != "linux":
         raise OSError("no Landlock but on Linux")
-    version = _call(_CREATE_RULESET, None, 0, _ASK_VERSION)
+    version = system_call("landlock", _CREATE_RULESET, None, 0, _ASK_VERSION)
     known = _RIGHTS_BY_VERSION[min(version, len(_RIGHTS_BY_VERSION)) - 1]
     handled = (1 << known) - 1
     attributes = struct.pack("=Q", handled)
@@ -56,7 +57,7 @@ def restrict(readable: Iterable[Path], writable: Path) -> None:
         attributes += struct.pack("=Q", _BIND_AND_CONNECT_TCP)
     if version >= _SCOPES_SINCE:
         attributes += struct.pack("=Q", _ABSTRACT_SOCKETS_AND_SIGNALS)
-    ruleset = _call(_CREATE_RULESET, attributes, len(attributes), 0)
+    ruleset = system_call("landlock", _CREATE_RULESET, attributes, len(attributes), 0)
     try:
         for path in readable:
             _allow(ruleset, path, _READ_FILE | _READ_DIR)
@@ -65,7 +66,7 @@ def restrict(readable: Iterable[Path], writable: Path) -> None:
             writable,
             handled & (_READ_FILE | _READ_DIR | _WRITE_FILE | _MAKE_FILE | _TRUNCATE),
         )
-        _call(_RESTRICT_SELF, ruleset, 0)
+        system_call("landlock", _RESTRICT_SELF, ruleset, 0)
     finally:
         os.close(ruleset)
 
@@ -78,15 +79,8 @@ def _allow(ruleset: int, path: Path, rights: int) -> None:
     try:
         if not path.is_dir():
             rights &= ~_READ_DIR
-        _call(_ADD_RULE, ruleset, _PATH_BENEATH, struct.pack("=Qi", rights, descriptor), 0)
+        system_call(
+            "landlock", _ADD_RULE, ruleset, _PATH_BENEATH, struct.pack("=Qi", rights, descriptor), 0
+        )
     finally:
         os.close(descriptor)
-
-
-def _call(number: int, *arguments: bytes | int | None) -> int:
-    libc = ctypes.CDLL(None, use_errno=True)
-    result = int(libc.syscall(number, *arguments))
-    if result < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, f"landlock: {os.strerror(code)}")
-    return result

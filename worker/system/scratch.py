@@ -64,18 +64,13 @@ class Scratch:
             return None
         return descriptor
 
-    @property
-    def exists(self) -> bool:
-        """Whether the folder is still there."""
-        return self._made is not None and _is(self.path, self._made)
-
     def check(self) -> None:
         """Check that the folder is still there.
 
         Raises:
             ScratchLost: it was removed.
         """
-        if not self.exists:
+        if self._made is None or not _is(self.path, self._made):
             raise ScratchLost(
                 f"the scratch folder {self.path} is gone: something removes files from the "
                 "temporary folder (TMPDIR) while the worker runs; another start makes a new one"

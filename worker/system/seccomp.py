@@ -191,10 +191,7 @@ def drop_capabilities() -> None:
         OSError: the architecture is unknown here, or the kernel refuses.
     """
     header = struct.pack("=Ii", _CAPABILITIES_VERSION, 0)
-    none = bytes(24)
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.syscall(_own_architecture().capset, header, none):
-        raise OSError(ctypes.get_errno(), "capset")
+    system_call("capset", _own_architecture().capset, header, bytes(24))
 
 
 def forbid_new_privileges() -> None:
@@ -221,9 +218,20 @@ def install() -> None:
     filter_of_them = ctypes.create_string_buffer(
         struct.pack("@HP", len(instructions), ctypes.addressof(code))
     )
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.syscall(architecture.seccomp, _SET_MODE_FILTER, _ALL_THREADS, filter_of_them):
-        raise OSError(ctypes.get_errno(), "seccomp")
+    system_call("seccomp", architecture.seccomp, _SET_MODE_FILTER, _ALL_THREADS, filter_of_them)
+
+
+def system_call(name: str, number: int, *arguments: object) -> int:
+    """Make a system call by its number.
+
+    Raises:
+        OSError: it fails; `name` is in the message.
+    """
+    result = int(ctypes.CDLL(None, use_errno=True).syscall(number, *arguments))
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"{name}: {os.strerror(code)}")
+    return result
 
 
 def _own_architecture() -> Architecture:

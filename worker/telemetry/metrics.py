@@ -1,6 +1,6 @@
 """Metrics: the names of all that `/metrics` shows, what they count, and their label values.
 
-Docs and dashboards are tested against this list. Labels come from closed sets, never from an event.
+Docs and dashboards are tested against this list. Labels come from closed sets, not from events.
 """
 
 from __future__ import annotations

@@ -14,14 +14,14 @@ from benchmarks.rivals.quality import (
     scored_rungs,
     summarise,
 )
-from benchmarks.rivals.scores import Rendition
+from benchmarks.rivals.scores import ScoredRendition
 from tests.support.pictures import corners_jpeg
 from worker.lab.bench.photos import read_photo
 from worker.photo.ladder import Ladder
 
 
-def rendition(contender: str, photo: str, size_bytes: int, quality: int = 80) -> Rendition:
-    return Rendition(
+def rendition(contender: str, photo: str, size_bytes: int, quality: int = 80) -> ScoredRendition:
+    return ScoredRendition(
         photo=Path(photo),
         file=Path(contender, photo, f"{quality}.webp"),
         size_bytes=size_bytes,

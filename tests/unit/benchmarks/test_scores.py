@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.rivals.scores import _references
+from benchmarks.rivals.scores import make_references
 from tests.support.small_pictures import jpeg, noise
 
 import pyvips  # isort: skip
@@ -18,8 +18,8 @@ def test_each_file_is_compared_with_a_picture_of_its_own_size(tmp_path: Path) ->
         files[tmp_path / f"{number}.webp"] = size
     for file, size in files.items():
         file.write_bytes(noise(*size).webpsave_buffer())
-    references = _references(str(photo), [str(file) for file in files], str(tmp_path))
+    references = make_references(photo, files, tmp_path / "references")
     assert len(set(references.values())) == 3
     for file, size in files.items():
-        reference = pyvips.Image.new_from_buffer(Path(references[str(file)]).read_bytes(), "")
+        reference = pyvips.Image.new_from_buffer(references[file].read_bytes(), "")
         assert (reference.width, reference.height) == size

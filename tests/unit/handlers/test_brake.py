@@ -100,20 +100,6 @@ def test_what_is_ignored_or_rejected_is_nothing_sound(bench: Bench) -> None:
     assert bench.fail(1, "last") == [False]
 
 
-def test_only_the_last_photos_count(bench: Bench) -> None:
-    bench.sound(1000)
-    assert bench.fail(9) == [True] * 8 + [False]
-
-
-def test_a_photo_counts_once_with_its_latest_end(bench: Bench) -> None:
-    for _ in range(100):
-        assert bench.brake.may_fail("poisoned", FAILED)
-    bench.fail(7)
-    bench.brake.acked("poisoned", Effect.REGISTERED)
-    assert bench.fail(1, "eighth") == [True]
-    assert bench.fail(1, "ninth") == [False]
-
-
 @given(st.randoms(use_true_random=False), st.floats(0, 0.44), st.integers(20, 60))
 def test_a_poisoned_minority_never_brings_it_on(
     chance: random.Random, poisoned: float, events: int
@@ -191,14 +177,6 @@ def test_threads_that_fail_together_are_let_pass_no_more_than_one_that_fails_alo
         for thread in threads:
             thread.join()
         assert sum(let_pass) == 44
-
-
-def test_each_move_is_told_once(bench: Bench) -> None:
-    assert bench.brake.next_action() is None
-    bench.come_on()
-    assert bench.brake.next_action() is None
-    bench.begin_trial()
-    assert bench.brake.next_action() is None
 
 
 def test_a_trial_hands_out_a_few_deliveries(bench: Bench) -> None:

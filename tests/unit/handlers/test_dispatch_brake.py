@@ -140,6 +140,7 @@ def test_a_failure_that_a_newer_event_has_overtaken_is_none(desk: Desk, brake: B
         desk.store.before = Once("download", f"{photo_id}.jpg", overtake)
         assert desk.handle(register_data(8, photo_id)) == "ack"
         assert desk.last_entry["outcome"] == "superseded"
+    assert desk.publisher.to(DEAD_LETTER) == []
     assert not brake.on
 
 

@@ -160,14 +160,10 @@ def test_remove_own_takes_every_own_version_up_to_one_and_nothing_else(
     assert store.names("originals") == [elsewhere.name]
 
 
-def test_remove_own_of_nothing_is_nothing(renditions: Renditions) -> None:
-    assert renditions.remove_own("a", 17) == 0
-
-
 def test_requests_about_different_renditions_run_side_by_side(
     store: MemoryStore, tmp_path: Path
 ) -> None:
-    """Each waits for the others before it takes effect, which one by one they never could."""
+    """Each waits for the others before it takes effect, which works only side by side."""
     together = threading.Barrier(3, timeout=30)
 
     def meet(_: object) -> None:

@@ -67,10 +67,3 @@ def test_fields_are_the_log_lines() -> None:
         "child_peak_bytes": 7,
         "photo_id": "a",
     }
-
-
-def test_two_deliveries_share_nothing() -> None:
-    one, two = Steps(), Steps()
-    one.facts["a"] = 1
-    one.seconds["total"] = 1
-    assert two.fields() == {"seconds": {}}

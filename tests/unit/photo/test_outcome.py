@@ -100,14 +100,3 @@ def test_what_is_already_current_is_told_again(state: State) -> None:
 def test_what_is_superseded_is_not_told() -> None:
     outcome = unchanged(NoOp.SUPERSEDED, READY)
     assert (outcome.effect, outcome.manifest) == (Effect.SUPERSEDED, None)
-
-
-def test_effects_are_a_closed_set() -> None:
-    assert {effect.value for effect in Effect} == {
-        "registered",
-        "deregistered",
-        "rejected",
-        "already_current",
-        "superseded",
-        "ignored",
-    }

@@ -11,13 +11,14 @@ import pytest
 
 from tests.support.fakes import recording_log
 from tests.support.waiting import eventually
+from worker.console.stop import Stop
 from worker.errors import Fatal
 from worker.handlers.brake import BrakeAction
 from worker.photo.delivery import Delivery
 from worker.photo.outcome import Effect
 from worker.render.capacity import MIB, Capacity
 from worker.service.build import App, build
-from worker.service.daemon import Daemon, StopRequest
+from worker.service.daemon import Daemon
 from worker.service.gauges import Gauges
 from worker.service.liveness import Phase
 from worker.service.reachability import SILENT_SECONDS
@@ -125,7 +126,7 @@ def test_a_brake_that_comes_off_in_a_drain_opens_no_stream(
     monkeypatch.setattr(app.consumer, "start", lambda: opened.append("stream"))
     braked._obey_brake(app)
     # The trial that is waited for may take all of the drain's time.
-    monkeypatch.setattr(app.consumer, "pause", braked._stop.set)
+    monkeypatch.setattr(app.consumer, "pause", braked._stop.ask)
     braked._obey_brake(app)
     assert opened == ["stream"]
 
@@ -134,7 +135,7 @@ def daemon() -> Daemon:
     """One that leaves the signals of this process alone."""
     without_signals = Daemon.__new__(Daemon)
     without_signals._log = recording_log()[0]
-    without_signals._stop = StopRequest()
+    without_signals._stop = Stop()
     return without_signals
 
 

@@ -26,10 +26,10 @@ daemon.run_and_exit(Settings.load(os.environ), capacity, configure_logs("json", 
 
 WAITING = """
 import os, signal, threading
-from worker.service.daemon import StopRequest
+from worker.console.stop import Stop
 
-stop = StopRequest()
-signal.signal(signal.SIGTERM, lambda *_: stop.set())
+stop = Stop()
+signal.signal(signal.SIGTERM, lambda *_: stop.ask())
 real = threading.Condition.wait
 
 def signalled(condition, timeout=None):
@@ -40,7 +40,7 @@ def signalled(condition, timeout=None):
 threading.Condition.wait = signalled
 assert not stop.wait(0.01)
 os.kill(os.getpid(), signal.SIGTERM)
-assert stop.is_set() and stop.wait(60)
+assert stop.asked and stop.wait(60)
 """
 
 

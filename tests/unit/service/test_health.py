@@ -1,4 +1,4 @@
-"""Health over real HTTP: what is answered, and to whom; hostile clients shut nobody out."""
+"""Health over real HTTP: the answers, and clients that are silent, slow or many."""
 
 from __future__ import annotations
 

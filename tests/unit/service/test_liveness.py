@@ -1,4 +1,4 @@
-"""Alive and ready: alive means progress, and waiting for good reasons is no lack of it."""
+"""Alive and ready: alive means progress, or waiting for a good reason."""
 
 from __future__ import annotations
 

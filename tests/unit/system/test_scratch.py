@@ -1,4 +1,4 @@
-"""Scratch folders: one for each process, and none outlives it for long."""
+"""Scratch folders: one for each process, removed when it ends or by the next one."""
 
 from __future__ import annotations
 

@@ -181,7 +181,7 @@ def test_before_a_child_is_up_the_build_is_not_told() -> None:
         ("text/plain;version=1.0.0;escaping=allow-utf-8", "text/plain; version=1.0.0"),
         ("application/openmetrics-text; version=nine", "text/plain; version=0.0.4"),
         ("application/openmetrics-text; version=1.x", "text/plain; version=0.0.4"),
-        # Digits and spaces to Python, and nothing that a header may hold.
+        # Digits and spaces to Python, but invalid in a header.
         ("application/openmetrics-text; version=1.0\r\n .0", "text/plain; version=0.0.4"),
         ("application/openmetrics-text; version=\uff11.0.0", "text/plain; version=0.0.4"),
         ("application/openmetrics-text; version=1.0.0\r\n Set-Cookie: x", "text/plain; version=0"),
@@ -197,12 +197,12 @@ def test_the_format_is_agreed_upon(accept: str, content_type: str) -> None:
 @settings(deadline=None)
 @given(st.text(max_size=80).map("application/openmetrics-text;".__add__) | st.text(max_size=80))
 def test_whatever_is_asked_for_a_header_can_answer(accept: str) -> None:
-    _, agreed = MEASURES.text(accept)
+    _, agreed = COUNTERS.text(accept)
     assert agreed.isascii()
     assert agreed.isprintable()
 
 
-MEASURES = Counters()
+COUNTERS = Counters()
 
 
 def test_the_docs_have_every_metric_as_it_is() -> None:

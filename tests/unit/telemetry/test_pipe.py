@@ -1,4 +1,4 @@
-"""A log's way out: a reader that sleeps costs lines, and says how many, but no writer's time."""
+"""The log's pipe: a reader that sleeps costs lines, which are counted, and little time."""
 
 from __future__ import annotations
 

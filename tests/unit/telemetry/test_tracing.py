@@ -60,7 +60,7 @@ class BatchFakePublisher(FakePublisher):
 
 
 class TracedDesk(Desk):
-    """A desk whose dispatcher is put together as `app.build` does it."""
+    """A desk whose dispatcher is put together as `service/build` does it."""
 
     def __init__(self, scratch: Path) -> None:
         super().__init__(scratch)
@@ -94,7 +94,7 @@ class TracedDesk(Desk):
         return {span.name: span for span in self.spans.get_finished_spans()}
 
     def parents(self) -> dict[str, str | None]:
-        """Which span each span is below, by their names; `None` for another process's or nobody."""
+        """The parent of each span, by their names; `None` if it is outside of this process."""
         names = {own(span).span_id: span.name for span in self.spans.get_finished_spans()}
         return {
             span.name: names.get(span.parent.span_id) if span.parent else None
@@ -171,7 +171,7 @@ def test_a_render_tells_what_it_took_and_each_upload_its_rung(desk: TracedDesk) 
 
 
 def test_a_span_of_a_render_is_as_long_as_the_child_had_it(desk: TracedDesk) -> None:
-    """The fake says 1.5 s, of which none has passed: never before it was asked for."""
+    """The fake says 1.5 s, longer than the render was known: it begins with the request at most."""
     desk.handle(register_data())
     spans = desk.finished()
     render, around = spans["render"], spans["render_and_upload"]
@@ -386,27 +386,40 @@ def test_an_exporter_that_is_not_there_is_a_wrong_setting(
     assert len(caught.value.problems) == 1
 
 
+BROKEN = EntryPoint(
+    name="mine", value="no_such_module:Exporter", group="opentelemetry_traces_exporter"
+)
+
+
+@pytest.mark.parametrize(
+    ("exporter", "installed", "says"),
+    [
+        ("otlp", [], r"install photo-worker\[otlp\]"),
+        ("mine", [BROKEN], "cannot be set up"),
+    ],
+)
 @pytest.mark.usefixtures("sdk_log")
-def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def nothing_installed(**_: str) -> list[EntryPoint]:
-        return []
+def test_an_exporter_that_cannot_be_loaded_is_a_wrong_setting(
+    monkeypatch: pytest.MonkeyPatch, exporter: str, installed: list[EntryPoint], says: str
+) -> None:
+    monkeypatch.setattr(exporters, "entry_points", lambda **_: installed)
+    with pytest.raises(ConfigurationError, match=says):
+        open_tracing({"OTEL_TRACES_EXPORTER": exporter}, pytest.fail)
 
-    monkeypatch.setattr(exporters, "entry_points", nothing_installed)
-    with pytest.raises(ConfigurationError, match=r"install photo-worker\[otlp\]"):
-        open_tracing({"OTEL_TRACES_EXPORTER": "otlp"}, pytest.fail)
 
-
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "-1", r"OTEL_BSP_\*: max_queue_size"),
+        ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "-3", "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT must be"),
+    ],
+)
 @pytest.mark.usefixtures("sdk_log")
-def test_a_queue_that_is_wrongly_set_is_a_wrong_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "-1")
-    with pytest.raises(ConfigurationError, match=r"OTEL_BSP_\*: max_queue_size"):
-        open_tracing({"OTEL_TRACES_EXPORTER": "console"}, pytest.fail)
-
-
-@pytest.mark.usefixtures("sdk_log")
-def test_a_limit_that_is_wrongly_set_is_a_wrong_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "-3")
-    with pytest.raises(ConfigurationError, match="OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT must be"):
+def test_a_variable_that_is_wrongly_set_is_a_wrong_setting(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, says: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigurationError, match=says):
         open_tracing({"OTEL_TRACES_EXPORTER": "console"}, pytest.fail)
 
 
@@ -418,20 +431,6 @@ def test_a_header_that_cannot_be_read_is_not_quoted(sdk_log: logging.Logger) -> 
     )
     sdk_log.warning("Header format invalid! %s", "x-api-key 5ecret")
     assert said == ["Header format invalid! [redacted]"]
-
-
-@pytest.mark.usefixtures("sdk_log")
-def test_an_exporter_that_cannot_be_set_up_is_a_wrong_setting(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    group = "opentelemetry_traces_exporter"
-
-    def installed(**_: str) -> list[EntryPoint]:
-        return [EntryPoint(name="mine", value="no_such_module:Exporter", group=group)]
-
-    monkeypatch.setattr(exporters, "entry_points", installed)
-    with pytest.raises(ConfigurationError, match="cannot be set up"):
-        open_tracing({"OTEL_TRACES_EXPORTER": "mine"}, pytest.fail)
 
 
 @pytest.mark.usefixtures("sdk_log")

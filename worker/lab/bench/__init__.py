@@ -1,14 +1,14 @@
-"""`photo-worker bench`: measured runs on this machine; production runs none of it.
+"""`photo-worker bench`: measured runs on this machine, for development.
 
 CPU seconds rather than wall, medians rather than means, and what is compared runs in turns, so that
-a noisy machine disturbs all of it alike. `render` and `worker` are the two stories.
+a noisy machine disturbs all of it alike.
 
-`render`: `render_rounds` is the child that renders, `subject` its only contact with the renderer,
-and `stopwatch` tells its stages apart.
+`render` is the verb `bench render`; `render_rounds` is its child process, `subject` the renderer
+that it calls, and `stopwatch` tells the stages apart.
 
-`worker`: `rig` holds broker, GCS server and workers, `latency` stands before the GCS server, `pace`
-measures throughput, `moments` single events, and `worker_shown` shows them.
+`worker` is the verb `bench worker`; `rig` holds broker, GCS server and workers, `latency` stands
+before the GCS server, `pace` measures throughput, `moments` single events, `worker_shown` shows it.
 
-Both: `photos` chooses the originals, `facts` heads the report, `figures` is the arithmetic,
-`chart` draws over the axes of `scale`, `report` prints and writes.
+Both use `photos` (the originals), `facts` (the report's head), `figures` (arithmetic), `chart`, and
+`report`, which prints and writes. Begin with `render`.
 """

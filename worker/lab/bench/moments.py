@@ -72,7 +72,7 @@ def first_rung(
     The median of some rounds, after one that warms the worker up. Output lies under `prefix`.
 
     Raises:
-        Fatal: none came to exist within a minute.
+        Fatal: it took more than a minute.
     """
     seconds = []
     for _ in range(rounds + 1):

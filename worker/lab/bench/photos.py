@@ -38,7 +38,7 @@ def read_photo(name: str, file: Path) -> Photo:
     """Look at one file.
 
     Raises:
-        Permanent: it is no picture, by its structure.
+        Permanent: its structure is not that of a picture.
         OSError: it cannot be read.
     """
     data = file.read_bytes()
@@ -60,7 +60,7 @@ def open_photos(arguments: Sequence[str], log: Log) -> Iterator[list[Photo]]:
     Other files are left out with a warning: one of them would end a run of hours.
 
     Raises:
-        UsageFault: something is not there, lies in a bucket, or no picture is left.
+        UsageFault: something is missing or lies in a bucket, or everything was left out.
     """
     with ExitStack() as stack:
         if not arguments:

@@ -1,6 +1,6 @@
 """`bench render`: what one render costs by stage and by rung, and how much of it is not encoding.
 
-The limit ratio is the whole renderer over pure encoding: encoding the very same, already resized
+The limit ratio is the whole renderer over pure encoding: encoding the same, already resized
 pictures again with the same settings. 1.0 would be a renderer that only encodes.
 """
 
@@ -42,7 +42,7 @@ def bench_render(
     """Measure files and folders, and report.
 
     Raises:
-        UsageFault: a file or folder is missing, or none of them is a picture.
+        UsageFault: a file or folder is missing, or none holds a picture.
         Fatal: an original cannot be rendered.
     """
     head = facts("bench render")

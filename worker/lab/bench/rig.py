@@ -1,4 +1,4 @@
-"""What `bench worker` measures in: a broker, a GCS server, and real `photo-worker run` processes.
+"""The set-up of `bench worker`: a broker, a GCS server, and real `photo-worker run` processes.
 
 Each worker has topics, a subscription and, if asked for, a latency of its own, so that several can
 stand ready beside each other and take turns; those without a message wait.
@@ -72,7 +72,7 @@ class MeasuredWorker:
         return self.process.pid
 
     def new_photo(self, original: StoredObject) -> Register:
-        """The event of a photo that no worker knows yet."""
+        """The event of a new photo of this original."""
         return Register(
             photo_id=f"{original.name}/{next(self._numbers)}",
             version=now_version(),

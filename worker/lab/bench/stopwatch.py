@@ -11,7 +11,7 @@ from contextlib import contextmanager
 class Stopwatch:
     """Adds up the seconds of named stages; not thread-safe.
 
-    A stage within another stops the outer one's clock, so that no moment counts twice. The clock
+    A stage within another stops the outer one's clock, so that each moment counts once. The clock
     is this process's CPU seconds by default.
     """
 

@@ -60,7 +60,7 @@ def bench_worker(
     """Measure, and report.
 
     Raises:
-        UsageFault: a file or folder is missing, or none of them is a picture.
+        UsageFault: a file or folder is missing, or none holds a picture.
         Fatal: a server or a worker did not come up, or an event failed.
     """
     head = facts("bench worker")

@@ -15,7 +15,7 @@ from google.pubsub_v1.types import DeadLetterPolicy, RetryPolicy, Subscription
 
 from worker.errors import StorageUnavailable, StreamLost
 from worker.gcs.store import GcsStore
-from worker.pubsub.clients import emulator_channel
+from worker.pubsub.channels import emulator_channel
 
 DELIVERY_ATTEMPTS = 10
 """Drains and vanished machines count as attempts, so fewer would dead-letter healthy messages."""

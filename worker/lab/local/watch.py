@@ -16,7 +16,7 @@ from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransp
 from google.pubsub_v1.types import PubsubMessage
 
 from worker.lab.local.resources import Names
-from worker.pubsub.clients import emulator_channel
+from worker.pubsub.channels import emulator_channel
 
 _PULL_SECONDS = 1.0
 """One long poll; also how long the end of a session may wait for it."""
