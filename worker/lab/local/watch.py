@@ -68,7 +68,7 @@ class WatchedPhoto:
         }
 
 
-class Counts(NamedTuple):
+class PhotoCounts(NamedTuple):
     """Photos: all, those with an outcome, and the rejected among them."""
 
     all: int
@@ -123,11 +123,13 @@ class Watch:
         with self._changed:
             return [photo.as_json() for photo in self._photos.values()]
 
-    def counts(self) -> Counts:
+    def counts(self) -> PhotoCounts:
         """How many photos have ended so far."""
         with self._changed:
             states = [photo.status for photo in self._photos.values()]
-        return Counts(len(states), len(states) - states.count("waiting"), states.count("rejected"))
+        return PhotoCounts(
+            len(states), len(states) - states.count("waiting"), states.count("rejected")
+        )
 
     def wait_for_change(self, timeout_seconds: float) -> None:
         """Return when something may have changed, or after the timeout."""
