@@ -1,4 +1,4 @@
-"""`photo-worker bench` as its user runs it, on tiny pictures: reports, charts, and no timing."""
+"""`photo-worker bench` as its user runs it, on tiny pictures: reports and charts."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_rivals_render_the_same_rungs(photos: Path, tmp_path: Path) -> None:
         assert list(row["rungs"]) == RUNGS
         assert list(row["photos"][1]["rungs"]) == RUNGS
         assert row["versions"]
-    # So little is rendered here that an empty run may take as long: then there is no ratio.
+    # So little is rendered here that an empty run may take as long: then the ratio is left out.
     assert rows["ours"]["times_ours"] == (1.0 if rows["ours"]["cpu_seconds"] > 0 else None)
     assert set(report["absent"]) <= {"sharp, clone()", "vipsthumbnail per rung"}
     assert (tmp_path / "report" / "time-against-bytes.svg").exists()

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,7 +11,6 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from tests.e2e.ledger import take_all
 from tests.e2e.stage import Stage
 from tests.support.pictures import corners_jpeg
 from tests.support.waiting import eventually
@@ -39,7 +35,7 @@ class Collector:
                 self.end_headers()
 
             def log_message(self, *_: Any) -> None:
-                """Nothing to standard error."""
+                """Keep standard error clean."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
@@ -84,21 +80,6 @@ def want_traces(stage: Stage, url: str) -> None:
     }
 
 
-def register(stage: Stage, source: Path, **environment: str) -> dict[str, Any]:
-    """What the verb says of the one photo that it has published."""
-    done = subprocess.run(
-        [sys.executable, "-m", "worker", "register", "--json", str(source)],
-        env={**stage.environment, **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    (published,) = json.loads(done.stdout)
-    assert isinstance(published, dict)
-    return published
-
-
 def test_one_trace_from_the_register_verb_to_the_outcome(stage: Stage, tmp_path: Path) -> None:
     source = tmp_path / "a.jpg"
     source.write_bytes(corners_jpeg(700, 500))
@@ -106,7 +87,7 @@ def test_one_trace_from_the_register_verb_to_the_outcome(stage: Stage, tmp_path:
         want_traces(stage, collector.url)
         stage.environment["GOOGLE_CLOUD_PROJECT"] = "wedding"
         worker = stage.worker(ladder="320,512,full").wait_until_running()
-        published = register(stage, source, OTEL_SERVICE_NAME="gallery")
+        (published,) = stage.verb("register", str(source), OTEL_SERVICE_NAME="gallery")
         stage.wait_for("a.jpg", "ready", published["version"])
         eventually(lambda: worker.lines("handled"), "it is acked")
         worker.signal()
@@ -174,10 +155,7 @@ def test_a_replay_is_a_trace_of_its_own_that_points_to_the_one_that_ended(stage:
         worker = stage.worker().wait_until_running()
         stage.publish(b"no event", traceparent=f"00-{TRACE}-{PARENT}-01")
         eventually(lambda: worker.lines("handled", outcome="rejected"), "it is dead-lettered")
-        replay = [sys.executable, "-m", "worker", "dead-letters", "replay", "--canary", "0"]
-        subprocess.run(
-            replay, env=stage.environment, capture_output=True, timeout=60, check=True, text=True
-        )
+        stage.verb("dead-letters", "replay", "--canary", "0")
         eventually(lambda: len(worker.lines("handled")) == 2, "its replay is handled")
         worker.signal()
         assert worker.wait(30) == 0
@@ -194,7 +172,7 @@ def test_a_collector_that_is_not_there_costs_neither_photos_nor_the_drain(
     stage: Stage, *, silent: bool
 ) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
-        # Bound and listening, and nobody ever takes a connection off the queue.
+        # Bound and listening; connections stay in the queue.
         if not silent:
             server.socket.close()
         want_traces(stage, f"http://127.0.0.1:{server.server_address[1]}")
@@ -211,7 +189,7 @@ def test_a_collector_that_is_not_there_costs_neither_photos_nor_the_drain(
     assert 1 <= len(complaints) <= 2, worker.text()
     assert all(line["severity"] == "WARNING" for line in complaints)
     assert "Traceback" not in worker.text()
-    assert take_all(stage, stage.dead_letters) == []
+    assert stage.take_all(stage.dead_letters) == []
 
 
 def test_an_exporter_that_does_not_exist_is_3(stage: Stage) -> None:

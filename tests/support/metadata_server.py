@@ -113,7 +113,7 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(data)
 
     def log_message(self, *_: Any) -> None:
-        """Nothing to standard error."""
+        """Keep standard error clean."""
 
 
 def unavailable(handler: Handler) -> None:
