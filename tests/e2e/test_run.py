@@ -140,17 +140,6 @@ def test_duplicates_and_older_events_are_skipped_without_a_render(running: Runni
     stage.assert_nothing_stray("twice", below="twice/")
 
 
-def test_a_newer_version_replaces_the_older_and_its_renditions(running: Running) -> None:
-    stage = running.stage
-    stage.register("replaced", 1, corners_jpeg(400, 300))
-    stage.wait_for("replaced", "ready", 1)
-    stage.register("replaced", 2, corners_jpeg(300, 400))
-    manifest = stage.wait_for("replaced", "ready", 2)
-    eventually(lambda: len(running.handled("replaced", "registered")) == 2, "both are handled")
-    stage.assert_ready_is_true(manifest)
-    stage.assert_nothing_stray("replaced", below="replaced/")
-
-
 def test_two_workers_share_a_subscription(stage: Stage) -> None:
     workers = [stage.worker(vcpus="1"), stage.worker(vcpus="1")]
     for worker in workers:
@@ -245,21 +234,3 @@ def test_a_message_of_five_megabytes_holds_nobody_up(running: Running) -> None:
     stage.publisher.publish(topic=stage.topic, messages=messages)
     for n in range(4):
         stage.wait_for(f"heavy-{n}", "ready", 1)
-
-
-def test_gcs_notifications_are_events(running: Running) -> None:
-    stage = running.stage
-    stage.upload("wedding/one.jpg", GOOD)
-    stored = stage.store.stat(stage.originals, "wedding/one.jpg")
-    assert stored is not None
-    attributes = {
-        "bucketId": stage.originals,
-        "objectId": "wedding/one.jpg",
-        "objectGeneration": str(stored.generation),
-    }
-    stage.publish(b"{}", eventType="OBJECT_FINALIZE", **attributes)
-    stage.wait_for("wedding/one.jpg", "ready", stored.generation)
-    stage.publish(b"{}", eventType="OBJECT_METADATA_UPDATE", **attributes)
-    eventually(lambda: running.worker.lines("handled", outcome="ignored"), "it is ignored")
-    stage.publish(b"{}", eventType="OBJECT_DELETE", **attributes)
-    stage.wait_for("wedding/one.jpg", "deregistered", stored.generation)

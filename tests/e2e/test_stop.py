@@ -196,12 +196,6 @@ def test_wrong_settings_are_reported_together_with_3(stage: Stage) -> None:
         assert name in worker.text()
 
 
-def test_a_worker_that_could_feed_itself_refuses_to_start(stage: Stage) -> None:
-    worker = stage.worker(output_prefix="", renditions_bucket=stage.originals)
-    assert worker.wait(30) == 3
-    assert "WORKER_OUTPUT_PREFIX" in worker.text()
-
-
 def _alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)

@@ -5,20 +5,21 @@ from __future__ import annotations
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from tests.e2e.stage import Stage
+from tests.support.http_server import Handler, HttpServer
 from tests.support.pictures import corners_jpeg
 from tests.support.waiting import eventually
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
 
-class Collector:
+class Collector(HttpServer):
     """Keeps the spans that are posted to `/v1/traces`."""
 
     def __init__(self) -> None:
@@ -26,29 +27,13 @@ class Collector:
         self._spans: list[tuple[str, Span]] = []
         collector = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                collector.keep(self.path, body)
-                self.send_response(200)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
+        class Traces(Handler):
+            def do_POST(self) -> None:  # noqa: N802
+                collector.keep(self.path, self.rfile.read(int(self.headers["Content-Length"])))
+                self.reply(200)
 
-            def log_message(self, *_: Any) -> None:
-                """Keep standard error clean."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__init__(Traces)
+        self.url = f"http://{self.address}"
 
     def keep(self, path: str, body: bytes) -> None:
         assert path == "/v1/traces"

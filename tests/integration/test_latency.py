@@ -9,10 +9,10 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from tests.support.http_server import Handler, HttpServer
 from worker.lab.bench.latency import LatencyProxy
 
 LATENCY_SECONDS = 0.1
@@ -22,7 +22,7 @@ POOLED = 50
 LARGE_BYTES = len(PIECE) * PIECES
 
 
-class Echo(BaseHTTPRequestHandler):
+class Echo(Handler):
     """Answers a POST with what its body hashes to, and a GET with a hundred megabytes.
 
     A POST to `/together` is answered once there are `POOLED` of them.
@@ -32,7 +32,7 @@ class Echo(BaseHTTPRequestHandler):
 
     together = threading.Barrier(POOLED, timeout=60)
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802
         if self.path == "/together":
             self.together.wait()
         left, found = int(self.headers["Content-Length"]), hashlib.sha256()
@@ -40,35 +40,20 @@ class Echo(BaseHTTPRequestHandler):
             data = self.rfile.read(min(left, 1 << 16))
             found.update(data)
             left -= len(data)
-        self.answer(found.hexdigest().encode())
+        self.reply(200, found.hexdigest().encode())
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802
         self.send_response(200)
         self.send_header("Content-Length", str(LARGE_BYTES))
         self.end_headers()
         for _ in range(PIECES):
             self.wfile.write(PIECE)
 
-    def answer(self, body: bytes) -> None:
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Keep standard error clean."""
-
 
 @pytest.fixture
 def proxy() -> Iterator[LatencyProxy]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    with LatencyProxy(f"127.0.0.1:{server.server_port}", LATENCY_SECONDS) as proxy:
+    with HttpServer(Echo) as server, LatencyProxy(server.address, LATENCY_SECONDS) as proxy:
         yield proxy
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 def ask(connection: http.client.HTTPConnection, body: bytes, path: str = "/") -> float:
