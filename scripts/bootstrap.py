@@ -167,7 +167,8 @@ def installers(folder: Path, progress: Progress) -> Iterator[tuple[str, list[str
         if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) >= _PIP_WITH_PYTHON_OPTION:
             yield f"pip {version}", [sys.executable, "-m", "pip", "--python", python, *_PIP_OPTIONS]
             return
-    wheel = wheel_of_python() or wheel_of_debian(folder, progress)
+    kept = next(folder.glob("pip-*.whl"), None)
+    wheel = wheel_of_python() or kept or wheel_of_debian(folder, progress)
     if wheel:
         # Python runs a wheel, which is a zip file, as it is.
         yield wheel.name.partition("-py")[0], [python, f"{wheel}/pip", *_PIP_OPTIONS]
@@ -194,12 +195,16 @@ def wheel_of_debian(folder: Path, progress: Progress) -> Path | None:
         for part in ("lists/partial", "archives/partial"):
             (Path(cache) / part).mkdir(parents=True)
         apt = ["apt-get", "-qq", "-o", "APT::Sandbox::User=root", "-o", f"Dir::Cache={cache}"]
+        # Its caches of the lists take 90 MB.
+        apt += ["-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache="]
         fresh = [*apt, "-o", f"Dir::State::lists={cache}/lists"]
         download = ("download", "python3-pip-whl")
         for command in ([*apt, *download], [*fresh, "update"], [*fresh, *download]):
             subprocess.run(command, cwd=cache, capture_output=True, check=False)
             for archive in Path(cache).glob("python3-pip-whl_*.deb"):
-                subprocess.run(["dpkg", "-x", archive, cache], capture_output=True, check=False)
+                unpack = ["dpkg", "-x", str(archive), cache]
+                if subprocess.run(unpack, capture_output=True, check=False).returncode:
+                    raise SetupFailed(f"{archive.name} cannot be unpacked; is the disk full?")
             for wheel in Path(cache).glob("usr/share/python-wheels/pip-*.whl"):
                 return Path(shutil.copy(wheel, folder))
     return None
@@ -282,20 +287,21 @@ class Environment:
             SetupFailed: nothing could; what the last one said has been printed.
         """
         listed, builder = self.folder / "requirements.txt", self.folder / "builder.txt"
-        listed.write_text(requirements)
         steps = [["--require-hashes", "-r", str(listed)]]
         if project:
-            builder.write_text(blocks(requirements)[BUILDER])
             # Else pip fetches the newest builder, whose hash is checked by nothing.
             steps[0].append("--no-build-isolation")
             steps.insert(0, ["--require-hashes", "-r", str(builder)])
             steps.append(["--no-deps", "--no-build-isolation", "-e", str(ROOT)])
         failure = advice()
         for name, command in installers(self.folder, self._progress):
+            listed.write_text(requirements)
+            builder.write_text(blocks(requirements).get(BUILDER, ""))
             self._progress.say(f"installing {len(blocks(requirements))} packages with {name}")
             if all(self._follow([*command, *step], lock) for step in steps):
                 return
             failure = f"{name} could not install the packages; its last lines stand above"
+            # The next one, or the next run, finds no half of a package.
             self.open()
         raise SetupFailed(failure)
 

@@ -23,6 +23,7 @@ from tests.support.promises import untrue
 from tests.support.pubsub import PubSub
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 from worker.gcs.store import GcsStore
+from worker.lab.worker_process import WorkerLog
 
 SLOW = {"ladder": "320,full", "full_effort": "6", "vcpus": "1"}
 """A first rung at once, then a render that is long enough to be caught in the middle."""
@@ -40,9 +41,10 @@ class Worker:
     def __init__(self, environment: Mapping[str, str], folder: Path) -> None:
         self.scratch = folder / f"scratch-{uuid.uuid4().hex[:6]}"
         self.scratch.mkdir()
-        self._log = self.scratch / "worker.log"
+        path = self.scratch / "worker.log"
+        self.log = WorkerLog(path)
         self._http_port = environment["WORKER_HTTP_PORT"]
-        with self._log.open("wb") as log:
+        with path.open("wb") as log:
             self.running = subprocess.Popen(
                 [sys.executable, "-m", "worker", "run"],
                 env={**environment, "TMPDIR": str(self.scratch)},
@@ -54,19 +56,11 @@ class Worker:
 
     def lines(self, message: str | None = None, **fields: Any) -> list[dict[str, Any]]:
         """The log's objects with this message and these fields."""
-        found = []
-        for line in self._log.read_text().splitlines():
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                continue
-            if (message is None or entry["message"] == message) and fields.items() <= entry.items():
-                found.append(entry)
-        return found
+        return self.log.entries(message, **fields)
 
     def text(self) -> str:
         """The whole log."""
-        return self._log.read_text()
+        return self.log.text()
 
     def wait_until_running(self) -> Worker:
         eventually(lambda: self.lines("running") or self.ended(), "the worker runs")

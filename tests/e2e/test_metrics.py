@@ -89,7 +89,7 @@ def test_a_dead_letter_is_counted_by_its_reason(stage: Stage) -> None:
 
 
 def test_it_is_alive_and_can_be_scraped_while_it_drains(stage: Stage) -> None:
-    worker = stage.worker(**SLOW, drain_seconds="30", http_port=free_port()).wait_until_running()
+    worker = stage.worker(**SLOW, drain_seconds="120", http_port=free_port()).wait_until_running()
     stage.register("photo", 1, noisy_jpeg(2400, 1800))
     worker.wait_until_rendering()
     worker.signal()

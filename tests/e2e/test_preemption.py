@@ -23,7 +23,7 @@ def spot_worker(stage: Stage, vm: MetadataServer, **settings: str) -> Worker:
 
 
 def test_a_preempted_worker_loses_nothing_and_its_successor_finishes(stage: Stage) -> None:
-    pictures = {f"photo-{n}": noisy_jpeg(1600 + n, 1200) for n in range(PHOTOS)}
+    pictures = {f"photo-{n}": noisy_jpeg(1400 + n, 930) for n in range(PHOTOS)}
     with MetadataServer() as vm:
         # A moment without a metadata server must not cost the notice.
         vm.faults.append(unavailable)

@@ -35,7 +35,7 @@ class Desk:
         self.journal: list[str] = []
         self.pauses: list[float] = []
         self.during_pause: Callable[[], object] = lambda: None
-        self.troubles: queue.SimpleQueue[Fatal] = queue.SimpleQueue()
+        self.fatal_errors: queue.SimpleQueue[Fatal] = queue.SimpleQueue()
         self.log, self.entries = recording_log()
         self.dispatcher = dispatcher_of(
             self.worker,
@@ -43,7 +43,7 @@ class Desk:
             self.log,
             outcome=OUTCOME if outcome else None,
             dead_letter=DEAD_LETTER if dead_letter else None,
-            troubles=self.troubles,
+            fatal_errors=self.fatal_errors,
             pause=self._pause,
             brake=brake or Brake.disengaged(),
         )

@@ -9,7 +9,7 @@ from worker.handlers.brake import Brake
 from worker.handlers.leases import Leases
 from worker.pubsub.consumer import Consumer
 from worker.render.pool import RenderPool
-from worker.service.liveness import Pulse
+from worker.service.liveness import Liveness
 from worker.service.reachability import Reachability
 
 HANDLING_SECONDS = 540.0
@@ -27,7 +27,7 @@ class Ticks:
 
 
 class Parts:
-    """A healthy worker, and its pulse."""
+    """A healthy worker, and its liveness."""
 
     def __init__(self) -> None:
         self.ticks = Ticks()
@@ -43,7 +43,7 @@ class Parts:
         self.storage = SimpleNamespace(reachable=True)
         self.brake = SimpleNamespace(on=False)
         self.leases = Leases(clock=self.ticks)
-        self.pulse = Pulse(
+        self.liveness = Liveness(
             consumer=cast("Consumer", self.consumer),
             pool=cast("RenderPool", self.pool),
             pubsub=cast("Reachability", self.pubsub),

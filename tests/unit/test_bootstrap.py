@@ -51,7 +51,7 @@ two==1 \\
     --hash=sha256:22
     # via project (pyproject.toml)
 """
-INSTALLER = """#!{python}
+INSTALLER = """\
 import os, re, sys
 from pathlib import Path
 state = Path({state!r})
@@ -72,13 +72,18 @@ program = python.with_name("photo-worker")
 program.write_text({program!r})
 program.chmod(0o755)
 """
-PROGRAM = f"""#!{sys.executable}
+PROGRAM = """\
 import json, os, signal, sys
 print(json.dumps(sys.argv[1:]), flush=True)
 if "wait" in sys.argv:
     signal.pause()
 sys.exit(3 if "three" in sys.argv else 0)
 """
+
+
+def script(text: str) -> str:
+    """A program in Python; the interpreter's path may have a space, which `#!` cannot."""
+    return f"#!/bin/sh\n'''exec' '{sys.executable}' \"$0\" \"$@\"\n'''\n{text}"
 
 
 class Checkout:
@@ -96,14 +101,12 @@ class Checkout:
         (self.folder / "constraints.txt").write_text(CONSTRAINTS)
         (home / "bin").mkdir()
         uv = home / "bin" / "uv"
-        uv.write_text(
-            INSTALLER.format(python=sys.executable, state=str(self.state), program=PROGRAM)
-        )
+        uv.write_text(script(INSTALLER.format(state=str(self.state), program=script(PROGRAM))))
         uv.chmod(0o755)
         self.environment = {
             "PATH": f"{home / 'bin'}:/usr/local/bin:/usr/bin:/bin",
             "HOME": str(home),
-            "PYTHON": sys.executable,
+            "PYTHON": f"'{sys.executable}'",
             # pip is tried when the installer fails; it has nowhere to look.
             "PIP_NO_INDEX": "1",
             "PIP_CONFIG_FILE": os.devnull,
@@ -276,6 +279,7 @@ def test_a_failed_installation_says_so_and_the_next_one_heals(checkout: Checkout
     failed = checkout.run()
     assert (failed.returncode, failed.stdout) == (1, "")
     assert "no room\n" in failed.stderr
+    assert "No such file" not in failed.stderr, "pip finds its list after uv has failed"
     (checkout.state / "fail").unlink()
     assert checkout.run().returncode == 0
 
@@ -336,7 +340,7 @@ def test_of_two_first_runs_at_once_one_installs(checkout: Checkout) -> None:
     ["~/x", "a b/`touch bad`", '"$HOME" $(touch bad)', "it's $x", "-n", "$(shell touch bad)"],
 )
 def test_make_hands_a_folder_over_as_it_is(installed: Checkout, path: str) -> None:
-    python = f"PYTHON={sys.executable}"
+    python = f"PYTHON='{sys.executable}'"
     typed = installed.make("run", python, f"PHOTOS={path}")
     assert json.loads(typed.stdout) == ["local", "--", path], typed.stderr
     exported = installed.make("run", python, PHOTOS=path)
@@ -345,7 +349,7 @@ def test_make_hands_a_folder_over_as_it_is(installed: Checkout, path: str) -> No
 
 
 def test_make_needs_no_folder(installed: Checkout) -> None:
-    assert json.loads(installed.make("run", f"PYTHON={sys.executable}").stdout) == ["local"]
+    assert json.loads(installed.make("run", f"PYTHON='{sys.executable}'").stdout) == ["local"]
 
 
 @pytest.mark.parametrize("during", ["set-up", "command"])

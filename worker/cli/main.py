@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -11,8 +10,6 @@ from contextlib import ExitStack
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from worker import __version__
 from worker.cli.backfill import EPILOG, backfill
@@ -21,6 +18,8 @@ from worker.cli.convert import convert
 from worker.cli.dead_letters import app as dead_letters
 from worker.cli.flags import Group, JsonFlag, labels_of, with_settings
 from worker.cli.sweep import sweep, verify
+from worker.console.printer import Printer
+from worker.console.text import to_json
 from worker.errors import ConfigurationError, ExitCode, Fatal, Permanent, Transient
 from worker.settings.settings import Settings
 
@@ -81,13 +80,7 @@ def plan(
     if check:
         _check(settings)
         planned["resources"] = "checked"
-    if as_json:
-        typer.echo(json.dumps(planned, indent=2))
-        return
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    for label, value in planning.rows(planned):
-        table.add_row(label, value)
-    Console().print(table)
+    Printer()(to_json(planned) if as_json else planning.as_text(planned))
 
 
 @app.command(epilog="Example: photo-worker register ./wedding --label album=wedding")
@@ -190,7 +183,7 @@ def local(
 
 def _version(asked: bool) -> None:  # noqa: FBT001 (typer's callback protocol)
     if asked:
-        typer.echo(f"photo-worker {__version__}")
+        Printer()(f"photo-worker {__version__}")
         raise typer.Exit
 
 
@@ -212,8 +205,8 @@ def _root(
     """Options before the verb."""
 
 
-def main() -> None:
-    """Run a verb; failures become one clear message and their exit code."""
+def main(verbs: typer.Typer = app, name: str = "photo-worker") -> None:
+    """Run a verb of this command line; failures become one clear message and their exit code."""
     if sys.platform == "win32":
         _complain(["it runs on Linux and macOS; on Windows run it in WSL"])
         sys.exit(ExitCode.USAGE)
@@ -222,7 +215,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         # `python -m worker` has the same name, so that completion is installed for the command.
-        app(prog_name="photo-worker")
+        verbs(prog_name=name)
     except ConfigurationError as error:
         _complain(["the settings are wrong:", *(f"  - {line}" for line in error.problems)])
         sys.exit(error.exit_code)
@@ -263,7 +256,7 @@ def _publish(settings: Settings, send: Callable[[Any], Any], *, as_json: bool) -
     from worker.telemetry.exporters import traced
     from worker.wiring import open_store
 
-    sent, unread = [], 0
+    sent, unread, printer = [], 0, Printer()
     with ExitStack() as stack:
         store, publisher = open_store(settings), PubSubPublisher(settings.pubsub_emulator_host)
         stack.callback(store.close)
@@ -277,12 +270,10 @@ def _publish(settings: Settings, send: Callable[[Any], Any], *, as_json: bool) -
                     continue
                 sent.append(each)
                 if not as_json:
-                    typer.echo(
-                        f"{each.photo_id}  version {each.version}  message {each.message_id}"
-                    )
+                    printer(f"{each.photo_id}  version {each.version}  message {each.message_id}")
         finally:
             if as_json:
-                typer.echo(as_json_text(sent))
+                printer(as_json_text(sent))
     if unread:
         raise typer.Exit(int(ExitCode.SOME_FAILED))
 

@@ -48,21 +48,3 @@ def _line(counts: Mapping[str, object]) -> str:
         f"{name} {value:,}" if isinstance(value, int) else f"{name} {value}"
         for name, value in counts.items()
     )
-
-
-def duration(seconds: float) -> str:
-    """`3 h 25 min`, `4 min 05 s` or `12 s`."""
-    whole = round(seconds)
-    if whole >= 3600:  # noqa: PLR2004 (an hour)
-        return f"{whole // 3600} h {whole % 3600 // 60:02} min"
-    return f"{whole // 60} min {whole % 60:02} s" if whole >= 60 else f"{whole} s"  # noqa: PLR2004
-
-
-def sized(size_bytes: int) -> str:
-    """`17 bytes`, `2.5 kB` or `1.2 GB`."""
-    size = float(size_bytes)
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if size < 1000:  # noqa: PLR2004 (decimal units, as bills have them)
-            return f"{size:,.0f} {unit}" if unit == "bytes" else f"{size:,.1f} {unit}"
-        size /= 1000
-    return f"{size:,.1f} TB"

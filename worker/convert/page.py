@@ -11,8 +11,7 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-from worker.console.progress import duration
-from worker.console.text import plain
+from worker.console.text import duration, plain
 from worker.convert.drawings import (
     Bar,
     bars,

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Final
 
-from worker.console.progress import duration
+from worker.console.text import duration
 from worker.convert.engine import Engine
 from worker.convert.outcomes import Converted, Failed, PassedOver, Pending, Stop, Unchanged
 from worker.convert.picture import Pictures

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from worker.console.text import size
 from worker.photo.ladder import DEFAULT_LADDER
-from worker.render.capacity import MIB, Capacity
+from worker.render.capacity import Capacity
 from worker.render.memory import largest_pixels
 from worker.settings.settings import Settings
 from worker.system.machine import Machine
 
-GIB = 1024 * MIB
 _SHOWN = 1_000_000
 """From so many pixels on, they are told in megapixels."""
 
@@ -59,9 +59,11 @@ def _largest(settings: Settings, capacity: Capacity, *, progressive: bool) -> in
     return min(settings.max_original_pixels, by_memory)
 
 
-def rows(planned: dict[str, object]) -> list[tuple[str, str]]:
-    """The same for a terminal: label and value."""
-    return [(_label(key), _human(key, value)) for key, value in planned.items()]
+def as_text(planned: dict[str, object]) -> str:
+    """The same for a terminal: a line of label and value each."""
+    labels = {key: _label(key) for key in planned}
+    width = max(map(len, labels.values()))
+    return "\n".join(f"{labels[key]:<{width}}  {_human(key, planned[key])}" for key in planned)
 
 
 def _label(key: str) -> str:
@@ -74,7 +76,7 @@ def _human(key: str, value: object) -> str:
     if value is None:
         return "unknown for a ladder of one's own"
     if key.endswith("_bytes") and isinstance(value, int):
-        return f"{value / GIB:,.1f} GiB" if value >= GIB else f"{value // MIB:,} MiB"
+        return size(value)
     if key.endswith("_pixels") and isinstance(value, int):
         return f"{value / 1e6:,.0f} megapixels" if value >= _SHOWN else f"{value:,} pixels"
     if key.endswith("_seconds"):

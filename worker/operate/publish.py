@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,13 +11,15 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
+from worker.console.text import to_json
 from worker.errors import (
     ConfigurationError,
     InvalidEvent,
     PreconditionFailed,
     StorageUnavailable,
 )
-from worker.operate.sources import CONTENT_TYPES, Source
+from worker.operate.sources import Source
+from worker.photo.endings import content_type
 from worker.photo.events import Deregister, Register, explain
 from worker.photo.ports import ObjectStore, OutgoingMessage, Publisher, StoredObject
 
@@ -63,7 +64,6 @@ def upload(store: ObjectStore, bucket: str, name: str, file: Path) -> StoredObje
         StorageUnavailable: the bucket does not answer, or somebody else keeps writing that name.
         OSError: the file cannot be read.
     """
-    kind = CONTENT_TYPES.get(file.suffix.lower(), "application/octet-stream")
     for _ in range(_UPLOAD_ROUNDS):
         there = store.stat(bucket, name)
         try:
@@ -71,7 +71,7 @@ def upload(store: ObjectStore, bucket: str, name: str, file: Path) -> StoredObje
                 bucket,
                 name,
                 file,
-                content_type=kind,
+                content_type=content_type(file.name),
                 cache_control="private",
                 if_generation=there.generation if there else 0,
             )
@@ -186,7 +186,7 @@ class EventPublisher:
 
 def as_json_text(published: Iterable[Published]) -> str:
     """One JSON array for `--json`."""
-    return json.dumps([asdict(each) for each in published], ensure_ascii=False, indent=2)
+    return to_json([asdict(each) for each in published])
 
 
 def _checked(build: Callable[[], E]) -> E:

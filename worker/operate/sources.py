@@ -5,28 +5,15 @@ Looks at names and kinds of files; whoever takes a source reads it.
 
 from __future__ import annotations
 
-import os
 import stat
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from worker.errors import ConfigurationError, UsageFault
+from worker.photo.endings import named_like_a_picture
 from worker.photo.events import check_photo_id
-
-CONTENT_TYPES = {
-    ".jpg": "image/jpeg",
-    ".jpeg": "image/jpeg",
-    ".png": "image/png",
-    ".webp": "image/webp",
-    ".gif": "image/gif",
-    ".tif": "image/tiff",
-    ".tiff": "image/tiff",
-    ".avif": "image/avif",
-    ".heic": "image/heic",
-    ".svg": "image/svg+xml",
-}
-"""Suffixes that a folder is searched for; a file named outright is taken whatever it is called."""
+from worker.system.walk import walk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,12 +79,19 @@ def _expand(argument: str) -> Iterator[Source]:
         return
     if not stat.S_ISDIR(mode):
         raise UsageFault(f"{argument}: neither a file nor a folder")
-    found = _below(path)
+    found = [
+        # A folder that cannot be read is told by name; of the whole walk that is its own.
+        Source(
+            photo_id=path.resolve().name if entry.name == "." else entry.name,
+            file=Path(entry.path),
+            url=None,
+        )
+        for entry in walk(str(path))
+        if entry.error or (named_like_a_picture(entry.name) and _opens(Path(entry.path)))
+    ]
     if not found:
         raise UsageFault(f"{argument}: no pictures in this folder")
-    for file in found:
-        name = path.resolve().name if file == path else file.relative_to(path).as_posix()
-        yield Source(photo_id=name, file=file, url=None)
+    yield from found
 
 
 def _at_home(argument: str) -> Path:
@@ -116,19 +110,6 @@ def _object(url: str) -> Source:
             f"{url} is no object; `photo-worker backfill {url}` registers all that lie below it"
         )
     return Source(photo_id=name, file=None, url=url)
-
-
-def _below(folder: Path) -> list[Path]:
-    """The pictures below a folder by their suffixes, and the folders that cannot be read."""
-    found: list[Path] = []
-
-    def unreadable(error: OSError) -> None:
-        found.append(Path(error.filename))
-
-    for above, _, names in os.walk(folder, onerror=unreadable):
-        files = (Path(above, name) for name in names)
-        found += [file for file in files if file.suffix.lower() in CONTENT_TYPES and _opens(file)]
-    return sorted(found)
 
 
 def _opens(file: Path) -> bool:

@@ -1,9 +1,9 @@
-"""Which files a process can open from here on: Linux's Landlock, by its three system calls.
+"""Limits which files a process can open, by the three system calls of Linux's Landlock.
 
-Allows reading below some paths and writing new files below one; everything else is denied, also
-what the user owns. A process in such a domain cannot reach into processes outside of it either
-(`/proc/PID/mem`, ptrace); where the kernel knows how, it can neither signal them nor connect to
-them. See https://docs.kernel.org/userspace-api/landlock.html.
+Reading is allowed below some paths, writing new files below one; all else is denied, even the
+user's own files. The process also cannot reach into processes outside of its domain
+(`/proc/PID/mem`, ptrace). Newer kernels also deny it to signal them and to connect to them. See
+https://docs.kernel.org/userspace-api/landlock.html.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ _BIND_AND_CONNECT_TCP: Final = 0b11
 _ABSTRACT_SOCKETS_AND_SIGNALS: Final = 0b11
 
 _RIGHTS_BY_VERSION: Final = (13, 14, 15, 15, 16)
-"""How many rights of files each version of the interface knows; later ones know no more."""
+"""How many rights of files each version of the interface knows, the last one and later alike."""
 
 _NETWORK_SINCE: Final = 4
 _SCOPES_SINCE: Final = 6
 
 
 def restrict(readable: Iterable[Path], writable: Path) -> None:
-    """Deny the calling thread, and those it starts later, every other file; for good.
+    """Deny the calling thread, and threads that it starts later, every other file; for good.
 
-    A path that does not exist is passed over. `seccomp.forbid_new_privileges` comes first.
+    Paths that do not exist are skipped. Call `seccomp.forbid_new_privileges` first.
 
     Raises:
-        OSError: the kernel has no Landlock, or refuses.
+        OSError: the kernel lacks Landlock, or refuses.
     """
     if sys.platform != "linux":
         raise OSError("no Landlock but on Linux")

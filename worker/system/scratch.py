@@ -1,8 +1,8 @@
 """Scratch: a process's folder for temporary files, and what killed processes left of theirs.
 
-A process that is killed cannot clean up. Each folder is locked by the process that made it, so the
-next one on the machine can tell an abandoned folder from one in use; systemd-tmpfiles, too, leaves
-a locked folder alone.
+A process that is killed cannot clean up. Each process locks its folder, so the next one on the
+machine can tell an abandoned folder from one in use. systemd-tmpfiles leaves a locked folder alone
+as well.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Scratch:
         self.cleanup()
 
     def _hold(self) -> int | None:
-        """A descriptor that locks the folder, unless another process took it for abandoned."""
+        """A descriptor that locks the folder; `None` if another process took it for abandoned."""
         try:
             descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
         except FileNotFoundError:
@@ -58,7 +58,7 @@ class Scratch:
             os.close(descriptor)
             return None
         except OSError:
-            return descriptor  # a file system without locks: then nobody else removes it either
+            return descriptor  # a file system without locks: other processes leave it alone too
         if not _is(self.path, descriptor):
             os.close(descriptor)
             return None
@@ -70,10 +70,10 @@ class Scratch:
         return self._made is not None and _is(self.path, self._made)
 
     def check(self) -> None:
-        """See that the folder is still there.
+        """Check that the folder is still there.
 
         Raises:
-            ScratchLost: somebody has removed it.
+            ScratchLost: it was removed.
         """
         if not self.exists:
             raise ScratchLost(
@@ -82,7 +82,7 @@ class Scratch:
             )
 
     def cleanup(self) -> None:
-        """Remove it, whatever a child still writes there; idempotent."""
+        """Remove it, even while a child still writes there; idempotent."""
         shutil.rmtree(self.path, ignore_errors=True)
         made, self._made = self._made, None
         if made is not None:

@@ -12,7 +12,6 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from tests.unit.convert.test_tally import converted
-from worker.console.progress import duration
 from worker.convert.drawings import (
     Bar,
     bars,
@@ -149,7 +148,6 @@ def test_figures_are_for_people() -> None:
     assert [size(each) for each in (12, 2048, 3 << 20, 5 << 30)] == [
         *("12 B", "2.0 KiB", "3.0 MiB", "5.0 GiB"),
     ]
-    assert [duration(each) for each in (11.6, 245, 12_300)] == ["12 s", "4 min 05 s", "3 h 25 min"]
 
 
 def test_sizes_and_formats_are_checked() -> None:

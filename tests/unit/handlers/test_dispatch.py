@@ -217,5 +217,5 @@ def test_a_bucket_that_is_gone_is_the_daemons_trouble(desk: Desk) -> None:
     desk.store.delete("originals", "a.jpg")
     desk.store.missing.add("originals")
     assert desk.handle(register_data()) == "nack"
-    assert isinstance(desk.troubles.get_nowait(), BucketUnavailable)
+    assert isinstance(desk.fatal_errors.get_nowait(), BucketUnavailable)
     assert desk.publisher.messages == []

@@ -26,7 +26,7 @@ def counts(desk: Desk) -> dict[tuple[str, ...], float]:
     """Counters and histograms' counts that are not 0."""
     return {
         (name.removeprefix(PREFIX), *labels): value
-        for (name, *labels), value in scraped(desk.dispatcher.measures).items()
+        for (name, *labels), value in scraped(desk.dispatcher.counters).items()
         if value and name.startswith(PREFIX) and name.endswith(("_total", "_count"))
     }
 
@@ -73,26 +73,26 @@ def test_an_ignored_notification_is_counted(desk: Desk) -> None:
 def test_what_is_given_back_is_counted_as_nacked_and_is_no_progress(
     desk: Desk, error: Exception
 ) -> None:
-    before = scraped(desk.dispatcher.measures)[f"{PREFIX}last_progress_timestamp_seconds",]
+    before = scraped(desk.dispatcher.counters)[f"{PREFIX}last_progress_timestamp_seconds",]
     desk.worker.renderer.errors.append(error)  # type: ignore[arg-type]
     desk.handle(register_data())
     found = counts(desk)
     assert found["events_total", "nacked", "photo.register"] == 1
     assert ("original_bytes_total",) not in found
-    after = scraped(desk.dispatcher.measures)[f"{PREFIX}last_progress_timestamp_seconds",]
+    after = scraped(desk.dispatcher.counters)[f"{PREFIX}last_progress_timestamp_seconds",]
     assert after == before
 
 
 def test_an_ack_is_progress_unless_it_came_too_late(desk: Desk) -> None:
     name = (f"{PREFIX}last_progress_timestamp_seconds",)
-    measures = desk.dispatcher.measures
-    start = scraped(measures)[name]
+    counters = desk.dispatcher.counters
+    start = scraped(counters)[name]
     late = desk.delivery(register_data())
     desk.worker.renderer.between = late.nack
     desk.dispatcher(late)
-    assert scraped(measures)[name] == start
+    assert scraped(counters)[name] == start
     desk.handle(register_data(18))
-    assert scraped(measures)[name] > start
+    assert scraped(counters)[name] > start
 
 
 def test_a_bug_before_the_event_is_read(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +128,7 @@ def test_an_unconfirmed_outcome_still_counts_the_render(desk: Desk) -> None:
 
 
 def test_nothing_that_an_event_says_becomes_a_label(desk: Desk) -> None:
-    before = set(scraped(desk.dispatcher.measures))
+    before = set(scraped(desk.dispatcher.counters))
     rng = random.Random(7)  # noqa: S311
     for number in range(200):
         odd = "".join(chr(rng.randrange(32, 0x2000)) for _ in range(20))
@@ -140,7 +140,7 @@ def test_nothing_that_an_event_says_becomes_a_label(desk: Desk) -> None:
         ):
             desk.handle(data, attempt=number, attributes={odd: odd})
         desk.handle(b"", attributes={"eventType": odd, "objectId": odd, "bucketId": odd})
-    new = set(scraped(desk.dispatcher.measures)) - before
+    new = set(scraped(desk.dispatcher.counters)) - before
     known = {
         (metric.full_name, *reversed(values))
         for metric in ALL

@@ -17,7 +17,7 @@ from worker.errors import (
     UnreadableManifest,
 )
 from worker.handlers.manifests import Committed, Manifests
-from worker.photo.manifest import Manifest, State, Superseded
+from worker.photo.manifest import Manifest, NoOp, State
 
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -28,10 +28,10 @@ def manifest(version: int, commit_id: str, state: State = State.READY) -> Manife
     )
 
 
-def over_older(following: Manifest) -> Callable[[Manifest | None], Manifest | Superseded]:
-    def transition(current: Manifest | None) -> Manifest | Superseded:
+def over_older(following: Manifest) -> Callable[[Manifest | None], Manifest | NoOp]:
+    def transition(current: Manifest | None) -> Manifest | NoOp:
         if current is not None and current.version >= following.version:
-            return Superseded.SUPERSEDED
+            return NoOp.SUPERSEDED
         return following
 
     return transition
@@ -64,7 +64,7 @@ def test_the_first_commit_creates_and_the_next_replaces(
 def test_a_moot_transition_writes_nothing(store: MemoryStore, manifests: Manifests) -> None:
     manifests.commit("a", over_older(manifest(2, "two")))
     written = len(store.asked("write"))
-    assert manifests.commit("a", over_older(manifest(1, "one"))) is Superseded.SUPERSEDED
+    assert manifests.commit("a", over_older(manifest(1, "one"))) is NoOp.SUPERSEDED
     assert len(store.asked("write")) == written
 
 
@@ -98,7 +98,7 @@ def test_a_lost_response_that_another_writer_overtook_is_asked_anew(
         raise PreconditionFailed("sent again")
 
     store.after = Once("write", "manifest.json", overtaken)
-    assert manifests.commit("a", over_older(manifest(2, "two"))) is Superseded.SUPERSEDED
+    assert manifests.commit("a", over_older(manifest(2, "two"))) is NoOp.SUPERSEDED
     assert current_manifest(store).version == 3
 
 
@@ -117,7 +117,7 @@ def test_a_lost_race_to_a_newer_version_leaves_it_alone(
 ) -> None:
     rival = manifest(3, "rival")
     store.before = Once("write", "json", lambda: manifests.commit("a", over_older(rival)))
-    assert manifests.commit("a", over_older(manifest(2, "two"))) is Superseded.SUPERSEDED
+    assert manifests.commit("a", over_older(manifest(2, "two"))) is NoOp.SUPERSEDED
     assert current_manifest(store) == rival
 
 

@@ -46,7 +46,14 @@ def events(store: MemoryStore, publisher: FakePublisher) -> EventPublisher:
 
 @pytest.fixture
 def album(tmp_path: Path) -> Path:
-    for name in ("b.JPG", "a.png", "sub/c.webp", "notes.txt", "sub/.hidden", "d.jpg/e.txt"):
+    for name in (
+        "b.JPG",
+        "a.png",
+        "sub/c.webp",
+        "notes.txt",
+        "sub/.hidden",
+        "d.jpg/e.txt",
+    ):
         path = tmp_path / "album" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(name.encode())

@@ -27,6 +27,13 @@ def test_a_folder_is_its_pictures_by_their_paths(album: Path) -> None:
     assert found[2].file == album / "sub" / "c.webp"
 
 
+def test_rarer_endings_are_pictures_too(album: Path) -> None:
+    rare = [f"a.{ending}" for ending in ("apng", "avifs", "heics", "heif", "hif", "jfif", "jpe")]
+    for name in rare:
+        (album / name).touch()
+    assert [source.photo_id for source in find_sources([str(album)])][:7] == rare
+
+
 def test_a_file_named_outright_is_taken_whatever_it_is_called(album: Path) -> None:
     assert find_sources([str(album / "notes.txt")]) == [
         Source(photo_id="notes.txt", file=album / "notes.txt", url=None)
@@ -90,9 +97,9 @@ def test_a_folder_that_cannot_be_listed_is_a_source(
 ) -> None:
     real = os.scandir
 
-    def refuse(folder: str) -> object:
+    def refuse(folder: str | bytes) -> object:
         # As the system does without the right to read; root may read all.
-        if str(folder).endswith("sub"):
+        if os.fsdecode(folder).endswith("sub"):
             raise PermissionError(13, "Permission denied", folder)
         return real(folder)
 

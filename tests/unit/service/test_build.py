@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -10,12 +12,12 @@ import pytest
 from tests.support.fakes import recording_log
 from tests.support.waiting import eventually
 from worker.errors import Fatal
-from worker.handlers.brake import Move
+from worker.handlers.brake import BrakeAction
 from worker.photo.delivery import Delivery
 from worker.photo.outcome import Effect
 from worker.render.capacity import MIB, Capacity
-from worker.service.build import App, build, longest_handling_seconds
-from worker.service.daemon import Daemon
+from worker.service.build import App, build
+from worker.service.daemon import Daemon, StopRequest
 from worker.service.gauges import Gauges
 from worker.service.liveness import Phase
 from worker.service.reachability import SILENT_SECONDS
@@ -25,9 +27,12 @@ from worker.system.scratch import Scratch
 NOBODY = "127.0.0.1:1"
 
 
+CAPACITY = Capacity(slots=1, in_flight=1, render_memory_bytes=512 * MIB)
+
+
 @pytest.fixture
 def app() -> Iterator[App]:
-    """A worker that is not started, and whose services are not there."""
+    """A worker that is not started, and whose services do not exist."""
     settings = Settings.load(
         {
             "PUBSUB_EMULATOR_HOST": NOBODY,
@@ -38,8 +43,7 @@ def app() -> Iterator[App]:
         },
         {},
     )
-    capacity = Capacity(slots=1, in_flight=1, render_memory_bytes=512 * MIB)
-    app = build(settings, capacity, Scratch(), recording_log()[0])
+    app = build(settings, CAPACITY, Scratch(), recording_log()[0])
     yield app
     app.scratch.cleanup()
     app.store.close()
@@ -90,51 +94,48 @@ def test_handling_is_watched_and_counted(app: App) -> None:
     assert seen[0] > 0
     eventually(lambda: app.leases.longest_handling_seconds == 0, "it is let go", seconds=10)
     line = b'photo_worker_events_total{outcome="ignored",type="ignored"} 1.0'
-    assert line in app.measures.text()[0]
+    assert line in app.counters.text()[0]
 
 
 def test_a_worker_that_has_not_started_can_be_scraped(app: App) -> None:
-    settings = app.settings
-    daemon = Daemon.__new__(Daemon)
-    daemon._settings = settings
-    pulse = daemon._pulse(app)
-    app.measures.add(Gauges(pulse, app.capacity))
-    text = app.measures.text()[0]
+    app.counters.add(Gauges(app.liveness, CAPACITY))
+    text = app.counters.text()[0]
     assert b"photo_worker_slots 1.0" in text
     assert b"photo_worker_stream_open 0.0" in text
-    assert pulse.handling_seconds == longest_handling_seconds(settings)
-    assert all(pulse.alive().values())
-    assert not pulse.ready()["running"]
+    assert all(app.liveness.alive().values())
+    assert not app.liveness.ready()["running"]
 
 
-def test_the_daemon_beats_each_time_that_it_looks(app: App) -> None:
-    daemon = Daemon.__new__(Daemon)
-    daemon._settings = app.settings
-    daemon._stop = threading.Event()
-    pulse = daemon._pulse(app)
-    pulse.enter(Phase.RUNNING)
-    pulse._beaten_at -= 1000
-    assert not pulse.alive()["daemon_looks"]
-    app.troubles.put(Fatal("enough"))
+def test_the_daemon_notes_each_look(app: App) -> None:
+    app.liveness.enter(Phase.RUNNING)
+    app.liveness._looked_at -= 1000
+    assert not app.liveness.alive()["daemon_looks"]
+    app.fatal_errors.put(Fatal("enough"))
     with pytest.raises(Fatal, match="enough"):
-        daemon._watch(app, pulse)
-    assert pulse.alive()["daemon_looks"]
+        daemon()._watch(app)
+    assert app.liveness.alive()["daemon_looks"]
 
 
 def test_a_brake_that_comes_off_in_a_drain_opens_no_stream(
     app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    daemon = Daemon.__new__(Daemon)
-    daemon._log = recording_log()[0]
-    daemon._stop = threading.Event()
+    braked = daemon()
     opened: list[str] = []
-    monkeypatch.setattr(app.brake, "next_move", lambda: Move.GO)
+    monkeypatch.setattr(app.brake, "next_action", lambda: BrakeAction.GO)
     monkeypatch.setattr(app.consumer, "start", lambda: opened.append("stream"))
-    daemon._obey_brake(app)
+    braked._obey_brake(app)
     # The trial that is waited for may take all of the drain's time.
-    monkeypatch.setattr(app.consumer, "pause", daemon._stop.set)
-    daemon._obey_brake(app)
+    monkeypatch.setattr(app.consumer, "pause", braked._stop.set)
+    braked._obey_brake(app)
     assert opened == ["stream"]
+
+
+def daemon() -> Daemon:
+    """One that leaves the signals of this process alone."""
+    without_signals = Daemon.__new__(Daemon)
+    without_signals._log = recording_log()[0]
+    without_signals._stop = StopRequest()
+    return without_signals
 
 
 def handle_one(app: App) -> list[str]:
@@ -152,3 +153,13 @@ def handle_one(app: App) -> list[str]:
     handling.start()
     handling.join(0.2)
     return answers
+
+
+def test_a_worker_loads_nothing_of_the_lab() -> None:
+    code = (
+        "import sys, worker.service.daemon, worker.service.build\n"
+        "print([m for m in sys.modules"
+        " if m.startswith(('worker.lab', 'fake_gcs_server', 'benchmarks'))])"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "[]"

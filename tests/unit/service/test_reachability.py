@@ -36,7 +36,7 @@ class Service:
             raise self.error
 
     def told(self) -> list[str]:
-        self.reachability.tell()
+        self.reachability.log_changes()
         return [str(entry["event"]) for entry in self.entries]
 
 

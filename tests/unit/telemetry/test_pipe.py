@@ -13,7 +13,7 @@ from typing import TextIO
 
 import pytest
 
-from worker.telemetry.pipe import Outlet
+from worker.telemetry.pipe import PipeWriter
 
 F_SETPIPE_SZ = 1031
 
@@ -55,7 +55,7 @@ def drained(read: int) -> str:
 @pytest.mark.timeout(60)
 def test_what_a_sleeping_reader_misses_is_counted(ends: tuple[int, TextIO]) -> None:
     read, file = ends
-    outlet = Outlet(file, told)
+    outlet = PipeWriter(file, told)
     lines = [f"{n:04}{'ả' * 700}\n" for n in range(LINES)]
     for line in lines:
         # With a wait for each, this would take a quarter of an hour.
@@ -77,7 +77,7 @@ def test_what_a_sleeping_reader_misses_is_counted(ends: tuple[int, TextIO]) -> N
 
 def test_a_stalled_line_leaves_no_half_in_the_next(ends: tuple[int, TextIO]) -> None:
     read, file = ends
-    outlet = Outlet(file, told)
+    outlet = PipeWriter(file, told)
     outlet.write("a" * 10_000_000 + "\n")
     torn = drained(read)
     outlet.write("next\n")
@@ -87,7 +87,7 @@ def test_a_stalled_line_leaves_no_half_in_the_next(ends: tuple[int, TextIO]) -> 
 
 def test_a_reader_that_is_gone_is_no_trouble(ends: tuple[int, TextIO]) -> None:
     read, file = ends
-    outlet = Outlet(file, told)
+    outlet = PipeWriter(file, told)
     os.close(read)
     outlet.write("x\n")
     outlet.flush()
@@ -95,14 +95,14 @@ def test_a_reader_that_is_gone_is_no_trouble(ends: tuple[int, TextIO]) -> None:
 
 def test_a_full_disk_is_no_trouble() -> None:
     with suppress(OSError), Path("/dev/full").open("w", buffering=1) as file:
-        outlet = Outlet(file, told)
+        outlet = PipeWriter(file, told)
         assert outlet.write("x\n") == 2
         outlet.flush()
 
 
 def test_a_file_takes_every_line() -> None:
     with tempfile.TemporaryFile("w+") as file:
-        outlet = Outlet(file, told)
+        outlet = PipeWriter(file, told)
         for _ in range(LINES):
             outlet.write("y" * 100 + "\n")
         outlet.flush()
@@ -113,7 +113,7 @@ def test_a_file_takes_every_line() -> None:
 def test_nothing_is_written_where_a_closed_file_was() -> None:
     read, write = os.pipe()
     with os.fdopen(write, "w") as file:
-        outlet = Outlet(file, told)
+        outlet = PipeWriter(file, told)
     other_read, other_write = os.pipe()  # takes the numbers that have become free
     outlet.write("x\n")
     for descriptor in (read, other_read):

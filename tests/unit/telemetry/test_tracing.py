@@ -35,8 +35,9 @@ from worker.errors import (
 from worker.handlers.renditions import Renditions
 from worker.photo.ports import OutgoingMessage
 from worker.telemetry import exporters
-from worker.telemetry.exporters import SAY_AGAIN_SECONDS, Rarely, Tracing, open_tracing, traced
-from worker.telemetry.propagation import MAX_ATTRIBUTES, carrying, context_of
+from worker.telemetry.exporters import SAY_AGAIN_SECONDS, RateLimited, open_tracing, traced
+from worker.telemetry.propagation import MAX_ATTRIBUTES, read_context, with_context
+from worker.telemetry.spans import UNTRACED
 from worker.telemetry.tracing import EventTracer, TracedPublisher, TracedRenderer
 
 SUBSCRIPTION = "projects/p/subscriptions/photos"
@@ -213,7 +214,7 @@ def test_what_is_sent_carries_the_context_on_in_place_of_the_one_that_came(
     ids=["none", "plain", "googles", "both", "one-broken", "zeros", "garbage", "state-alone"],
 )
 def test_whose_context_counts(attributes: dict[str, str], trace_id: str | None) -> None:
-    context = context_of(attributes)
+    context = read_context(attributes)
     found = trace.get_current_span(context).get_span_context().trace_id if context else None
     assert found == (None if trace_id is None else int(trace_id, 16))
 
@@ -221,8 +222,8 @@ def test_whose_context_counts(attributes: dict[str, str], trace_id: str | None) 
 def test_nothing_of_another_trace_is_left_on_a_message(desk: TracedDesk) -> None:
     stale = {"tracestate": "a=1", "googclient_tracestate": "a=1", "traceparent": OTHER}
     span = desk.tracer.start_span("x")
-    assert set(carrying(stale, span)) == {"traceparent", "googclient_traceparent"}
-    assert OTHER not in carrying(stale, span).values()
+    assert set(with_context(stale, span)) == {"traceparent", "googclient_traceparent"}
+    assert OTHER not in with_context(stale, span).values()
     span.end()
 
 
@@ -230,7 +231,7 @@ def test_a_full_message_is_sent_without_a_trace_rather_than_refused(desk: Traced
     span = desk.tracer.start_span("x")
     for count in range(MAX_ATTRIBUTES - 3, MAX_ATTRIBUTES + 1):
         attributes = {f"own-{n}": "1" for n in range(count)}
-        carried = carrying(attributes, span)
+        carried = with_context(attributes, span)
         assert attributes.items() <= carried.items()
         assert len(carried) <= MAX_ATTRIBUTES
         assert ("traceparent" in carried) == (count < MAX_ATTRIBUTES)
@@ -344,8 +345,8 @@ def sdk_log() -> Iterator[logging.Logger]:
 def test_off_means_that_every_part_is_what_it_was(environment: dict[str, str]) -> None:
     tracing = open_tracing(environment, pytest.fail)
     publisher = BatchFakePublisher()
-    assert type(tracing) is Tracing
     assert tracing.publisher(publisher) is publisher
+    assert tracing.events(SUBSCRIPTION) is UNTRACED
     assert tracing.close()
 
 
@@ -476,17 +477,17 @@ def test_a_flush_that_hangs_is_not_waited_for(sdk_log: logging.Logger) -> None:
         def force_flush(self) -> bool:
             return released.wait(60)
 
-    tracing._provider = Stuck()  # type: ignore[attr-defined]
+    tracing._provider = Stuck()  # type: ignore[assignment]
     assert not tracing.close(0.01)
     assert said == ["the last spans could not be sent within 0.01 s"]
     released.set()
-    assert isinstance(sdk_log.handlers[0], Rarely)
+    assert isinstance(sdk_log.handlers[0], RateLimited)
 
 
 def test_the_sdks_complaints_are_told_rarely(sdk_log: logging.Logger) -> None:
     said: list[str] = []
     now = 0.0
-    sdk_log.handlers, sdk_log.propagate = [Rarely(said.append, lambda: now)], False
+    sdk_log.handlers, sdk_log.propagate = [RateLimited(said.append, lambda: now)], False
     deep = logging.getLogger("opentelemetry.exporter.otlp.x")
     for _ in range(100):
         deep.error("Failed to export %s", "spans")

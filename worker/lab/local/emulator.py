@@ -16,7 +16,7 @@ from typing import IO, Self
 
 import grpc
 
-from worker.lab.local.guard import Guarded
+from worker.lab.guard import Guarded
 
 START_SECONDS = 30.0
 STOP_SECONDS = 5.0

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Self
 
 from worker.errors import Fatal
-from worker.lab.local.guard import Guarded
+from worker.lab.guard import Guarded
 
 _START_SECONDS = 15.0
 _STOP_SECONDS = 5.0

@@ -21,14 +21,14 @@ from typing import Any
 
 from rich.console import Console
 
-from worker.errors import ExitCode, Fatal, UsageFault
+from worker.errors import ExitCode, UsageFault
 from worker.gcs.store import GcsStore
 from worker.lab.local import report
-from worker.lab.local.child import RenderLog, WorkerChild
 from worker.lab.local.gallery import Gallery
 from worker.lab.local.resources import ORIGINALS_BUCKET, RENDITIONS_BUCKET, Names, Resources
 from worker.lab.local.servers import Server, open_broker, open_storage
 from worker.lab.local.watch import Watch
+from worker.lab.worker_process import WorkerLog, WorkerProcess
 from worker.operate.publish import EventPublisher, Unread
 from worker.operate.sources import Source, find_sources
 from worker.pubsub.clients import PubSubPublisher
@@ -82,7 +82,7 @@ class _Session:
     folder: Path
     broker: Server
     watch: Watch
-    worker: WorkerChild
+    worker: WorkerProcess
     events: EventPublisher
     gallery: Gallery
 
@@ -102,17 +102,7 @@ class _Session:
                 self.watch.reject(each.photo_id, "unreadable", each.message)
             everything, ended, _ = self.watch.counts()
             show(ended, everything)
-            self.check()
-
-    def check(self) -> None:
-        """See that the worker lives.
-
-        Raises:
-            Fatal: it ended; the message holds the end of its log.
-        """
-        code = self.worker.exit_code
-        if code is not None:
-            raise Fatal(f"the worker ended with exit code {code}:\n{self.worker.last_lines()}")
+            self.worker.check()
 
 
 def _open(
@@ -149,7 +139,7 @@ def _open(
         return found[0] if found else None
 
     log = folder / "worker.log"
-    snapshot = _snapshot(watch, broker, RenderLog(log))
+    snapshot = _snapshot(watch, broker, WorkerLog(log))
     try:
         gallery = Gallery(snapshot=snapshot, fetch=fetch, port=options.port)
     except OSError as error:
@@ -170,7 +160,7 @@ def _open(
     }
     # So that its scratch folder goes with the session's, however it ends.
     worker_environment["TMPDIR"] = str(folder)
-    worker = WorkerChild(
+    worker = WorkerProcess(
         worker_environment,
         drain_seconds=Settings.load(worker_environment).drain_seconds,
         log=log,
@@ -211,7 +201,7 @@ def _follow(
             show(ended, everything)
             if ended == everything:
                 break
-            session.check()
+            session.worker.check()
             session.watch.wait_for_change(_TICK_SECONDS)
     seconds = time.monotonic() - started
     photos = session.watch.photos()
@@ -230,7 +220,7 @@ def _follow(
     console.print(f"the gallery stays open at {session.gallery.url}")
     console.print("Ctrl-C drains the worker and stops everything")
     while True:
-        session.check()
+        session.worker.check()
         session.watch.wait_for_change(_TICK_SECONDS)
 
 
@@ -241,10 +231,19 @@ def _size_bytes(source: Source) -> int:
         return 0  # the upload tells why
 
 
-def _snapshot(watch: Watch, broker: Server, renders: RenderLog) -> Callable[[], dict[str, Any]]:
+def render_seconds(log: WorkerLog) -> dict[str, float]:
+    """Seconds that each photo's last render took, by photo id."""
+    return {
+        entry["photo_id"]: entry["seconds"]["render"]
+        for entry in log.entries("handled")
+        if "render" in entry.get("seconds", {})
+    }
+
+
+def _snapshot(watch: Watch, broker: Server, log: WorkerLog) -> Callable[[], dict[str, Any]]:
     def snapshot() -> dict[str, Any]:
         everything, ended, _ = watch.counts()
-        rendered = renders.seconds()
+        rendered = render_seconds(log)
         return {
             "title": "photo-worker local",
             "done": everything == ended,

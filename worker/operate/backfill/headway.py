@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Final, Self
 
+from worker.console.text import duration
 from worker.errors import WorkerError
 from worker.operate.backfill.inventory import Inventory
 
@@ -78,16 +79,3 @@ def left(seconds: float, done: int, total: int | None) -> dict[str, object]:
     if total is None or not done or seconds < _FIRST_GUESS_SECONDS:
         return {}
     return {"left": duration(seconds * max(0, total - done) / done)}
-
-
-def duration(seconds: float) -> str:
-    """Seconds for people: `40 s`, `12 min`, `2 h 5 min`, `3 d 4 h`."""
-    if seconds < 60:  # noqa: PLR2004 (units of time)
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    hours, days = minutes // 60, minutes // (24 * 60)
-    if not hours:
-        return f"{minutes} min"
-    if not days:
-        return f"{hours} h {minutes % 60} min"
-    return f"{days} d {hours % 24} h"

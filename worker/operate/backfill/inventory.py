@@ -6,16 +6,18 @@ what can be no photo. Reads names only, a page or a folder of them at a time.
 
 from __future__ import annotations
 
-import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
+from worker.photo.endings import named_like_a_picture
 from worker.photo.events import Buckets, check_photo_id
 from worker.photo.globs import Globs
 from worker.photo.ports import ObjectStore, StoredObject
+from worker.system.walk import Entry, walk
 
 
 class Left(StrEnum):
@@ -91,17 +93,9 @@ class BucketInventory:
         return Item(name=name, size_bytes=stored.size_bytes, stored=stored, left=left, why=why)
 
 
-class _Folder(NamedTuple):
-    """A folder, what names in it begin with, and the rest of the place to begin behind."""
-
-    folder: Path
-    above: str
-    behind: list[str]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FolderInventory:
-    """The pictures below a folder, by their suffixes; a file's name is its path below it.
+    """The pictures below a folder, by the endings of names; a file's name is its path below it.
 
     `bucket` is where they are uploaded to. Links to files are followed, links to folders are not:
     they may lead in a circle.
@@ -109,62 +103,38 @@ class FolderInventory:
 
     folder: Path
     bucket: str
-    suffixes: frozenset[str]
     buckets: Buckets
 
     def items(self, behind: str | None = None) -> Iterator[Item]:
         """See `Inventory`; a folder that cannot be read is an impossible item."""
-        # A stack of folders, because recursion would end at the thousandth level.
-        begun = [
-            self._in(_Folder(self.folder, "", behind.split("/") if behind is not None else []))
-        ]
-        while begun:
-            found = next(begun[-1], None)
-            if found is None:
-                begun.pop()
-            elif isinstance(found, _Folder):
-                begun.append(self._in(found))
-            else:
-                yield found
+        for entry in walk(str(self.folder), behind=behind):
+            yield self._item(entry)
 
-    def _in(self, at: _Folder) -> Iterator[Item | _Folder]:
-        folder, above, behind = at
+    def _item(self, entry: Entry) -> Item:
+        name = entry.name
+        if entry.error is not None:
+            return _unreadable(name, entry.error)
+        file = Path(entry.path)
         try:
-            # Names alone: a folder of a million files is in memory as a million short texts.
-            entries = sorted(os.listdir(folder))  # noqa: PTH208
-        except OSError as error:
-            yield _unreadable(above.rstrip("/") or ".", error)
-            return
-        for entry in entries:
-            if behind and entry < behind[0]:
-                continue
-            path, name = folder / entry, f"{above}{entry}"
-            on_the_way = behind[1:] if behind and entry == behind[0] else []
-            try:
-                is_folder = path.is_dir() and not path.is_symlink()
-            except OSError as error:
-                # Names may be listed in a folder that lets nobody in.
-                yield _unreadable(name, error)
-                continue
-            if is_folder:
-                yield _Folder(path, f"{name}/", on_the_way)
-            elif not behind or entry != behind[0]:
-                yield self._item(path, name)
-
-    def _item(self, file: Path, name: str) -> Item:
-        if file.suffix.lower() not in self.suffixes:
-            return Item(name=name, left=Left.IGNORED)
-        try:
-            if not file.is_file():
-                return Item(name=name, left=Left.IGNORED)
-            size_bytes = file.stat().st_size
+            size_bytes = _bytes_of(file) if named_like_a_picture(name) else None
         except OSError as error:
             return _unreadable(name, error)
+        if size_bytes is None:
+            return Item(name=name, left=Left.IGNORED)
         if self.buckets.is_output(self.bucket, name):
             why = f"would be uploaded to gs://{self.bucket}/{name}, which is the worker's output"
             return Item(name=name, left=Left.IMPOSSIBLE, why=why)
         left, why = _left(name, self.buckets.globs)
         return Item(name=name, size_bytes=size_bytes, file=file, left=left, why=why)
+
+
+def _bytes_of(file: Path) -> int | None:
+    """The size of a file; `None` for anything else, such as a link to nowhere."""
+    try:
+        status = file.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
 def _unreadable(name: str, error: OSError) -> Item:

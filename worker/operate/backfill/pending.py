@@ -5,9 +5,10 @@ On disk, so that a million of them take no more memory than a thousand.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+from worker.system.spool import Spool
 
 _LAYOUT = """
 CREATE TABLE events (
@@ -33,11 +34,7 @@ class Pending:
     """What one run has published; for one thread. Gone when it is closed, or its process dies."""
 
     def __init__(self) -> None:
-        """Begin with nothing."""
-        # Without a name it is a file of SQLite's own, of which two megabytes are kept in memory.
-        self._database = sqlite3.connect("", isolation_level=None)
-        self._database.execute("PRAGMA journal_mode = OFF")
-        self._database.execute(_LAYOUT)
+        self._spool = Spool(_LAYOUT)
         self._count = 0
 
     def __len__(self) -> int:
@@ -46,16 +43,13 @@ class Pending:
 
     def add(self, events: Iterable[tuple[str, int, str]]) -> None:
         """Wait for these: photo id, version, and what was seen in the manifest before."""
-        self._database.execute("BEGIN")
-        added = self._database.executemany(
+        self._count += self._spool.write(
             "INSERT INTO events (photo_id, version, seen) VALUES (?, ?, ?)", events
         )
-        self._count += added.rowcount
-        self._database.execute("COMMIT")
 
     def some(self, behind: int, count: int) -> list[Awaited]:
         """So many of them in the order of their publication, behind a number."""
-        rows = self._database.execute(
+        rows = self._spool.rows(
             "SELECT number, photo_id, version, seen FROM events WHERE number > ? "
             "ORDER BY number LIMIT ?",
             (behind, count),
@@ -67,13 +61,9 @@ class Pending:
 
     def remove(self, numbers: Sequence[int]) -> None:
         """These have their outcome."""
-        self._database.execute("BEGIN")
-        self._database.executemany(
-            "DELETE FROM events WHERE number = ?", [(number,) for number in numbers]
-        )
-        self._database.execute("COMMIT")
+        self._spool.write("DELETE FROM events WHERE number = ?", [(each,) for each in numbers])
         self._count -= len(numbers)
 
     def close(self) -> None:
         """Forget everything."""
-        self._database.close()
+        self._spool.close()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
 from typing import Final
 
-from worker.console.progress import sized
+from worker.console.text import size, to_json
 from worker.errors import ExitCode
 from worker.operate.backfill.comparison import PUBLISHED, Standing
 
@@ -69,9 +68,7 @@ class BackfillReport:
 
     def to_json(self) -> str:
         """One JSON object."""
-        text = json.dumps(asdict(self), ensure_ascii=False, indent=2)
-        # A file's name may be no UTF-8 at all.
-        return text.encode(errors="backslashreplace").decode()
+        return to_json(asdict(self))
 
     def counts(self) -> dict[str, object]:
         """What is worth showing while it runs."""
@@ -91,18 +88,18 @@ class BackfillReport:
         outdated = ", ".join(
             f"{each.value.replace('_', ' ')} {getattr(self, each.value):,}" for each in PUBLISHED
         )
-        originals = f"{self.originals:,} originals ({sized(self.bytes)}) in {self.source}"
+        originals = f"{self.originals:,} originals ({size(self.bytes)}) in {self.source}"
         others = f"newer {self.newer:,}, deregistered {self.deregistered:,}"
         left = f"not chosen {self.not_chosen:,}, ignored {self.ignored:,}"
         lines = [
             f"{whole} in {self.seconds:.1f} s: {originals}",
             f"  {outdated}",
             f"  current {self.current:,}, {others}; {left}",
-            f"  {verb} {self.published:,} events ({sized(self.published_bytes)} of originals)",
+            f"  {verb} {self.published:,} events ({size(self.published_bytes)} of originals)",
         ]
         if self.uploaded:
             lines.append(
-                f"  uploaded {self.uploaded:,} files ({sized(self.uploaded_bytes)}), "
+                f"  uploaded {self.uploaded:,} files ({size(self.uploaded_bytes)}), "
                 f"{self.replaced:,} of them in place of other bytes"
             )
         if self.failures_total:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from worker.errors import ConfigurationError, UsageFault
 from worker.operate.backfill.inventory import BucketInventory, FolderInventory, Inventory
-from worker.operate.sources import CONTENT_TYPES, check_allowed
+from worker.operate.sources import check_allowed
 from worker.photo.events import Buckets
 from worker.photo.ports import ObjectStore
 from worker.settings.settings import Settings
@@ -54,6 +54,5 @@ def _folder(source: str, settings: Settings, buckets: Buckets) -> FolderInventor
     return FolderInventory(
         folder=folder,
         bucket=settings.originals_buckets[0],
-        suffixes=frozenset(CONTENT_TYPES),
         buckets=buckets,
     )

@@ -12,7 +12,7 @@ from worker.handlers.manifests import Manifests
 from worker.handlers.originals import Originals
 from worker.photo.dead_letter import UNDELIVERABLE, DeadLetter
 from worker.photo.events import Buckets, Deregister, Ignored, Register, parse
-from worker.photo.manifest import Manifest, deregister_is_moot, register_is_moot
+from worker.photo.manifest import Manifest, deregister_no_op, register_no_op
 from worker.photo.ports import StoredObject
 from worker.render.probe import Header, Probed
 
@@ -66,9 +66,9 @@ class Forecaster:
             return Forecast(replayed=Replayed.IGNORED, why=event.why)
         manifest = self.manifests.read(event.photo_id)
         if isinstance(event, Deregister):
-            moot = deregister_is_moot(manifest, event.version)
+            moot = deregister_no_op(manifest, event.version)
         else:
-            moot = register_is_moot(manifest, event.version, self.recipe)
+            moot = register_no_op(manifest, event.version, self.recipe)
         if moot is not None:
             return Forecast(
                 replayed=Replayed(moot.value),

@@ -15,9 +15,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
-import typer
-
+from worker.console.printer import Printer
 from worker.console.progress import progress
+from worker.console.text import to_json
 from worker.errors import ExitCode, Fatal, InvalidArchive, Permanent, Transient, UsageFault
 from worker.gcs.store import GcsStore
 from worker.handlers.manifests import Manifests
@@ -26,7 +26,7 @@ from worker.operate.dead_letters.canary import CanaryWatch
 from worker.operate.dead_letters.forecast import Forecaster
 from worker.operate.dead_letters.letterbox import Letterbox
 from worker.operate.dead_letters.replay import Canary, Letters, Replayer, ReplayReport
-from worker.operate.dead_letters.views import facts_of, groups_text, letter_text, to_json
+from worker.operate.dead_letters.views import facts_of, groups_text, letter_text
 from worker.photo.dead_letter import DeadLetter, Filter, Groups
 from worker.pubsub.clients import PubSubPublisher
 from worker.render.probe import Probe
@@ -56,6 +56,7 @@ class Desk:
         """Open nothing yet."""
         self._settings = settings
         self._as_json = as_json
+        self._printer = Printer()
         self._log: Log = configure_logs(settings.log_format, settings.log_level)
         self._stack = ExitStack()
 
@@ -199,7 +200,7 @@ class Desk:
         return ExitCode.OK
 
     def _print(self, value: object, text: Callable[[], str]) -> None:
-        typer.echo(to_json(value) if self._as_json else text())
+        self._printer(to_json(value) if self._as_json else text())
 
     def _letterbox(self) -> Letterbox:
         client = open_subscriber(self._settings)

@@ -18,12 +18,6 @@ _HELD = "what another run holds or held, interrupted or killed, is back within a
 _OF_MANIFEST = ("state", "version", "committed_at", "renditions", "rejection")
 
 
-def to_json(value: object) -> str:
-    """JSON for standard output; half a surrogate pair, which is no UTF-8, stays escaped."""
-    text = json.dumps(value, ensure_ascii=False, indent=2)
-    return text.encode(errors="backslashreplace").decode()
-
-
 def groups_text(groups: Groups, *, arrived: int, retention: timedelta | None) -> str:
     """The groups, largest first, and what to do next."""
     if not groups.total:

@@ -23,7 +23,7 @@ from worker.operate.sweep.survey import SurveyedPhoto
 from worker.operate.sweep.verify import Fault, FaultKind, Verified, Verifier
 from worker.photo.events import Register
 from worker.photo.layout import Layout
-from worker.photo.manifest import Manifest, State, Superseded, fenced_after, reopened_after
+from worker.photo.manifest import Manifest, NoOp, State, fenced_after, reopened_after
 from worker.photo.ports import StoredObject
 
 _NO_MANIFEST = (FaultKind.UNREADABLE, FaultKind.ANOTHERS)
@@ -106,7 +106,7 @@ class Sweeper:
         committed = self.manifests.commit(
             photo.photo_id, lambda current: fenced_after(current, blank)
         )
-        if isinstance(committed, Superseded):
+        if isinstance(committed, NoOp):
             return []
         # Between the look and the fence some of them may have been committed.
         return [each for each in unnamed if each.name not in committed.manifest.object_names]
@@ -150,7 +150,7 @@ class Sweeper:
         committed = self.manifests.commit(
             untrue.photo_id, lambda current: reopened_after(current, untrue, lost, blank)
         )
-        return not isinstance(committed, Superseded)
+        return not isinstance(committed, NoOp)
 
     def _blank(self, photo_id: str) -> Manifest:
         """What a photo without a manifest gets: a tombstone older than every event."""

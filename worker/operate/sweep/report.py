@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
 
-from worker.console.progress import sized
+from worker.console.text import size, to_json
 from worker.errors import ExitCode
 
 LISTED = 1000
@@ -60,7 +59,7 @@ class Report:
 
     def to_json(self) -> str:
         """One JSON object."""
-        return json.dumps(asdict(self), ensure_ascii=False, indent=2)
+        return to_json(asdict(self))
 
     def counts(self) -> dict[str, object]:
         """What is worth showing while it runs."""
@@ -96,7 +95,7 @@ class Report:
         said = []
         if removed and self.orphans_total:
             orphans = _counted(self.orphans_total, "rendition")
-            said.append(f"{removed.capitalize()} {orphans} ({sized(self.orphan_bytes)}).")
+            said.append(f"{removed.capitalize()} {orphans} ({size(self.orphan_bytes)}).")
         elif removed:
             said.append("There is no rendition to remove.")
         if self.faults_total:

@@ -121,17 +121,17 @@ class Survey:
         yield from self._close(None)
 
     def _take(self, stored: StoredObject) -> Iterator[SurveyedPhoto]:
-        place = self._layout.place(stored.name)
-        if place is None or not _is_photo_id(place.photo_id):
+        owner = self._layout.owner(stored.name)
+        if owner is None or not _is_photo_id(owner.photo_id):
             self.seen.foreign += 1
-        elif place.version is None:
-            if place.photo_id not in self._passed:
-                yield self._photo(place.photo_id, (), stored.name)
+        elif owner.version is None:
+            if owner.photo_id not in self._passed:
+                yield self._photo(owner.photo_id, (), stored.name)
         else:
-            photo = self._open.get(place.photo_id)
+            photo = self._open.get(owner.photo_id)
             if photo is None:
-                _, _, end = self._layout.own_range(place.photo_id)
-                photo = self._open[place.photo_id] = _OpenPhoto(place.photo_id, stored.name, end)
+                _, _, end = self._layout.own_range(owner.photo_id)
+                photo = self._open[owner.photo_id] = _OpenPhoto(owner.photo_id, stored.name, end)
             photo.renditions.append(stored)
 
     def _close(self, name: str | None) -> Iterator[SurveyedPhoto]:

@@ -424,7 +424,6 @@ def album(desk: Desk, tmp_path: Path) -> Path:
     desk.inventory = FolderInventory(
         folder=tmp_path,
         bucket="originals",
-        suffixes=frozenset({".jpg", ".png"}),
         buckets=BUCKETS,
     )
     return tmp_path

@@ -9,7 +9,7 @@ import pytest
 from tests.support.waiting import eventually
 from worker.errors import StorageUnavailable
 from worker.operate.backfill.estimate import Prices, Sampled, estimate, summary
-from worker.operate.backfill.headway import Headway, duration, left
+from worker.operate.backfill.headway import Headway, left
 from worker.operate.backfill.inventory import Item
 from worker.operate.backfill.sampling import Reservoir
 from worker.settings.settings import Settings
@@ -87,14 +87,6 @@ def test_a_reservoir_keeps_some_of_all_and_the_same_every_time() -> None:
     none: Reservoir[int] = Reservoir(0)
     none.add(1)
     assert none.kept == []
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(40, "40 s"), (720, "12 min"), (7_500, "2 h 5 min"), (273_600, "3 d 4 h")],
-)
-def test_durations_are_for_people(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
 
 
 def test_the_rest_is_told_once_something_is_known() -> None:

@@ -28,8 +28,8 @@ def test_what_was_removed_and_what_is_wrong_is_said() -> None:
         failures_total=1,
     )
     assert wrong.closing("would remove") == (
-        "Would remove 3 renditions (2.5 MB). Manifests are untrue in 2 places, 1 of them repaired. "
-        "1 photo could not be looked at."
+        "Would remove 3 renditions (2.4 MiB). Manifests are untrue in 2 places, 1 of them "
+        "repaired. 1 photo could not be looked at."
     )
     assert report(faults_total=1).closing("") == "Manifests are untrue in 1 place."
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.support.fakes import MemoryStore
 from tests.support.workers import LAYOUT, RENDITIONS
 from worker.operate.sweep.survey import PARALLEL, Survey, SurveyedPhoto
-from worker.photo.layout import Place
+from worker.photo.layout import Owner
 from worker.photo.ports import StoredObject
 
 D = "3fd0c1a2b4e5"
@@ -43,10 +43,10 @@ def as_map(photos: list[SurveyedPhoto]) -> dict[str, list[str]]:
 @pytest.mark.parametrize(
     ("name", "place"),
     [
-        (own("a"), Place("a", 17)),
-        (own(f"a/17-{D}", 18, "full"), Place(f"a/17-{D}", 18)),
-        (LAYOUT.manifest("a/b"), Place("a/b", None)),
-        (LAYOUT.manifest(f"a/17-{D}"), Place(f"a/17-{D}", None)),
+        (own("a"), Owner("a", 17)),
+        (own(f"a/17-{D}", 18, "full"), Owner(f"a/17-{D}", 18)),
+        (LAYOUT.manifest("a/b"), Owner("a/b", None)),
+        (LAYOUT.manifest(f"a/17-{D}"), Owner(f"a/17-{D}", None)),
         (f"photos/a/17-{D}/notes.txt", None),
         (f"photos/a/17-{D}/0320.webp", None),
         ("photos/a/17-xyz/320.webp", None),
@@ -56,8 +56,8 @@ def as_map(photos: list[SurveyedPhoto]) -> dict[str, list[str]]:
         ("elsewhere/a/manifest.json", None),
     ],
 )
-def test_a_name_alone_says_whose_it_is(name: str, place: Place | None) -> None:
-    assert LAYOUT.place(name) == place
+def test_a_name_alone_says_whose_it_is(name: str, place: Owner | None) -> None:
+    assert LAYOUT.owner(name) == place
 
 
 NAMES = st.sets(
@@ -79,7 +79,7 @@ def test_every_photo_is_seen_once_with_all_that_is_its_own(names: set[str]) -> N
     expected: dict[str, list[str]] = {}
     foreign = 0
     for name in sorted(names):
-        place = LAYOUT.place(name)
+        place = LAYOUT.owner(name)
         if place is None or place.photo_id.endswith("/"):
             foreign += 1
             continue

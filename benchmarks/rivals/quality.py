@@ -6,20 +6,22 @@ bytes over the score; read off at a rival's score, they can be held against the 
 
 from __future__ import annotations
 
+import math
 import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from benchmarks.rivals.contenders import OURS, Contender, ours
+from benchmarks.rivals.ladders import Ladders
+from benchmarks.rivals.scores import Rendition, score_all
 from worker.console.progress import Show
-from worker.lab.bench.contenders import OURS, Contender, ours
-from worker.lab.bench.figures import bytes_at_score, geometric_mean
-from worker.lab.bench.ladders import Ladders, in_order
+from worker.lab.bench.figures import in_order
 from worker.lab.bench.photos import Photo
-from worker.lab.bench.scores import Rendition, score_all
 from worker.photo.ladder import Ladder
 from worker.settings.settings import Settings
 from worker.system import processes
@@ -58,8 +60,8 @@ def measure_quality(
 
 def scored_rungs(ladder: Ladder, photo: Photo, up_to_px: int) -> list[str]:
     """The rungs of a photo whose longest edge is no longer than that, `full` among them."""
-    width, height = photo.size
-    sizes = ladder.sizes(width, height) if width and height else ()
+    known = photo.width and photo.height
+    sizes = ladder.sizes(photo.width, photo.height) if known else ()
     return [size.rung for size in sizes if max(size.width, size.height) <= up_to_px]
 
 
@@ -130,3 +132,23 @@ def summarise(scores: Scores, quality: int) -> dict[str, Any]:
             )
         shown[name] = {"rungs": rows, "our_bytes_at_equal_score": geometric_mean(all_ratios)}
     return shown
+
+
+def geometric_mean(values: Iterable[float], digits: int = 4) -> float | None:
+    """The mean of ratios; `None` without any."""
+    logs = [math.log(value) for value in values]
+    return round(math.exp(fmean(logs)), digits) if logs else None
+
+
+def bytes_at_score(curve: Iterable[tuple[float, float]], score: float) -> float | None:
+    """The bytes that reach a score, read off a curve of (score, bytes); `None` outside of it.
+
+    Between two points the logarithm of the bytes is taken as a straight line over the score, as
+    rate-distortion curves nearly are.
+    """
+    points = sorted(curve)
+    for (low, low_bytes), (high, high_bytes) in pairwise(points):
+        if low <= score <= high:
+            share = (score - low) / (high - low) if high > low else 0.0
+            return math.exp(math.log(low_bytes) * (1 - share) + math.log(high_bytes) * share)
+    return None

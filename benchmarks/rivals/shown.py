@@ -1,4 +1,4 @@
-"""How `bench rivals` shows what it has measured: tables, and a chart of time against bytes."""
+"""How the comparison is shown: tables, and charts of time and bytes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from worker.lab.bench import chart
+from worker.lab.bench.chart import bars
 from worker.lab.bench.report import mib, table, words
 
 
@@ -65,10 +65,11 @@ def _of_quality(quality: Mapping[str, Any]) -> list[Table]:
 
 
 def charts(report: Mapping[str, Any]) -> dict[str, str]:
-    """CPU seconds against megabytes, a dot for each contender."""
-    found = [
-        chart.Dot(name=row["name"], x=row["bytes_out"] / 1e6, y=row["cpu_seconds"])
-        for row in report["contenders"]
-    ]
-    title = f"CPU seconds against bytes, {len(report['photos'])} photos"
-    return {"time-against-bytes": chart.dots(title, found, x_label="MB", y_label="CPU s")}
+    """CPU seconds and megabytes of each contender."""
+    photos = f"{len(report['photos'])} photos"
+    seconds = {row["name"]: row["cpu_seconds"] for row in report["contenders"]}
+    megabytes = {row["name"]: row["bytes_out"] / 1e6 for row in report["contenders"]}
+    return {
+        "time": bars(f"Rendering, {photos}", "CPU s", seconds),
+        "bytes": bars(f"Bytes of all rungs, {photos}", "MB", megabytes),
+    }

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from benchmarks.rivals.scores import _references
 from tests.support.small_pictures import jpeg, noise
-from worker.lab.bench.scores import _references
 
 import pyvips  # isort: skip
 

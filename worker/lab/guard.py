@@ -1,7 +1,7 @@
 """Children that end with their parent, however it ends.
 
 Each server of a local session, and its worker, runs below a guard. `python -m
-worker.lab.local.guard COMMAND...` starts the command, passes signals on, and terminates it when the
+worker.lab.guard COMMAND...` starts the command, passes signals on, and terminates it when the
 guard's standard input ends. That is when the parent is gone, by `kill -9` too. Both are in a
 session of their own, so that Ctrl-C in a terminal reaches only the parent, which then stops things
 in their order.
@@ -38,7 +38,7 @@ class Guarded:
         A command that cannot be started ends with exit code 127 and says why in the log.
         """
         self._guard = subprocess.Popen(
-            interpreter.command("worker.lab.local.guard", *command),
+            interpreter.command("worker.lab.guard", *command),
             env=interpreter.environment_for(os.environ if environment is None else environment),
             stdin=subprocess.PIPE,
             stdout=log,

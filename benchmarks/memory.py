@@ -1,7 +1,7 @@
 """Compare the memory that is predicted for renders with what they take, format by format.
 
-    .venv/bin/python scripts/measure_memory.py [--megapixels 12,24] [--only progressive]
-    .venv/bin/python scripts/measure_memory.py --files *.jpg [--set quality=95 --set format=png]
+    python -m benchmarks.memory [--megapixels 12,24] [--only progressive]
+    python -m benchmarks.memory --files *.jpg [--set quality=95 --set format=png]
 
 Makes the originals (noise over a gradient, 3:2; some in shapes of their own), renders each in a
 child process of its own, as a slot does, under the limit that its prediction sets, and reads the

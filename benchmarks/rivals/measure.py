@@ -1,4 +1,4 @@
-"""`bench rivals`: the same photos and rungs by others, in one run: CPU seconds, bytes, quality.
+"""The same photos and rungs by others, in one run: CPU seconds, bytes, quality.
 
 Each contender is a process of its own for each photo, measured whole by what the kernel counts
 (`wait4`), in turns. What an empty run of it takes is told apart and taken off.
@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.rivals.contenders import EQUAL_EFFORT, OURS, OURS_EQUAL, Contender, find_contenders
+from benchmarks.rivals.ladders import Ladders
+from benchmarks.rivals.quality import measure_quality
+from benchmarks.rivals.scores import PACKAGE, can_score
+from benchmarks.rivals.shown import charts, tables
 from worker.console.progress import Show, progress
 from worker.errors import ExitCode, UsageFault
-from worker.lab.bench.contenders import EQUAL_EFFORT, OURS, OURS_EQUAL, Contender, find_contenders
 from worker.lab.bench.facts import facts
-from worker.lab.bench.figures import in_turns, median, ratio
-from worker.lab.bench.ladders import Ladders, in_order
+from worker.lab.bench.figures import in_order, in_turns, median, ratio
 from worker.lab.bench.photos import FOLDER, Photo, open_photos
-from worker.lab.bench.quality import measure_quality
-from worker.lab.bench.report import Output
-from worker.lab.bench.rivals_shown import charts, tables
-from worker.lab.bench.scores import PACKAGE, can_score
+from worker.lab.bench.report import ReportOutput
 from worker.settings.settings import Settings
 from worker.system import processes
 from worker.system.scratch import Scratch
@@ -50,7 +50,9 @@ class Turn:
     processes: int
 
 
-def bench_rivals(settings: Settings, options: RivalsOptions, output: Output, log: Log) -> ExitCode:
+def bench_rivals(
+    settings: Settings, options: RivalsOptions, output: ReportOutput, log: Log
+) -> ExitCode:
     """Measure, and tell.
 
     Raises:
@@ -68,7 +70,7 @@ def bench_rivals(settings: Settings, options: RivalsOptions, output: Output, log
     with (
         Scratch(FOLDER) as folder,
         open_photos(options.photos, log) as photos,
-        progress("bench rivals", log) as show,
+        progress("benchmarks.rivals", log) as show,
     ):
         ladders = Ladders(folder)
         start_up = _start_up(found, options, folder, show)
@@ -87,7 +89,7 @@ def bench_rivals(settings: Settings, options: RivalsOptions, output: Output, log
             report["quality"] = measure_quality(
                 settings, found, photos, ladders, options.score_up_to_px, show
             )
-    output.tell(report, tables(report), charts(report))
+    output.write(report, tables(report), charts(report))
     return ExitCode.OK
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
+from worker.lab.bench.figures import in_order
 from worker.lab.bench.photos import Photo
-from worker.photo.ladder import FULL
 
 _NAME = re.compile(r"[^a-z0-9]+")
 
@@ -40,8 +39,3 @@ class Ladders:
     def sizes(self, contender: str, photo: Photo) -> dict[str, int]:
         """Bytes by rung, smallest rung first."""
         return {rung: path.stat().st_size for rung, path in self.files(contender, photo).items()}
-
-
-def in_order(rungs: Iterable[str]) -> list[str]:
-    """The smallest rung first, `full` last."""
-    return sorted(rungs, key=lambda rung: (rung == FULL, int(rung) if rung.isdigit() else 0))

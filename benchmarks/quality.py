@@ -1,6 +1,6 @@
 """Measure what each rung has lost: against a lossless resize of the original to the same size.
 
-    .venv/bin/python scripts/measure_quality.py FOLDER [--json]
+    python -m benchmarks.quality FOLDER [--json]
 
 For each photo of FOLDER and each rung: the worker's rendition, and what one `vipsthumbnail` with
 the same WebP settings makes of the original. Both are compared with the original, decoded in full

@@ -1,4 +1,4 @@
-"""Who takes part in `bench rivals`: how each is run, and what would bring those that are absent."""
+"""Who takes part: how each is run, and what would bring those that are absent."""
 
 from __future__ import annotations
 
@@ -141,4 +141,4 @@ def _is_sharp(folder: Path) -> bool:
 
 
 def _python() -> tuple[str, ...]:
-    return tuple(interpreter.command("worker.lab.bench.contender"))
+    return tuple(interpreter.command("benchmarks.rivals.contender"))

@@ -1,4 +1,4 @@
-// The rival of `bench rivals` in Node: sharp's documented pattern, one input and a clone per output.
+// The rival in Node: sharp's documented pattern, one input and a clone per output.
 // node sharp_clone.cjs REQUEST, where REQUEST is the JSON that `contender` describes, with the
 // folder of the package as `sharp`. One thread and no cache, as with everyone else.
 const fs = require("fs");

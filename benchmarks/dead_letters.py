@@ -1,6 +1,6 @@
 """Measure `dead-letters list` and `replay`: messages a second, CPU and peak memory.
 
-    .venv/bin/python scripts/measure_dead_letters.py [--counts 10000,100000] [--broker google]
+    python -m benchmarks.dead_letters [--counts 10000,100000] [--broker google]
                                                      [--ordering-keys]
 
 Starts a broker, publishes so many dead letters to a fresh topic, and runs the verbs in processes of

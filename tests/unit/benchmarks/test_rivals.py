@@ -1,4 +1,4 @@
-"""What `bench rivals` is asked for and cannot do is told before it measures."""
+"""What `benchmarks.rivals` is asked for and cannot do is told before it measures."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import structlog
 
+from benchmarks.rivals.measure import RivalsOptions, bench_rivals
 from worker.errors import UsageFault
-from worker.lab.bench.report import Output
-from worker.lab.bench.rivals import RivalsOptions, bench_rivals
+from worker.lab.bench.report import ReportOutput
 from worker.settings.settings import Settings
 
 
@@ -26,6 +26,6 @@ def test_scores_need_a_package_and_the_message_names_it(
         score_up_to_px=64,
         environment={},
     )
-    output = Output(as_json=True, folder=None)
+    output = ReportOutput(as_json=True, folder=None)
     with pytest.raises(UsageFault, match="pip install ssimulacra2"):
         bench_rivals(Settings.load({}, {}), options, output, structlog.get_logger())

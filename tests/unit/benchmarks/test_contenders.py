@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.pictures import corners_jpeg
-from worker.errors import UsageFault
-from worker.lab.bench.contenders import (
+from benchmarks.rivals.contenders import (
     OURS,
     OURS_EQUAL,
     PILLOW,
@@ -20,7 +18,9 @@ from worker.lab.bench.contenders import (
     find_contenders,
     find_sharp,
 )
-from worker.lab.bench.photos import Photo
+from tests.support.pictures import corners_jpeg
+from worker.errors import UsageFault
+from worker.lab.bench.photos import Photo, read_photo
 from worker.settings.settings import Settings
 
 SETTINGS = Settings.load({}, {"ladder": "32", "quality": "70"})
@@ -88,7 +88,7 @@ def test_all_are_asked_for_the_same_and_rivals_for_equal_effort(
     photo.write_bytes(corners_jpeg(64, 48))
     path = programs(tmp_path, "node")
     found, _ = find_contenders(SETTINGS, {"PATH": path}, sharp)
-    asked = [request(each, Photo(name="a.jpg", file=photo)) for each in found]
+    asked = [request(each, read_photo("a.jpg", photo)) for each in found]
     assert {each["photo"] for each in asked} == {str(photo)}
     assert {each["ladder"] for each in asked} == {"32,full"}
     assert {each["quality"] for each in asked} == {70}
@@ -100,7 +100,7 @@ def test_vipsthumbnail_is_a_command_for_each_rung(tmp_path: Path) -> None:
     photo = tmp_path / "a.jpg"
     photo.write_bytes(corners_jpeg(64, 48))
     found, _ = find_contenders(SETTINGS, {"PATH": programs(tmp_path, "vipsthumbnail")}, None)
-    commands = found[-1].commands(Photo(name="a", file=photo), Path("/out"), ["32", "full"])
+    commands = found[-1].commands(read_photo("a", photo), Path("/out"), ["32", "full"])
     assert commands[0] == [
         *("vipsthumbnail", str(photo), "--size", "32x32>"),
         *("--output", "/out/32.webp[Q=70,effort=4,strip]"),

@@ -1,6 +1,6 @@
-"""The Python programs of `bench rivals`: one original to one folder of rungs, each its own way.
+"""The rivals written in Python: one original to one folder of rungs, each its own way.
 
-    python -m worker.lab.bench.contender REQUEST
+    python -m benchmarks.rivals.contender REQUEST
 
 REQUEST is JSON: {"way": "ours", "photo": path or null, "has_profile": false, "folder": path,
 "ladder": "320,full", "quality": 80, "effort": 4, "full_effort": 4, "only": ["320"]}. Without a
@@ -99,7 +99,7 @@ def main(request: dict[str, Any]) -> None:
     versions, render = WAYS[request["way"]](request)
     if request["photo"]:
         render()
-    print(json.dumps({"versions": versions}))  # noqa: T201
+    print(json.dumps({"versions": versions}))
 
 
 def _ladder(request: dict[str, Any]) -> Ladder:
@@ -110,7 +110,7 @@ def _write(request: dict[str, Any], rung: str, encoded: bytes) -> None:
     Path(request["folder"], f"{rung}.webp").write_bytes(encoded)
 
 
-def _in_srgb(image: Any) -> Any:  # noqa: ANN401 (Pillow is no dependency of ours)
+def _in_srgb(image: Any) -> Any:
     """The colours as the others have them: by the profile that the photo carries."""
     profile = image.info.get("icc_profile")
     if not profile or image.mode != "RGB":
@@ -123,7 +123,7 @@ def _in_srgb(image: Any) -> Any:  # noqa: ANN401 (Pillow is no dependency of our
     return ImageCms.profileToProfile(image, of_photo, ImageCms.createProfile("sRGB")) or image
 
 
-def _upright(image: Any) -> tuple[int, int]:  # noqa: ANN401 (pyvips has no types)
+def _upright(image: Any) -> tuple[int, int]:
     turned = image.get_typeof("orientation") and image.get("orientation") in (5, 6, 7, 8)
     return (image.height, image.width) if turned else (image.width, image.height)
 

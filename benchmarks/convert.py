@@ -1,7 +1,7 @@
 """Compare `photo-worker convert` with scripts of its users' making: CPU seconds, memory, bytes.
 
-    .venv/bin/python scripts/measure_convert.py --photos ~/Pictures [--sharp node_modules]
-    .venv/bin/python scripts/measure_convert.py --svg icons/ [--svg-files 500]
+    python -m benchmarks.convert --photos ~/Pictures [--sharp node_modules]
+    python -m benchmarks.convert --svg icons/ [--svg-files 500]
 
 Photos: 200 JPEG and PNG files are made of them, in sizes from 640 pixels to their own, and
 converted to WebP of quality 80 in the same size by `convert --sizes full`, by Pillow in a process
@@ -148,10 +148,11 @@ def make_photos(source: Path, into: Path, count: int) -> Path:
             if not edge:
                 shutil.copy(photo, into / f"{name}.jpg")
                 continue
-            with Image.open(photo) as image:
+            with Image.open(photo) as whole:
+                image: Image.Image = whole
                 if number > len(EDGES):
-                    third = image.width // 3, image.height // 3
-                    image = image.crop((*third, *(3 * side for side in third)))  # noqa: PLW2901
+                    left, top = whole.width // 3, whole.height // 3
+                    image = whole.crop((left, top, 3 * left, 3 * top))
                 image.thumbnail((edge, edge))
                 if number % 3 == 1:
                     image.save(into / f"{name}.png")

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+from benchmarks.rivals.contenders import OURS
+from benchmarks.rivals.quality import (
+    bytes_at_score,
+    geometric_mean,
+    scored_rungs,
+    summarise,
+)
+from benchmarks.rivals.scores import Rendition
 from tests.support.pictures import corners_jpeg
-from worker.lab.bench.contenders import OURS
-from worker.lab.bench.photos import Photo
-from worker.lab.bench.quality import scored_rungs, summarise
-from worker.lab.bench.scores import Rendition
+from worker.lab.bench.photos import read_photo
 from worker.photo.ladder import Ladder
 
 
@@ -51,9 +59,29 @@ def test_without_a_curve_that_reaches_it_no_ratio_is_told() -> None:
 
 def test_what_is_scored_is_no_larger_than_asked_for(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(corners_jpeg(90, 120))
-    photo = Photo(name="a.jpg", file=tmp_path / "a.jpg")
+    photo = read_photo("a.jpg", tmp_path / "a.jpg")
     ladder = Ladder.parse("32,64,96")
     assert scored_rungs(ladder, photo, 64) == ["32", "64"]
     assert scored_rungs(ladder, photo, 120) == ["32", "64", "96", "full"]
-    (tmp_path / "a.jpg").write_bytes(b"no picture")
-    assert scored_rungs(ladder, photo, 120) == []
+    unknown = replace(photo, width=0, height=0)  # only a decoder could tell
+    assert scored_rungs(ladder, unknown, 120) == []
+
+
+def test_bytes_are_read_off_the_curve_in_logarithms() -> None:
+    curve = [(80.0, 400.0), (60.0, 100.0), (70.0, 200.0)]
+    assert bytes_at_score(curve, 70.0) == pytest.approx(200)
+    assert bytes_at_score(curve, 75.0) == pytest.approx(200 * 2**0.5)
+    assert bytes_at_score(curve, 60.0) == pytest.approx(100)
+
+
+def test_nothing_is_told_beyond_the_curve() -> None:
+    curve = [(60.0, 100.0), (70.0, 200.0)]
+    assert bytes_at_score(curve, 59.9) is None
+    assert bytes_at_score(curve, 70.1) is None
+    assert bytes_at_score(curve[:1], 60.0) is None
+    assert bytes_at_score([(60.0, 100.0), (60.0, 100.0)], 60.0) == pytest.approx(100)
+
+
+def test_the_mean_of_ratios_is_geometric() -> None:
+    assert geometric_mean([0.5, 2.0]) == 1.0
+    assert geometric_mean([]) is None

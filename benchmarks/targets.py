@@ -1,6 +1,6 @@
 """Measure what targets save against a fixed quality: bytes at the same worst-case quality.
 
-    .venv/bin/python scripts/measure_targets.py FOLDER [--quality 80] [--json]
+    python -m benchmarks.targets FOLDER [--quality 80] [--json]
 
 Renders each photo of FOLDER with a fixed quality, has each rung up to 1,280 px scored by the Python
 package `ssimulacra2` (no dependency: put it on PYTHONPATH) against the original, resized once, and
