@@ -168,17 +168,29 @@ class Checkout:
         with (self.state / "hang").open("w"):
             (self.state / "hang").unlink()
 
+    def close(self) -> None:
+        for process in self.started:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            if process.stdout:
+                process.stdout.close()
+
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Iterator[Checkout]:
     made = Checkout(tmp_path)
     yield made
-    for process in made.started:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        if process.stdout:
-            process.stdout.close()
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
+    """A checkout whose `.venv` is whole; a test that damages it has it healed."""
+    made = Checkout(tmp_path_factory.mktemp("installed"))
+    assert made.run().returncode == 0
+    yield made
+    made.close()
 
 
 def test_the_first_run_installs_and_the_second_only_runs(checkout: Checkout) -> None:
@@ -238,14 +250,14 @@ def _moved(checkout: Checkout) -> None:
         _moved,
     ],
 )
-def test_what_is_not_whole_is_made_anew(checkout: Checkout, damage: Any) -> None:
-    checkout.run()
-    (checkout.venv / "bin" / "left-over").touch()
-    damage(checkout)
-    healed = checkout.run("again")
+def test_what_is_not_whole_is_made_anew(installed: Checkout, damage: Any) -> None:
+    calls = installed.calls()
+    (installed.venv / "bin" / "left-over").touch()
+    damage(installed)
+    healed = installed.run("again")
     assert (healed.returncode, healed.stdout) == (0, '["again"]\n'), healed.stderr
-    assert not (checkout.venv / "bin" / "left-over").exists()
-    assert checkout.calls() == 2
+    assert not (installed.venv / "bin" / "left-over").exists()
+    assert installed.calls() == calls + 1
 
 
 def test_changed_constraints_and_further_extras_are_installed_beside(checkout: Checkout) -> None:
@@ -272,8 +284,8 @@ def test_a_failed_installation_says_so_and_the_next_one_heals(checkout: Checkout
     assert checkout.run().returncode == 0
 
 
-def test_an_extra_that_there_is_not(checkout: Checkout) -> None:
-    failed = checkout.run(extras="lokal")
+def test_an_extra_that_there_is_not(installed: Checkout) -> None:
+    failed = installed.run(extras="lokal")
     assert failed.returncode == 1
     assert failed.stderr == "set-up: no extra lokal; there are local, test\n"
 
@@ -327,14 +339,17 @@ def test_of_two_first_runs_at_once_one_installs(checkout: Checkout) -> None:
     "path",
     ["~/x", "a b/`touch bad`", '"$HOME" $(touch bad)', "it's $x", "-n", "$(shell touch bad)"],
 )
-def test_make_hands_a_folder_over_as_it_is(checkout: Checkout, path: str) -> None:
+def test_make_hands_a_folder_over_as_it_is(installed: Checkout, path: str) -> None:
     python = f"PYTHON='{sys.executable}'"
-    typed = checkout.make("run", python, f"PHOTOS={path}")
+    typed = installed.make("run", python, f"PHOTOS={path}")
     assert json.loads(typed.stdout) == ["local", "--", path], typed.stderr
-    exported = checkout.make("run", python, PHOTOS=path)
+    exported = installed.make("run", python, PHOTOS=path)
     assert json.loads(exported.stdout) == ["local", "--", path]
-    assert not list(checkout.folder.rglob("bad"))
-    assert json.loads(checkout.make("run", python).stdout) == ["local"]
+    assert not list(installed.folder.rglob("bad"))
+
+
+def test_make_needs_no_folder(installed: Checkout) -> None:
+    assert json.loads(installed.make("run", f"PYTHON='{sys.executable}'").stdout) == ["local"]
 
 
 @pytest.mark.parametrize("during", ["set-up", "command"])
