@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.convert.options import ConvertOptions
 from worker.photo.ladder import Ladder
 from worker.photo.recipe import DigestingHash, Recipe
 from worker.photo.watermark import PictureFile, Watermark
@@ -61,6 +64,52 @@ def test_the_fingerprint_of_the_settings_has_not_changed() -> None:
         "webp/2 q=80 effort=4/2 ladder=320,512,768,1024,1280,1600,2048,2560,full "
         "codec=libvips-8.18.7"
     )
+
+
+CODEC = "libvips-8.18.7 libwebp-1.6.0 libheif-1.21.2"
+BALANCED = f"webp/2 q=80 effort=4/2 ladder=320,full codec={CODEC}"
+SHORT = {"WORKER_LADDER": "320,full"}
+ICON = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>'
+
+
+@pytest.mark.parametrize(
+    ("variables", "fingerprint"),
+    [
+        (
+            {"WORKER_ENCODING": "fast", "WORKER_QUALITY": "75", "WORKER_LADDER": "1024,640"},
+            f"webp/2 q=75 effort=2/2 ladder=640,1024,full codec={CODEC}",
+        ),
+        (
+            {**SHORT, "WORKER_ENCODING": "compact", "WORKER_FULL_EFFORT": "0"},
+            f"webp/2 q=80 effort=5/0 ladder=320,full codec={CODEC}",
+        ),
+        (
+            {**SHORT, "WORKER_TARGET_BYTES": "100k"},
+            f"{BALANCED} target_bytes=102400",
+        ),
+        (
+            {**SHORT, "WORKER_TARGET_QUALITY": "70", "WORKER_BACKGROUND": "FA0"},
+            f"{BALANCED} background=#ffaa00 target_quality=70.0",
+        ),
+        (
+            {**SHORT, "WORKER_WATERMARK": "icon.svg", "WORKER_WATERMARK_POSITION": "North_East"},
+            f"{BALANCED} watermark=b16192e8b207@north-east opacity=0.5 scale=0.2",
+        ),
+    ],
+)
+def test_fingerprints_of_settings_stay_as_manifests_hold_them(
+    variables: dict[str, str], fingerprint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "icon.svg").write_bytes(ICON)
+    monkeypatch.chdir(tmp_path)
+    settings = Settings.load(variables)
+    assert settings.recipe(CODEC).fingerprint == fingerprint
+    options = ConvertOptions(
+        source=tmp_path, output=tmp_path, sizes=Ladder.exactly("64"), output_format="png"
+    )
+    png = options.recipe(settings, CODEC).fingerprint
+    mark = re.search(r" (background|watermark)=\S+( opacity=\S+ scale=\S+)?", fingerprint)
+    assert png == f"png/2 ladder=64 codec={CODEC}{mark[0] if mark else ''}"
 
 
 @pytest.mark.parametrize(
