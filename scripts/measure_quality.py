@@ -20,15 +20,15 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
-from worker.photo.encoding import Encoding
 from worker.photo.ladder import DEFAULT_LADDER
 from worker.photo.limits import Limits
+from worker.photo.looks import Looks
 from worker.render.image.decode import open_original
 from worker.render.image.imaging import Picture
 from worker.render.image.vips import pyvips
 
 LIMITS = Limits(max_original_bytes=sys.maxsize, max_original_pixels=150_000_000)
-ENCODING = Encoding(quality=80, effort=4, full_effort=2)
+ENCODING = Looks(quality=80, effort=4, full_effort=2)
 SSIMULACRA2_MAX_PIXELS = 3_000_000  # it is slow, and the eye is no stricter above
 
 

@@ -22,9 +22,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from worker.photo.encoding import Encoding
 from worker.photo.ladder import Ladder
 from worker.photo.limits import Limits
+from worker.photo.looks import Looks
 from worker.render.image.decode import open_original
 from worker.render.image.imaging import Picture
 from worker.render.image.vips import pyvips
@@ -32,7 +32,7 @@ from worker.render.image.vips import pyvips
 LIMITS = Limits(max_original_bytes=sys.maxsize, max_original_pixels=150_000_000)
 LADDER = Ladder.parse("512,768,1024,1280,1600,2048,2560,full")
 MAX_PX = 1280
-FIXED = Encoding(quality=80, effort=4, full_effort=2)
+FIXED = Looks(quality=80, effort=4, full_effort=2)
 
 References = Mapping[str, Path]
 
@@ -73,7 +73,7 @@ def main() -> None:
     show(runs)
 
 
-def targeted(score: float, fixed: Encoding, references: Mapping[Path, References]) -> Run:
+def targeted(score: float, fixed: Looks, references: Mapping[Path, References]) -> Run:
     return measure(f"target quality {score}", replace(fixed, target_quality=score), references)
 
 
@@ -108,7 +108,7 @@ def make_references(photo: Path, folder: Path) -> References:
     return references
 
 
-def measure(name: str, encoding: Encoding, references: Mapping[Path, References]) -> Run:
+def measure(name: str, encoding: Looks, references: Mapping[Path, References]) -> Run:
     sizes: list[int] = []
     scored: list[int] = []
     scores: list[float] = []

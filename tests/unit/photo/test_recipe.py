@@ -6,6 +6,7 @@ import hashlib
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,12 +14,15 @@ from hypothesis import strategies as st
 
 from worker.convert.options import ConvertOptions
 from worker.photo.ladder import Ladder
+from worker.photo.looks import Looks
 from worker.photo.recipe import DigestingHash, Recipe
-from worker.photo.watermark import PictureFile, Watermark
+from worker.photo.watermark import Watermark
 from worker.settings.settings import Settings
 
 RECIPE = Recipe(
-    ladder=Ladder.parse("320,full"), quality=80, effort=4, full_effort=2, codec="libvips-8.18.7"
+    ladder=Ladder.parse("320,full"),
+    looks=Looks(quality=80, effort=4, full_effort=2),
+    codec="libvips-8.18.7",
 )
 
 
@@ -34,13 +38,16 @@ def test_the_fingerprint_is_one_readable_line() -> None:
 
 
 WATERMARK = Watermark(
-    file=PictureFile(name="logo.png", data=b"a logo"), opacity=0.5, position="east", scale=0.2
+    sha256=hashlib.sha256(b"a logo").hexdigest(), opacity=0.5, position="east", scale=0.2
 )
 
 
+def looking(**looks: Any) -> Recipe:
+    return replace(RECIPE, looks=replace(RECIPE.looks, **looks))
+
+
 def test_the_fingerprint_says_what_is_asked_for_besides() -> None:
-    asked = replace(
-        RECIPE,
+    asked = looking(
         target_bytes=100_000,
         target_quality=72.5,
         background="#ffffff",
@@ -54,7 +61,7 @@ def test_the_fingerprint_says_what_is_asked_for_besides() -> None:
 
 
 def test_a_png_has_neither_quality_nor_targets() -> None:
-    png = replace(RECIPE, format="png", quality=1, effort=0, target_bytes=5, target_quality=70.0)
+    png = looking(format="png", quality=1, effort=0, target_bytes=5, target_quality=70.0)
     assert png.fingerprint == "png/2 ladder=320,full codec=libvips-8.18.7"
 
 
@@ -115,15 +122,15 @@ def test_fingerprints_of_settings_stay_as_manifests_hold_them(
 @pytest.mark.parametrize(
     "other",
     [
-        replace(RECIPE, target_bytes=100_000),
-        replace(RECIPE, target_quality=70.0),
-        replace(RECIPE, watermark=WATERMARK),
-        replace(RECIPE, watermark=replace(WATERMARK, opacity=0.6)),
-        replace(RECIPE, background="#ffffff"),
-        replace(RECIPE, format="png"),
-        replace(RECIPE, quality=81),
-        replace(RECIPE, effort=5),
-        replace(RECIPE, full_effort=3),
+        looking(target_bytes=100_000),
+        looking(target_quality=70.0),
+        looking(watermark=WATERMARK),
+        looking(watermark=replace(WATERMARK, opacity=0.6)),
+        looking(background="#ffffff"),
+        looking(format="png"),
+        looking(quality=81),
+        looking(effort=5),
+        looking(full_effort=3),
         replace(RECIPE, codec="libvips-8.19.0"),
         replace(RECIPE, ladder=Ladder.parse("321,full")),
     ],

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
-from worker.photo.encoding import Encoding, Tuning
 from worker.photo.ladder import Ladder, RungSize
 from worker.photo.limits import Limits
+from worker.photo.looks import Looks, Tuning
 from worker.render.image import imaging
 from worker.render.image.imaging import Picture
 from worker.render.image.vips import pyvips
@@ -45,7 +45,7 @@ def codec() -> str:
 def render(
     data: bytes,
     ladder: Ladder,
-    encoding: Encoding,
+    encoding: Looks,
     stage: Stage = lambda _: nullcontext(),
 ) -> Iterator[tuple[RungSize, bytes]]:
     """Everything a render does, from the original's bytes to each rung's, facts included.

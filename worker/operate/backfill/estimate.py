@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from worker.operate.plan import CPU_SECONDS_PER_MEGAPIXEL, OVERHEAD_CPU_SECONDS
-from worker.photo.encoding import EFFORTS
 from worker.photo.ladder import DEFAULT_LADDER, Ladder
+from worker.photo.looks import EFFORTS
 from worker.settings.settings import Settings
 
 READS_A_PHOTO: Final = 2

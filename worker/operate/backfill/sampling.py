@@ -43,6 +43,6 @@ def look_at(originals: Iterable[Compared], probe: Probe) -> list[Sampled]:
             continue
         if probed.refused is not None:
             found.append(Sampled(refused=probed.refused.reason.value))
-        elif probed.header is not None:
-            found.append(Sampled(width=probed.header.width, height=probed.header.height))
+        elif probed.picture is not None:
+            found.append(Sampled(width=probed.picture.width, height=probed.picture.height))
     return found
