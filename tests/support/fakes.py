@@ -26,8 +26,10 @@ from worker.errors import (
     PublishFailed,
     WorkerError,
 )
+from worker.photo.header import PictureFacts
 from worker.photo.ladder import Ladder, RungSize
-from worker.photo.ports import PictureFacts, RenderCost, Rendered, StoredObject
+from worker.photo.looks import Looks
+from worker.photo.ports import RenderCost, Rendered, StoredObject
 from worker.photo.recipe import Recipe
 from worker.telemetry.logs import Log
 
@@ -349,9 +351,7 @@ class FakeRenderer:
         self.rendered: list[bytes] = []
         self._recipe = Recipe(
             ladder=Ladder.parse("320,512,full"),
-            quality=quality,
-            effort=4,
-            full_effort=2,
+            looks=Looks(quality=quality, effort=4, full_effort=2),
             codec="fake-1.0",
         )
 
