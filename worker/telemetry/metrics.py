@@ -128,7 +128,7 @@ SLOTS_BUSY: Final = _gauge("slots_busy", "Render slots that render.")
 RENDER_MEMORY_BYTES: Final = _gauge("render_memory_bytes", "Memory for all renders together.")
 RENDER_MEMORY_ADMITTED_BYTES: Final = _gauge(
     "render_memory_admitted_bytes",
-    "Memory foretold for the renders that run, and held by the originals that wait.",
+    "Memory predicted for the renders that run, and held by the originals that wait.",
 )
 STREAM_OPEN: Final = _gauge(
     "stream_open", "1 while the streaming pull is open, or closed by the brake."
