@@ -58,7 +58,7 @@ _ENDS: Final[dict[str, tuple[str, ...]]] = {
 """How events of each type can end."""
 
 
-class Kind(StrEnum):
+class MetricKind(StrEnum):
     """What a metric's value does."""
 
     COUNTER = "counter"
@@ -74,7 +74,7 @@ class Metric:
     begins with 1 misses its first.
     """
 
-    kind: Kind
+    kind: MetricKind
     name: str
     help: str
     labels: tuple[str, ...] = ()
@@ -84,12 +84,12 @@ class Metric:
     @property
     def full_name(self) -> str:
         """As `/metrics` shows it."""
-        return f"{PREFIX}{self.name}{'_total' if self.kind is Kind.COUNTER else ''}"
+        return f"{PREFIX}{self.name}{'_total' if self.kind is MetricKind.COUNTER else ''}"
 
 
-_counter = partial(Metric, Kind.COUNTER)
-_gauge = partial(Metric, Kind.GAUGE)
-_histogram = partial(Metric, Kind.HISTOGRAM)
+_counter = partial(Metric, MetricKind.COUNTER)
+_gauge = partial(Metric, MetricKind.GAUGE)
+_histogram = partial(Metric, MetricKind.HISTOGRAM)
 
 EVENTS: Final = _counter(
     "events",
