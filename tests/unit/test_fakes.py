@@ -1,4 +1,4 @@
-"""The fakes keep what GCS promises; the contract suite holds the real server to the same."""
+"""What the fakes have besides `tests/contract/test_store.py`, which they pass as well."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.flags import Group, JsonFlag, with_settings
+from worker.cli.flags import JsonFlag, VerbGroup, with_settings
 from worker.errors import ConfigurationError
 from worker.settings.settings import Settings
 from worker.settings.variables import variable
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Measure this machine and this worker on it.",
     epilog="Example: photo-worker bench render ~/Pictures/wedding",
-    cls=Group,
+    cls=VerbGroup,
     no_args_is_help=True,
 )
 

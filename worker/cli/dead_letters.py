@@ -14,8 +14,8 @@ import typer
 
 from worker.cli.flags import (
     RECIPE,
-    Group,
     JsonFlag,
+    VerbGroup,
     add_flags,
     age,
     check_finite,
@@ -28,7 +28,7 @@ from worker.settings.settings import Settings
 app = typer.Typer(
     help="Look at dead letters, understand them, send them back.",
     epilog="Example: photo-worker dead-letters list",
-    cls=Group,
+    cls=VerbGroup,
     no_args_is_help=True,
 )
 

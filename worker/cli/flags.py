@@ -27,7 +27,7 @@ RECIPE = (
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
-class Group(TyperGroup):
+class VerbGroup(TyperGroup):
     """Verbs whose help names a flag without its type: `--json` and not `--json <bool>`."""
 
     def get_params(self, ctx: Any) -> Any:  # noqa: ANN401 (typer's private classes)

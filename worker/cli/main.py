@@ -14,7 +14,7 @@ from worker.cli.backfill import backfill
 from worker.cli.bench import app as bench
 from worker.cli.convert import convert
 from worker.cli.dead_letters import app as dead_letters
-from worker.cli.flags import Group, JsonFlag, with_settings
+from worker.cli.flags import JsonFlag, VerbGroup, with_settings
 from worker.cli.local import local
 from worker.cli.register import deregister, register
 from worker.cli.sweep import sweep, verify
@@ -26,7 +26,7 @@ app = typer.Typer(
     name="photo-worker",
     help="Turn photographs into WebP ladders: a Pub/Sub consumer worker and its tools.",
     epilog="Example: photo-worker local ~/Pictures/wedding",
-    cls=Group,
+    cls=VerbGroup,
     no_args_is_help=True,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},

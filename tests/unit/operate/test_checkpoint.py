@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -26,10 +27,12 @@ class Bench:
         self.now = 0.0
         self.captured = LogCapture()
 
-    def begin(self, file: Path | None = None, **run: object) -> Checkpoint[SweepReport]:
+    def begin(
+        self, file: Path | None = None, run: Mapping[str, object] = RUN
+    ) -> Checkpoint[SweepReport]:
         return Checkpoint(
             str(file or self.file),
-            run={**RUN, **run},
+            run=run,
             fresh=SweepReport(bucket="b", prefix="photos/"),
             log=structlog.wrap_logger(None, processors=[self.captured]),
             monotonic=lambda: self.now,
@@ -102,7 +105,7 @@ def test_a_failed_write_is_logged_once_and_the_run_goes_on(tmp_path: Path) -> No
 def test_another_runs_checkpoint_is_refused(bench: Bench, other: dict[str, object]) -> None:
     bench.interrupted()
     with pytest.raises(UsageFault, match="another run"):
-        bench.begin(**other)
+        bench.begin(run={**RUN, **other})
 
 
 @pytest.mark.parametrize("resume_at", [None, 7, "elsewhere/p"])

@@ -1,4 +1,4 @@
-"""What the gallery page is sent: of all photos only those that changed since it last asked."""
+"""Changes: the photos that changed since the gallery page last asked."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from typing import Any
 
 
 class Changes:
-    """What of the snapshot is new since a reader last asked; thread-safe.
+    """Compares each snapshot with the one before, photo by photo; thread-safe.
 
-    The snapshot is compared with the one before, photo by photo, so that a change costs the page
-    one photo and not the whole list.
+    The page then downloads only the photos that changed.
     """
 
     def __init__(self, snapshot: Callable[[], Mapping[str, Any]]) -> None:
         self._snapshot = snapshot
-        # A page that was left open from another session must get everything.
+        # A page that is still open from another session must get everything.
         self._session = secrets.token_hex(4)
         self._count = 0
         self._seen: dict[str, tuple[int, Mapping[str, Any]]] = {}

@@ -1,4 +1,4 @@
-"""How a local session shows its progress and its results on a terminal, or in a log."""
+"""Report: the progress and the results of a local session, on a terminal or in a log."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def progress(console: Console) -> Iterator[Callable[[int, int], None]]:
 
 
 def show(console: Console, photos: list[dict[str, Any]], seconds: float) -> None:
-    """What became of each photo, and totals: a table on a terminal, tab-separated lines elsewhere.
+    """Each photo's outcome, and totals: a table on a terminal, tab-separated lines elsewhere.
 
-    A table would break long names, for a log has no width.
+    In a log, a table would break long names.
     """
     rows = [_row(photo) for photo in photos]
-    # Not through the console, which makes spaces of tabs.
+    # The console would make spaces of tabs.
     printer = Printer()
     if console.is_terminal:
         console.print(_table(rows))

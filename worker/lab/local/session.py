@@ -5,7 +5,6 @@ servers → resources → worker → register → outcomes → table → (Ctrl-C
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import shlex
@@ -21,6 +20,8 @@ from typing import Any
 
 from rich.console import Console
 
+from worker.console.printer import Printer
+from worker.console.text import to_json
 from worker.errors import ExitCode, UsageFault
 from worker.gcs.store import GcsStore
 from worker.lab.local import report
@@ -70,9 +71,8 @@ def run_local(options: LocalOptions, environment: Mapping[str, str]) -> ExitCode
             _follow(session, photos, options, console)
         except KeyboardInterrupt:
             console.print("draining and stopping …")
-        else:
-            return _exit_code(session)
-        return ExitCode.OK
+            return ExitCode.OK
+        return ExitCode.SOME_FAILED if session.watch.counts().rejected else ExitCode.OK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,9 +100,14 @@ class _Session:
         for each in self.events.register(photos, bucket=ORIGINALS_BUCKET, labels={}):
             if isinstance(each, Unread):
                 self.watch.reject(each.photo_id, "unreadable", each.message)
-            everything, ended, _ = self.watch.counts()
-            show(ended, everything)
-            self.worker.check()
+            self.show(show)
+
+    def show(self, show: Callable[[int, int], None]) -> bool:
+        """Show how many photos have ended, while the worker lives; whether all have."""
+        self.worker.check()
+        counts = self.watch.counts()
+        show(counts.ended, counts.all)
+        return counts.ended == counts.all
 
 
 def _open(
@@ -151,14 +156,14 @@ def _open(
 
     servers = {"PUBSUB_EMULATOR_HOST": broker.address, "STORAGE_EMULATOR_HOST": storage.address}
     settings = servers | names.environment()
-    # Whoever tries a folder of odd files wants to know of each what is wrong with it.
+    # Without the brake, so that a folder of broken files shows what is wrong with each.
     worker_environment = {
         "WORKER_HTTP_PORT": "0",
         "WORKER_BRAKE_SHARE": "0",
         **environment,
         **settings,
     }
-    # So that its scratch folder goes with the session's, however it ends.
+    # Its scratch folder goes with the session's, however the worker ends.
     worker_environment["TMPDIR"] = str(folder)
     worker = WorkerProcess(
         worker_environment,
@@ -183,8 +188,8 @@ def _open(
 
 
 def exports_text(settings: Mapping[str, str]) -> str:
-    """What a shell sources, so that `photo-worker` is found and uses the session's servers."""
-    # `make run` installs into a folder of its own, which is on nobody's PATH.
+    """Lines for a shell to source: it then finds `photo-worker`, and uses the session's servers."""
+    # `make run` installs into a folder of its own, which is not on PATH.
     path = f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"\n'
     return path + "".join(f"export {name}={shlex.quote(settings[name])}\n" for name in settings)
 
@@ -196,12 +201,7 @@ def _follow(
     started = time.monotonic()
     with report.progress(console) as show:
         session.register(sources, show)
-        while True:
-            everything, ended, _ = session.watch.counts()
-            show(ended, everything)
-            if ended == everything:
-                break
-            session.worker.check()
+        while not session.show(show):
             session.watch.wait_for_change(_TICK_SECONDS)
     seconds = time.monotonic() - started
     photos = session.watch.photos()
@@ -212,7 +212,7 @@ def _follow(
             "seconds": round(seconds, 3),
             "photos": photos,
         }
-        print(json.dumps(shown, ensure_ascii=False, indent=2), flush=True)  # noqa: T201
+        Printer()(to_json(shown))
     else:
         report.show(console, photos, seconds)
     if options.exit_when_idle:
@@ -242,11 +242,10 @@ def render_seconds(log: WorkerLog) -> dict[str, float]:
 
 def _snapshot(watch: Watch, broker: Server, log: WorkerLog) -> Callable[[], dict[str, Any]]:
     def snapshot() -> dict[str, Any]:
-        everything, ended, _ = watch.counts()
-        rendered = render_seconds(log)
+        counts, rendered = watch.counts(), render_seconds(log)
         return {
             "title": "photo-worker local",
-            "done": everything == ended,
+            "done": counts.all == counts.ended,
             "broker": broker.name,
             "photos": [
                 photo | {"render_seconds": rendered.get(photo["photo_id"])}
@@ -257,23 +256,18 @@ def _snapshot(watch: Watch, broker: Server, log: WorkerLog) -> Callable[[], dict
     return snapshot
 
 
-def _exit_code(session: _Session) -> ExitCode:
-    _, _, rejected = session.watch.counts()
-    return ExitCode.SOME_FAILED if rejected else ExitCode.OK
-
-
 @contextmanager
 def _signals_interrupt() -> Iterator[None]:
-    """Let SIGTERM stop everything as Ctrl-C does, and Ctrl-C too where a shell has turned it off.
+    """Let SIGTERM and SIGHUP stop everything as Ctrl-C does, and SIGINT where it is ignored.
 
-    A script's background command starts with SIGINT ignored. SIGHUP, which comes when the terminal
-    is closed, does the same; where it is ignored (`nohup`), it stays so.
+    A script's background command starts with SIGINT ignored. SIGHUP comes when the terminal is
+    closed; where `nohup` ignores it, it stays ignored.
     """
     terminals = [descriptor for descriptor in (1, 2) if os.isatty(descriptor)]
 
     def interrupt(number: int, _: FrameType | None) -> None:
         if number == signal.SIGHUP:
-            # The shell and the kernel send one each; a second one would cut the end short.
+            # The shell and the kernel send one each, and a second one would interrupt the end.
             signal.signal(number, signal.SIG_IGN)
             nowhere = os.open(os.devnull, os.O_WRONLY)
             for descriptor in terminals:

@@ -92,7 +92,7 @@ def run_backfill(settings: Settings, request: BackfillRequest, *, as_json: bool)
         except RenderFailed as error:
             raise RendererBroken(f"no child process, which knows the codecs: {error}") from error
         recipe = settings.recipe(probe.codec).fingerprint
-        run = _Run(settings, request, store, inventory, recipe, stop, as_json=as_json)
+        run = _BackfillRun(settings, request, store, inventory, recipe, stop, as_json=as_json)
         stack.callback(run.close)
         return run(PacedPublisher(publish, request.options.rate, wait=stop.wait), probe)
 
@@ -101,7 +101,7 @@ def _publish_nothing(_: Sequence[OutgoingMessage]) -> None:
     """A dry run has no topic, and does not call this."""
 
 
-class _Run:
+class _BackfillRun:
     """One run. Once `stop` is asked, the batch under way is finished."""
 
     def __init__(  # noqa: PLR0913

@@ -81,7 +81,7 @@ def run_sweep(settings: Settings, options: SweepOptions, *, as_json: bool) -> in
             "older_than_seconds": options.older_than.total_seconds(),
         }
         stop = stack.enter_context(Stop())
-        run = _Run(settings, store, doing, options.checkpoint, stop, as_json=as_json)
+        run = _SweepRun(settings, store, doing, options.checkpoint, stop, as_json=as_json)
         return run(sweeper, "would remove" if options.dry_run else "removed")
 
 
@@ -95,7 +95,7 @@ def run_verify(settings: Settings, *, checkpoint: str | None, as_json: bool) -> 
         store = _open(settings, stack)
         verifier = _verifier(settings, store)
         stop = stack.enter_context(Stop())
-        run = _Run(settings, store, {"verb": "verify"}, checkpoint, stop, as_json=as_json)
+        run = _SweepRun(settings, store, {"verb": "verify"}, checkpoint, stop, as_json=as_json)
         return run(lambda photo: Swept(faults=verifier(photo).faults), "")
 
 
@@ -110,7 +110,7 @@ def _verifier(settings: Settings, store: GcsStore) -> Verifier:
     return Verifier(store, bucket, Manifests(store, bucket, Layout(settings.output_prefix)))
 
 
-class _Run:
+class _SweepRun:
     """One run over a bucket. Once `stop` is asked, the photos under way are finished."""
 
     def __init__(
