@@ -3,7 +3,7 @@
 """Walk: everything below a folder, in the order of names, from any place on.
 
 Memory holds the names of one folder at each level. The names of a very large folder are sorted on
-disk, and read page by page. Links are reported and never entered, so there are no loops.
+disk, and read page by page. Links are reported and not entered, because they may lead in a circle.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def walk(
 ) -> Iterator[Entry]:
     """Everything below `root`, in each folder by the bytes of names; folders open at their names.
 
-    A folder that is entered is no entry itself. One that cannot be read is an entry with its error
+    Folders that are entered are left out. One that cannot be read is an entry with its error
     (`root` has the name `.`), and one that `enters` turns down is an entry without. `enters` may
     raise `OSError`.
 
@@ -63,7 +63,7 @@ def walk(
         held: names of one folder that are sorted in memory.
 
     Raises:
-        Fatal: there is no room to sort the names of a large folder on disk.
+        Fatal: the disk is too full to sort the names of a large folder.
     """
     try:
         levels = [_names_in_order(root, held)]
@@ -113,7 +113,7 @@ def _names_in_order(path: str, held: int) -> Iterator[tuple[bytes, EntryKind]]:
 
 
 def _sorted_on_disk(names: Iterator[tuple[bytes, EntryKind]]) -> Iterator[tuple[bytes, EntryKind]]:
-    """A name of no meaning once all have been read, and then the names in order."""
+    """An empty name once all have been read, and then the names in order."""
     schema = "CREATE TABLE names (name BLOB PRIMARY KEY, kind INTEGER) WITHOUT ROWID"
     query = "SELECT name, kind FROM names WHERE name > ? ORDER BY name LIMIT ?"
     with closing(Spool(schema)) as spool:

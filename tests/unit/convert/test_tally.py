@@ -60,11 +60,11 @@ def test_bytes_rungs_and_seconds_are_added_up() -> None:
     counts = tally.counts
     assert (counts.converted, counts.bytes_in, counts.bytes_out) == (2, 400, 70)
     assert (counts.shortest_seconds, counts.longest_seconds) == (0.02, 75)
-    assert {rung: (each.count, each.bytes) for rung, each in tally.rungs.items()} == {
+    assert {rung: (each["count"], each["bytes"]) for rung, each in tally.rungs.items()} == {
         "1": (2, 30),
         "2": (1, 40),
     }
-    assert tally.rungs["1"].original_bytes == 400
+    assert tally.rungs["1"]["original_bytes"] == 400
     assert tally.times[SECONDS.index(0.02)] == 1
     assert tally.times[-1] == 1
 
