@@ -42,10 +42,10 @@ class ConvertOptions:
 
 
 def sizes_of(text: str) -> Ladder:
-    """The sizes that are named, and no others.
+    """Just the sizes that are named.
 
     Raises:
-        UsageFault: one is neither `full` nor a number of pixels.
+        UsageFault: one of them is not `full` or a number of pixels.
     """
     try:
         return Ladder.exactly(text)
@@ -57,7 +57,7 @@ def format_of(text: str) -> OutputFormat:
     """What renditions are written as.
 
     Raises:
-        UsageFault: no such format.
+        UsageFault: the format is unknown.
     """
     for known in get_args(OutputFormat):
         if text.lower() == known:

@@ -45,7 +45,7 @@ def previews(
         max_original_bytes=settings.max_original_bytes,
         max_original_pixels=settings.max_original_pixels,
     )
-    # Nothing of the run's output is needed: `full` alone would be far too large for a page.
+    # The run's own renditions are of no use: `full` alone would be far too large for a page.
     with tempfile.TemporaryDirectory(prefix="photo-worker-previews-") as scratch:
         pool = RenderPool(
             RenderSettings(

@@ -44,9 +44,9 @@ def run_convert(settings: Settings, options: ConvertOptions, tell: Callable[[str
     """Convert, print what came of it by `tell`, and give the exit code.
 
     Raises:
-        UsageFault: IN or OUT is not what it should be, or there is no picture.
+        UsageFault: IN or OUT is not what it should be, or IN is without pictures.
         ConfigurationError: there is not enough memory.
-        Fatal: no child process can be started, or the output cannot be written any more.
+        Fatal: child processes cannot be started, or the output cannot be written any more.
     """
     log = configure_logs(settings.log_format, settings.log_level)
     check_apart(options.source, options.output)
@@ -152,7 +152,7 @@ class _Conversion:
         )
 
     def _codec(self, state: StateFile, engine: Engine) -> str:
-        # A dry run of a folder that was never converted into needs no child to know that.
+        # Without an earlier run all is to be done, whatever a child would say.
         if self._dry and state.note("codec") is None:
             return "unknown"
         return codec_of(state, engine.pool)
