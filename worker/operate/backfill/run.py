@@ -98,7 +98,7 @@ def run_backfill(settings: Settings, request: BackfillRequest, *, as_json: bool)
 
 
 def _publish_nothing(_: Sequence[OutgoingMessage]) -> None:
-    """A dry run has no topic, and does not call this."""
+    """Stands in for the topic in a dry run, which does not call it."""
 
 
 class _BackfillRun:
@@ -217,7 +217,7 @@ class _BackfillRun:
             log=self._log,
         )
         before, behind = self._report.names, self._checkpoint.place
-        # With a limit, the end depends on events and not on names, so there is no time left.
+        # With a limit, the end depends on events and not on names, so the time left is unknown.
         counting = options.limit is None
         with Remaining(self._inventory, behind) if counting else nullcontext() as remaining:
 

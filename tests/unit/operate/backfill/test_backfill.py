@@ -183,21 +183,6 @@ def test_what_is_out_of_date_is_published_and_all_is_counted(
     assert (report.bytes, report.published_bytes) == (35, 5 * len(expected))
 
 
-def test_an_event_is_the_notifications_and_labels_are_kept(desk: Desk) -> None:
-    mixed(desk)
-    desk.run()
-    version = desk.store.stat("originals", "version.jpg")
-    assert version is not None
-    assert desk.sent[2] == {
-        "type": "photo.register",
-        "photo_id": "version.jpg",
-        "version": version.generation,
-        "original": "gs://originals/version.jpg",
-        "generation": str(version.generation),
-        "labels": {"album": "hanoi"},
-    }
-
-
 def test_a_dry_run_counts_the_same_and_publishes_nothing(desk: Desk) -> None:
     mixed(desk)
     report = desk.run(dry_run=True)
@@ -205,16 +190,6 @@ def test_a_dry_run_counts_the_same_and_publishes_nothing(desk: Desk) -> None:
     assert [each.original.name for each in desk.settled] == [
         *("missing.jpg", "recipe.jpg", "version.jpg")
     ]
-
-
-def test_a_second_run_finds_what_the_workers_have_not_done_yet(desk: Desk) -> None:
-    first, second = desk.original("a.jpg"), desk.original("b.jpg")
-    desk.run()
-    desk.ready(first)
-    desk.run()
-    assert desk.photo_ids == ["a.jpg", "b.jpg", "b.jpg"]
-    desk.ready(second)
-    assert desk.run().published == 0
 
 
 def test_a_bucket_of_which_nothing_was_made_costs_two_listings_a_page(desk: Desk) -> None:
@@ -475,21 +450,6 @@ def test_a_dry_run_uploads_nothing_and_knows_what_it_would(desk: Desk, album: Pa
     assert (report.published, report.uploaded, report.published_bytes) == (3, 0, 23)
     assert desk.store.names("originals") == []
     assert desk.settled[0].file == album / "a.jpg"
-
-
-def test_no_file_beyond_the_limit_is_uploaded(desk: Desk, album: Path) -> None:
-    desk.run(limit=1)
-    assert desk.store.names("originals") == ["a.jpg"]
-    assert album.exists()
-
-
-def test_what_was_taken_away_is_not_brought_back_by_a_file(desk: Desk, album: Path) -> None:
-    desk.manifest("a.jpg", State.DEREGISTERED, 17)
-    report = desk.run()
-    assert desk.photo_ids == ["sub/b.JPG", "sub/c.png"]
-    assert report.deregistered == 1
-    assert "a.jpg" not in desk.store.names("originals")
-    assert album.exists()
 
 
 def test_a_file_that_cannot_be_uploaded_fails_alone(desk: Desk, album: Path) -> None:
