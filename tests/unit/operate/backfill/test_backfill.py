@@ -459,3 +459,9 @@ def test_a_file_that_cannot_be_uploaded_fails_alone(desk: Desk, album: Path) -> 
     assert desk.photo_ids == ["a.jpg"]
     assert [each["object"] for each in report.failures] == ["sub/b.JPG", "sub/c.png"]
     assert int(report.exit_code) == 7
+
+
+def test_no_file_beyond_the_limit_is_uploaded(desk: Desk, album: Path) -> None:
+    desk.run(limit=1)
+    assert desk.store.names("originals") == ["a.jpg"]
+    assert album.exists()
