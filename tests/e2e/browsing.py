@@ -42,7 +42,7 @@ def launched() -> Iterator[Browser]:
 def visiting(
     browser: Browser, size: tuple[int, int] = DESKTOP, **options: Any
 ) -> Iterator[tuple[Page, list[str]]]:
-    """A page, and what it complained about; at the end there must be no complaint."""
+    """A page, and what it complained about; at the end the list must be empty."""
     complaints: list[str] = []
 
     def hear(message: ConsoleMessage) -> None:

@@ -7,6 +7,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import pytest
@@ -61,7 +62,7 @@ class Album:
             "manifest": None,
         }
         others = [photo for photo in self.state["photos"] if photo["photo_id"] != photo_id]
-        # A new object a change: the server's threads never see half of one.
+        # A new object a change: the server's threads see all of it or the one before.
         self.state = {**self.state, "photos": [*others, entry | more]}
 
     def add_ready(self, photo_id: str, width: int = 2400, height: int = 1600) -> None:
@@ -81,10 +82,10 @@ class Album:
         for rung in [*(each for each in RUNGS if each < max(width, height)), max(width, height)]:
             scale = rung / max(width, height)
             size = round(width * scale), round(height * scale)
-            data = picture(*size).webpsave_buffer(Q=60, effort=0)
+            data = webp(*size)
             label = str(rung) if rung in RUNGS else "full"
             name = f"photos/{photo_id}/17-3fd0c1a2b4e5/{label}.webp"
-            self.objects[name] = bytes(data)
+            self.objects[name] = data
             renditions.append(
                 {
                     "rung": label,
@@ -124,6 +125,11 @@ def picture(width: int, height: int) -> pyvips.Image:
     left = (pyvips.Image.black(width // 2, height) + _RED).cast("uchar")
     right = (pyvips.Image.black(width - width // 2, height) + _BLUE).cast("uchar")
     return left.join(right, "horizontal").copy(interpretation="srgb")
+
+
+@cache
+def webp(width: int, height: int) -> bytes:
+    return bytes(picture(width, height).webpsave_buffer(Q=60, effort=0))
 
 
 class Gate:
@@ -167,6 +173,14 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
+@pytest.fixture
+def page(browser: Browser, album: Album) -> Iterator[Page]:
+    """The page of the album on a desktop."""
+    with serving(album) as gallery, visiting(browser) as (page, _):
+        page.goto(gallery.url)
+        yield page
+
+
 def rung_of(url: str) -> str:
     return url.rpartition("/")[2].removesuffix(".webp")
 
@@ -194,18 +208,16 @@ def smallest_that_fits(drawn: float) -> str:
     return next(str(rung) for rung in RUNGS if rung >= drawn)
 
 
-def test_photos_load_at_the_rung_that_fits_their_cell(browser: Browser, album: Album) -> None:
-    with serving(album) as gallery, visiting(browser) as (page, _):
-        page.goto(gallery.url)
-        image = loaded(page, "hanoi/IMG_0000")
+def test_photos_load_at_the_rung_that_fits_their_cell(page: Page) -> None:
+    image = loaded(page, "hanoi/IMG_0000")
 
-        assert image["natural"] > 0
-        assert rung_of(image["source"]) == smallest_that_fits(image["drawn"])
-        assert float(image["sizes"].removesuffix("px")) == pytest.approx(image["drawn"], abs=1.5)
-        assert image["ratio"] == pytest.approx(1.5, abs=0.02)
-        assert (image["width"], image["height"]) == ("2400", "1600")
-        assert (image["lazy"], image["decoding"]) == ("lazy", "async")
-        assert loaded(page, "hanoi/tall")["ratio"] == pytest.approx(2 / 3, abs=0.02)
+    assert image["natural"] > 0
+    assert rung_of(image["source"]) == smallest_that_fits(image["drawn"])
+    assert float(image["sizes"].removesuffix("px")) == pytest.approx(image["drawn"], abs=1.5)
+    assert image["ratio"] == pytest.approx(1.5, abs=0.02)
+    assert (image["width"], image["height"]) == ("2400", "1600")
+    assert (image["lazy"], image["decoding"]) == ("lazy", "async")
+    assert loaded(page, "hanoi/tall")["ratio"] == pytest.approx(2 / 3, abs=0.02)
 
 
 def test_a_phone_gets_small_rungs_and_no_sideways_scroll(browser: Browser, album: Album) -> None:
@@ -331,28 +343,26 @@ def test_a_thumbhash_decodes_as_the_reference_does(
         assert pixel == pytest.approx(wanted, abs=1)
 
 
-def test_photos_arrive_in_the_cells_that_waited_for_them(browser: Browser, album: Album) -> None:
-    with serving(album) as gallery, visiting(browser) as (page, _):
-        page.goto(gallery.url)
-        loaded(page, "hanoi/IMG_0000")
-        page.evaluate("for (const c of document.querySelectorAll('.cell')) c.seen = true")
-        expect(page.locator("[data-count=waiting]")).to_have_text("1 waiting")
-        expect(page.locator("#progress")).to_have_js_property("value", 6)
-        expect(page.locator(".grid .cell").last).to_have_class("cell waiting")
+def test_photos_arrive_in_the_cells_that_waited_for_them(album: Album, page: Page) -> None:
+    loaded(page, "hanoi/IMG_0000")
+    page.evaluate("for (const c of document.querySelectorAll('.cell')) c.seen = true")
+    expect(page.locator("[data-count=waiting]")).to_have_text("1 waiting")
+    expect(page.locator("#progress")).to_have_js_property("value", 6)
+    expect(page.locator(".grid .cell").last).to_have_class("cell waiting")
 
-        album.add_ready("hanoi/later")
+    album.add_ready("hanoi/later")
 
-        assert loaded(page, "hanoi/later")["natural"] > 0
-        expect(page.locator("[data-count=ready]")).to_have_text("6 ready")
-        expect(page.locator("#progress")).to_have_js_property("value", 7)
-        cells = page.locator(".cell").evaluate_all("(all) => all.map((cell) => cell.seen)")
-        assert cells == [True] * 7
+    assert loaded(page, "hanoi/later")["natural"] > 0
+    expect(page.locator("[data-count=ready]")).to_have_text("6 ready")
+    expect(page.locator("#progress")).to_have_js_property("value", 7)
+    cells = page.locator(".cell").evaluate_all("(all) => all.map((cell) => cell.seen)")
+    assert cells == [True] * 7
 
-        album.add("hanoi/later", "deregistered")
-        album.state = {**album.state, "done": True}
+    album.add("hanoi/later", "deregistered")
+    album.state = {**album.state, "done": True}
 
-        expect(page.locator(".cell")).to_have_count(6)
-        expect(page.get_by_role("status").first).to_have_text("Done")
+    expect(page.locator(".cell")).to_have_count(6)
+    expect(page.get_by_role("status").first).to_have_text("Done")
 
 
 def test_the_header_sums_up_bytes_and_saving(browser: Browser, album: Album) -> None:
@@ -369,15 +379,13 @@ def test_the_header_sums_up_bytes_and_saving(browser: Browser, album: Album) -> 
         expect(page.locator("[data-count=rejected]")).to_have_text("1 rejected")
 
 
-def test_a_rejected_photo_says_why(browser: Browser, album: Album) -> None:
-    with serving(album) as gallery, visiting(browser) as (page, _):
-        page.goto(gallery.url)
-        cell = page.locator(".cell.rejected")
+def test_a_rejected_photo_says_why(page: Page) -> None:
+    cell = page.locator(".cell.rejected")
 
-        expect(cell.locator(".reason")).to_have_text("corrupt_original")
-        expect(cell.locator(".message")).to_have_text("ends in row 41")
-        expect(cell.locator(".name")).to_have_text("hanoi/torn")
-        expect(cell.locator(".open")).to_be_hidden()
+    expect(cell.locator(".reason")).to_have_text("corrupt_original")
+    expect(cell.locator(".message")).to_have_text("ends in row 41")
+    expect(cell.locator(".name")).to_have_text("hanoi/torn")
+    expect(cell.locator(".open")).to_be_hidden()
 
 
 def test_hostile_text_stays_text(browser: Browser, album: Album) -> None:
@@ -399,77 +407,73 @@ def test_hostile_text_stays_text(browser: Browser, album: Album) -> None:
         assert page.locator("img[src=x]").count() == 0
 
 
-def test_the_ladder_view_shows_every_rung_and_fact(browser: Browser, album: Album) -> None:
-    with serving(album) as gallery, visiting(browser) as (page, _):
-        page.goto(gallery.url)
-        cell = loaded(page, "hanoi/IMG_0001")
-        page.get_by_role("button", name="hanoi/IMG_0001").click()
-        image = page.locator(".sheet img")
-        showing = page.locator("#showing")
+def test_the_ladder_view_shows_every_rung_and_fact(page: Page) -> None:
+    cell = loaded(page, "hanoi/IMG_0001")
+    page.get_by_role("button", name="hanoi/IMG_0001").click()
+    image = page.locator(".sheet img")
+    showing = page.locator("#showing")
 
-        fitting = smallest_that_fits(page.locator(".sheet").evaluate("(e) => e.clientWidth"))
-        expect(showing).to_contain_text(f"Rung {fitting}, ")
-        expect(page.locator("tr[aria-current] th")).to_have_text(fitting)
-        assert int(rung_of(cell["source"])) < int(fitting)
-        expect(page.locator("#rows tr")).to_have_count(len(RUNGS) + 2)
-        expect(page.locator("#rows tr").nth(1)).to_contain_text("320 × 213")  # noqa: RUF001
-        expect(page.locator("#original")).to_contain_text("jpeg")
-        expect(page.locator("#original")).to_contain_text("2400 × 1600 px")  # noqa: RUF001
-        expect(page.locator("#original")).to_contain_text("2026-11-22 01:02:03")
-        expect(page.locator("#original")).to_contain_text("Rendered in7.8 s")
-        expect(page.locator("#original")).to_contain_text("with the wait37.7 s")
-        expect(page.locator("#text-color")).to_have_text("#6e2d7d")
-        expect(page.locator("#swatch-hash")).to_have_css(
-            "background-image", re.compile('^url\\("data:image/png;')
-        )
+    fitting = smallest_that_fits(page.locator(".sheet").evaluate("(e) => e.clientWidth"))
+    expect(showing).to_contain_text(f"Rung {fitting}, ")
+    expect(page.locator("tr[aria-current] th")).to_have_text(fitting)
+    assert int(rung_of(cell["source"])) < int(fitting)
+    expect(page.locator("#rows tr")).to_have_count(len(RUNGS) + 2)
+    expect(page.locator("#rows tr").nth(1)).to_contain_text("320 × 213")  # noqa: RUF001
+    expect(page.locator("#original")).to_contain_text("jpeg")
+    expect(page.locator("#original")).to_contain_text("2400 × 1600 px")  # noqa: RUF001
+    expect(page.locator("#original")).to_contain_text("2026-11-22 01:02:03")
+    expect(page.locator("#original")).to_contain_text("Rendered in7.8 s")
+    expect(page.locator("#original")).to_contain_text("with the wait37.7 s")
+    expect(page.locator("#text-color")).to_have_text("#6e2d7d")
+    expect(page.locator("#swatch-hash")).to_have_css(
+        "background-image", re.compile('^url\\("data:image/png;')
+    )
 
-        page.get_by_role("button", name="512", exact=True).click()
-        expect(showing).to_contain_text("Rung 512, ")
-        assert rung_of(image.evaluate("(e) => e.currentSrc")) == "512"
-        assert image.evaluate("(e) => e.complete && e.naturalWidth > 0")
-        expect(page.locator("tr[aria-current] th")).to_have_text("512")
-        expect(page.get_by_role("button", name="512", exact=True)).to_have_attribute(
-            "aria-pressed", "true"
-        )
+    page.get_by_role("button", name="512", exact=True).click()
+    expect(showing).to_contain_text("Rung 512, ")
+    assert rung_of(image.evaluate("(e) => e.currentSrc")) == "512"
+    assert image.evaluate("(e) => e.complete && e.naturalWidth > 0")
+    expect(page.locator("tr[aria-current] th")).to_have_text("512")
+    expect(page.get_by_role("button", name="512", exact=True)).to_have_attribute(
+        "aria-pressed", "true"
+    )
 
-        page.get_by_role("button", name="Auto").click()
-        expect(showing).to_contain_text(f"Rung {fitting}, ")
+    page.get_by_role("button", name="Auto").click()
+    expect(showing).to_contain_text(f"Rung {fitting}, ")
 
-        link = page.get_by_role("link", name="Open rung full")
-        with page.context.expect_page() as opened:
-            link.click()
-        with opened.value as rendition:
-            rendition.wait_for_load_state()
-            assert rung_of(rendition.url) == "full"
+    link = page.get_by_role("link", name="Open rung full")
+    with page.context.expect_page() as opened:
+        link.click()
+    with opened.value as rendition:
+        rendition.wait_for_load_state()
+        assert rung_of(rendition.url) == "full"
 
 
-def test_the_keyboard_is_enough(browser: Browser, album: Album) -> None:
-    with serving(album) as gallery, visiting(browser) as (page, _):
-        page.goto(gallery.url)
-        loaded(page, "hanoi/IMG_0000")
-        name, dialog = page.locator("#ladder-name"), page.locator("#ladder")
+def test_the_keyboard_is_enough(page: Page) -> None:
+    loaded(page, "hanoi/IMG_0000")
+    name, dialog = page.locator("#ladder-name"), page.locator("#ladder")
 
-        page.keyboard.press("Tab")
-        expect(page.get_by_role("link", name="1 rejected")).to_be_focused()
-        page.keyboard.press("Tab")
-        expect(page.get_by_role("button", name="hanoi/IMG_0000")).to_be_focused()
-        page.keyboard.press("Enter")
-        expect(dialog).to_be_visible()
-        expect(page.get_by_role("button", name="Close")).to_be_focused()
-        expect(dialog).to_have_accessible_name("hanoi/ IMG_0000")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="1 rejected")).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="hanoi/IMG_0000")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(dialog).to_be_visible()
+    expect(page.get_by_role("button", name="Close")).to_be_focused()
+    expect(dialog).to_have_accessible_name("hanoi/ IMG_0000")
 
-        page.keyboard.press("ArrowRight")
-        expect(name).to_have_text("hanoi/IMG_0001")
-        expect(page.locator(".sheet.shown")).to_be_visible()
-        page.keyboard.press("ArrowLeft")
-        page.keyboard.press("ArrowLeft")
-        expect(name).to_have_text("hanoi/tall")  # round the end, past what is not ready
-        page.keyboard.press("Alt+ArrowUp")
-        expect(name).to_have_text("hanoi/tall")
+    page.keyboard.press("ArrowRight")
+    expect(name).to_have_text("hanoi/IMG_0001")
+    expect(page.locator(".sheet.shown")).to_be_visible()
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    expect(name).to_have_text("hanoi/tall")  # round the end, past what is not ready
+    page.keyboard.press("Alt+ArrowUp")
+    expect(name).to_have_text("hanoi/tall")
 
-        page.keyboard.press("Escape")
-        expect(dialog).to_be_hidden()
-        expect(page.get_by_role("button", name="hanoi/tall")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    expect(page.get_by_role("button", name="hanoi/tall")).to_be_focused()
 
 
 def shown_rung(page: Page) -> str:
@@ -506,7 +510,7 @@ def test_keys_work_after_a_rung_was_clicked_and_the_rung_is_kept(
         page.keyboard.press("ArrowRight")
         expect(page.locator("#ladder-name")).to_have_text("hanoi/IMG_0002")
 
-        page.mouse.click(500, 5)  # beside the picture, where no element takes the focus
+        page.mouse.click(500, 5)  # beside the picture, on an element that cannot take the focus
         page.keyboard.press("ArrowRight")
         expect(page.locator("#ladder-name")).to_have_text("hanoi/IMG_0003")
 
@@ -613,47 +617,45 @@ def drawn(page: Page) -> tuple[float, float, float]:
     return width, left, top
 
 
-def test_a_photo_is_seen_pixel_for_pixel_and_panned(browser: Browser, album: Album) -> None:
-    with serving(album) as gallery, visiting(browser) as (page, _):
-        page.goto(gallery.url)
-        page.get_by_role("button", name="hanoi/IMG_0000").click()
-        fitting = drawn(page)[0]
-        assert fitting < 1100
+def test_a_photo_is_seen_pixel_for_pixel_and_panned(page: Page) -> None:
+    page.get_by_role("button", name="hanoi/IMG_0000").click()
+    fitting = drawn(page)[0]
+    assert fitting < 1100
 
-        page.keyboard.press("z")
-        expect(page.locator("#showing")).to_contain_text("Rung full, ")
-        expect(page.locator("#showing")).to_contain_text("pixel for pixel")
-        width, left, top = drawn(page)
-        assert width == 2400
-        middle = page.locator("#frame").evaluate("(e) => [e.clientWidth / 2, e.clientHeight / 2]")
-        assert (left + middle[0], top + middle[1]) == pytest.approx((1200, 800), abs=2)
+    page.keyboard.press("z")
+    expect(page.locator("#showing")).to_contain_text("Rung full, ")
+    expect(page.locator("#showing")).to_contain_text("pixel for pixel")
+    width, left, top = drawn(page)
+    assert width == 2400
+    middle = page.locator("#frame").evaluate("(e) => [e.clientWidth / 2, e.clientHeight / 2]")
+    assert (left + middle[0], top + middle[1]) == pytest.approx((1200, 800), abs=2)
 
-        page.keyboard.press("ArrowRight")
-        assert drawn(page)[1] > left
-        page.mouse.move(500, 400)
-        page.mouse.down()
-        page.mouse.move(600, 450, steps=4)
-        page.mouse.up()
-        moved = drawn(page)
-        assert (moved[1], moved[2]) == pytest.approx((left + 90 - 100, top - 50), abs=1)
-        page.mouse.wheel(0, 60)
-        expect(page.locator("#frame")).to_have_js_property("scrollTop", moved[2] + 60)
+    page.keyboard.press("ArrowRight")
+    assert drawn(page)[1] > left
+    page.mouse.move(500, 400)
+    page.mouse.down()
+    page.mouse.move(600, 450, steps=4)
+    page.mouse.up()
+    moved = drawn(page)
+    assert (moved[1], moved[2]) == pytest.approx((left + 90 - 100, top - 50), abs=1)
+    page.mouse.wheel(0, 60)
+    expect(page.locator("#frame")).to_have_js_property("scrollTop", moved[2] + 60)
 
-        page.get_by_role("button", name="768", exact=True).click()
-        expect(page.locator("#showing")).to_contain_text("Rung 768, ")
-        assert drawn(page)[0] == 768
+    page.get_by_role("button", name="768", exact=True).click()
+    expect(page.locator("#showing")).to_contain_text("Rung 768, ")
+    assert drawn(page)[0] == 768
 
-        page.keyboard.press("Escape")
-        expect(page.locator("#zoom")).to_have_attribute("aria-pressed", "false")
-        expect(page.locator("#ladder")).to_be_visible()
-        assert drawn(page)[0] == fitting
-        page.get_by_role("button", name="Auto").click()
+    page.keyboard.press("Escape")
+    expect(page.locator("#zoom")).to_have_attribute("aria-pressed", "false")
+    expect(page.locator("#ladder")).to_be_visible()
+    assert drawn(page)[0] == fitting
+    page.get_by_role("button", name="Auto").click()
 
-        page.mouse.dblclick(300, 300)
-        expect(page.locator("#zoom")).to_have_attribute("aria-pressed", "true")
-        expect(page.locator("#showing")).to_contain_text("pixel for pixel")
-        page.mouse.click(300, 300)
-        expect(page.locator("#zoom")).to_have_attribute("aria-pressed", "false")
+    page.mouse.dblclick(300, 300)
+    expect(page.locator("#zoom")).to_have_attribute("aria-pressed", "true")
+    expect(page.locator("#showing")).to_contain_text("pixel for pixel")
+    page.mouse.click(300, 300)
+    expect(page.locator("#zoom")).to_have_attribute("aria-pressed", "false")
 
 
 def test_a_tap_enlarges_where_it_falls(browser: Browser, album: Album) -> None:

@@ -51,9 +51,8 @@ class Images(HTMLParser):
 
 
 def test_a_photo_is_published_consumed_and_shown_by_the_snippets(
-    embedded_stage: Stage, tmp_path: Path
+    stage: Stage, tmp_path: Path
 ) -> None:
-    stage = embedded_stage
     stage.worker().wait_until_running()
     stage.upload(f"{PHOTO}.jpg", corners_jpeg(768, 512))
     log = tmp_path / "outcomes.log"

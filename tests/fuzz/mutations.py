@@ -149,7 +149,7 @@ def _splice(data: bytearray, chance: random.Random, pictures: dict[str, bytes]) 
 
 
 def _mark(data: bytearray, chance: random.Random, _: dict[str, bytes]) -> None:
-    """BrakeAction what looks like a marker, a chunk's name or a tag to another place."""
+    """Move what looks like a marker, a chunk's name or a tag to another place."""
     marks = list(re.finditer(rb"\xff[\xc0-\xfe]|[A-Za-z]{4}|<\w+[ />]", data[:4096]))
     if marks:
         mark = chance.choice(marks)

@@ -1,6 +1,6 @@
 """Hand-written stand-ins for the edges: a bucket, a topic, a renderer, a clock.
 
-`MemoryStore` keeps what GCS promises and nothing more. Faults are injected by hooks, so that a test
+`MemoryStore` keeps exactly what GCS promises. Faults are injected by hooks, so that a test
 says where a request dies: before it took effect, or after (a lost response), or what another worker
 did in between.
 """
@@ -295,7 +295,7 @@ class FakeRendering:
         self._done = False
 
     def __iter__(self) -> Iterator[Rendered]:
-        """See `ports.Rendering`; a scripted error comes after the first rendition."""
+        # A scripted error comes after the first rendition.
         renderer = self._renderer
         error = renderer.errors.pop(0) if renderer.errors else None
         content = self._original.read_bytes()
@@ -342,7 +342,6 @@ class FakeRenderer:
     """
 
     def __init__(self, size: tuple[int, int] = (800, 600), quality: int = 80) -> None:
-        """Pictures of one size, and a recipe told apart by its quality."""
         self.size = size
         self.salt = b""
         self.errors: list[WorkerError | None] = []
@@ -375,7 +374,6 @@ class Clock:
         return self.now
 
     def advance(self, seconds: float) -> None:
-        """BrakeAction on."""
         self.now += timedelta(seconds=seconds)
 
 

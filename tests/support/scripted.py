@@ -35,7 +35,7 @@ def requests():
         yield json.loads(line)
 
 def renders():
-    # Counters what is to be measured; the rest is the script's.
+    # Measures what is to be measured; the rest is the script's.
     for request in requests():
         if "measure" in request:
             say(header=HEADER)

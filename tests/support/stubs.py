@@ -1,12 +1,13 @@
-"""The parts of a worker that its health is read from, as a test wants them to be."""
+"""The parts of a worker that its health is read from, a clock and a delivery, for tests."""
 
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 from worker.handlers.brake import Brake
 from worker.handlers.leases import Leases
+from worker.photo.delivery import Delivery
 from worker.pubsub.consumer import Consumer
 from worker.render.pool import RenderPool
 from worker.service.liveness import Liveness
@@ -14,6 +15,17 @@ from worker.service.reachability import Reachability
 
 HANDLING_SECONDS = 540.0
 DRAIN_SECONDS = 20.0
+
+
+def delivery(answers: list[str] | None = None, **fields: Any) -> Delivery:
+    """A delivery whose answers, `ack` or `nack`, turn up in a list."""
+    sent = [] if answers is None else answers
+    message: dict[str, Any] = {"message_id": "m-1", "data": b"", "attributes": {}}
+    return Delivery(
+        **(message | fields),
+        send_ack=lambda: sent.append("ack"),
+        send_nack=lambda: sent.append("nack"),
+    )
 
 
 class Ticks:

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import Final, NamedTuple
 
-_MIB: Final = 1 << 20
+from worker.console.text import size
+
 _CURVE: Final = 1000, 100
 """The curve's own units: it is stretched to the room that there is."""
 
@@ -22,14 +23,6 @@ class Bar(NamedTuple):
     shown: str
     note: str = ""
     kind: str = "after"
-
-
-def size(count: float) -> str:
-    """Bytes for people: `812 B`, `3.4 MiB`."""
-    for unit, scale in (("GiB", 1 << 30), ("MiB", _MIB), ("KiB", 1 << 10)):
-        if count >= scale:
-            return f"{count / scale:,.1f} {unit}"
-    return f"{count:,.0f} B"
 
 
 def bars(rows: Sequence[Bar]) -> str:

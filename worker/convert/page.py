@@ -11,13 +11,8 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-from worker.console.text import duration, plain
-from worker.convert.drawings import (
-    Bar,
-    bars,
-    curve,
-    size,
-)
+from worker.console.text import duration, plain, size
+from worker.convert.drawings import Bar, bars, curve
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 

@@ -23,7 +23,7 @@ HELD_NAMES: Final = 20_000
 _PAGE_NAMES: Final = 2_000
 
 
-class Kind(IntEnum):
+class EntryKind(IntEnum):
     """What has a name, as its folder tells."""
 
     FOLDER = 0
@@ -38,7 +38,7 @@ class Entry(NamedTuple):
 
     name: str
     path: str
-    kind: Kind
+    kind: EntryKind
     error: OSError | None = None
     """Why a folder could not be read."""
 
@@ -68,24 +68,24 @@ def walk(
     try:
         levels = [_names_in_order(root, held)]
     except OSError as error:
-        yield Entry(".", root, Kind.FOLDER, error)
+        yield Entry(".", root, EntryKind.FOLDER, error)
         return
     folders: list[str] = []
     # The rest of `behind` below each open folder; empty once the walk has come past it.
     rests = [os.fsencode(behind).split(b"/") if behind is not None else []]
     # A stack of folders, because recursion would end at the thousandth level.
     while levels:
-        raw, kind = next(levels[-1], (None, Kind.FILE))
+        raw, kind = next(levels[-1], (None, EntryKind.FILE))
         if raw is None:
             del levels[-1], folders[-1:], rests[-1]
             continue
         rest = rests[-1]
-        if rest and (raw < rest[0] or (raw == rest[0] and kind is not Kind.FOLDER)):
+        if rest and (raw < rest[0] or (raw == rest[0] and kind is not EntryKind.FOLDER)):
             continue
         base = os.fsdecode(raw)
         name = "/".join((*folders, base))
         entry = Entry(name, os.path.join(root, name), kind)
-        if kind is not Kind.FOLDER:
+        if kind is not EntryKind.FOLDER:
             yield entry
             continue
         try:
@@ -100,7 +100,7 @@ def walk(
         rests.append(rest[1:] if rest and raw == rest[0] else [])
 
 
-def _names_in_order(path: str, held: int) -> Iterator[tuple[bytes, Kind]]:
+def _names_in_order(path: str, held: int) -> Iterator[tuple[bytes, EntryKind]]:
     """The names in a folder in the order of their bytes; all of them are read at once."""
     with os.scandir(os.fsencode(path)) as entries:
         names = ((entry.name, _kind(entry)) for entry in entries)
@@ -112,26 +112,26 @@ def _names_in_order(path: str, held: int) -> Iterator[tuple[bytes, Kind]]:
     return in_order
 
 
-def _sorted_on_disk(names: Iterator[tuple[bytes, Kind]]) -> Iterator[tuple[bytes, Kind]]:
+def _sorted_on_disk(names: Iterator[tuple[bytes, EntryKind]]) -> Iterator[tuple[bytes, EntryKind]]:
     """A name of no meaning once all have been read, and then the names in order."""
     schema = "CREATE TABLE names (name BLOB PRIMARY KEY, kind INTEGER) WITHOUT ROWID"
     query = "SELECT name, kind FROM names WHERE name > ? ORDER BY name LIMIT ?"
     with closing(Spool(schema)) as spool:
         spool.write("INSERT OR IGNORE INTO names VALUES (?, ?)", names)
-        yield b"", Kind.FILE
+        yield b"", EntryKind.FILE
         last = b""
         while page := spool.rows(query, (last, _PAGE_NAMES)):
-            yield from ((name, Kind(kind)) for name, kind in page)
+            yield from ((name, EntryKind(kind)) for name, kind in page)
             last = page[-1][0]
 
 
-def _kind(entry: os.DirEntry[bytes]) -> Kind:
+def _kind(entry: os.DirEntry[bytes]) -> EntryKind:
     try:
         if entry.is_symlink():
-            return Kind.LINK
+            return EntryKind.LINK
         if entry.is_dir(follow_symlinks=False):
-            return Kind.FOLDER
-        return Kind.FILE if entry.is_file(follow_symlinks=False) else Kind.SPECIAL
+            return EntryKind.FOLDER
+        return EntryKind.FILE if entry.is_file(follow_symlinks=False) else EntryKind.SPECIAL
     except OSError:
         # Some file systems need another look at each name. Who opens it meets the error again.
-        return Kind.FILE
+        return EntryKind.FILE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
@@ -12,17 +13,13 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from tests.unit.convert.test_tally import converted
-from worker.convert.drawings import (
-    Bar,
-    bars,
-    curve,
-    size,
-)
+from worker.console.stop import Stop
+from worker.convert.drawings import Bar, bars, curve
 from worker.convert.memory import MemoryWatch
 from worker.convert.options import ConvertOptions, format_of, sizes_of
-from worker.convert.outcomes import Failed, Passed, PassedOver, Stop
+from worker.convert.outcomes import Failed, Passed, PassedOver, RunEnd
 from worker.convert.page import page
-from worker.convert.summary import Run, as_text, summarise, write_json
+from worker.convert.summary import RunFacts, as_text, summarise, write_whole
 from worker.convert.tally import Tally
 from worker.errors import UsageFault
 from worker.settings.settings import Settings
@@ -44,7 +41,7 @@ def summary(*, failures: int = 1, pictures: int = 3) -> dict[str, Any]:
     for number in range(10):
         watch.take(number << 24, number)
     options = ConvertOptions(source=Path(NASTY), output=Path("out"), sizes=sizes_of("320,full"))
-    run = Run(
+    run = RunFacts(
         started=STARTED,
         ended=STARTED + timedelta(seconds=20),
         complete=True,
@@ -53,7 +50,7 @@ def summary(*, failures: int = 1, pictures: int = 3) -> dict[str, Any]:
         slots=2,
         children=True,
     )
-    return summarise(run, tally, watch, Stop())
+    return summarise(run, tally, watch, RunEnd(Stop()))
 
 
 class Seen(HTMLParser):
@@ -94,7 +91,7 @@ def test_a_dry_run_tells_what_it_would_do() -> None:
     assert "<b>5.0 MiB</b><span>of originals</span>" in text
 
 
-def test_the_summary_adds_up(tmp_path: Path) -> None:
+def test_the_summary_adds_up() -> None:
     told = summary()
     assert (told["found"], told["converted"], told["failed"], told["skipped"]) == (4, 3, 1, 1)
     assert told["error_rate"] == 0.25
@@ -105,9 +102,7 @@ def test_the_summary_adds_up(tmp_path: Path) -> None:
     assert told["memory"]["peak_bytes"] == 9 << 24
     assert told["rungs"]["1"]["count"] == 3
     assert told["failures"][0]["name"] == NASTY
-    write_json(tmp_path / "s.json", told)
-    assert [path.name for path in tmp_path.iterdir()] == ["s.json"]
-    lines = as_text(told, as_json=False)
+    lines = as_text(told)
     assert "\udcff" not in lines
     assert "3 converted, 0 current, 1 failed, 1 files passed over" in lines
 
@@ -144,10 +139,11 @@ def test_the_page_says_what_came_of_the_run() -> None:
     assert "Half of the images take at most 0.5 s. The average is 0.50 s" in text
 
 
-def test_figures_are_for_people() -> None:
-    assert [size(each) for each in (12, 2048, 3 << 20, 5 << 30)] == [
-        *("12 B", "2.0 KiB", "3.0 MiB", "5.0 GiB"),
-    ]
+def test_a_file_is_written_whole_and_through_no_link(tmp_path: Path) -> None:
+    half = tmp_path / f".s.json.{os.getpid()}.part"
+    half.symlink_to("victim")
+    write_whole(tmp_path / "s.json", b"{}")
+    assert [path.name for path in tmp_path.iterdir()] == ["s.json"]
 
 
 def test_sizes_and_formats_are_checked() -> None:

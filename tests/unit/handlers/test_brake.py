@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.stubs import Ticks
 from worker.errors import BrakeHeld, CorruptOriginal, ExitCode, ForbiddenSource, Permanent
 from worker.handlers.brake import TRIAL_DELIVERIES, Brake, BrakeAction
 from worker.photo.outcome import Effect
@@ -24,21 +25,11 @@ SOUND = [
 ]
 
 
-class Seconds:
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 class Bench:
     """A brake of ten photos and 300 seconds, and its clock."""
 
     def __init__(self, share: float = 0.9, events: int = 10, seconds: float = 300) -> None:
-        self.clock = Seconds()
+        self.clock = Ticks()
         self.brake = Brake(share=share, events=events, seconds=seconds, clock=self.clock)
 
     def fail(self, count: int, stem: str = "bad", error: Permanent = FAILED) -> list[bool]:

@@ -4,16 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.stubs import Ticks
 from worker.handlers.steps import Steps
 from worker.photo.ports import RenderCost
-
-
-class Ticks:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def test_a_step_adds_up_over_its_blocks() -> None:

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.fakes import recording_log
+from tests.support.stubs import delivery
 from tests.support.waiting import eventually
 from worker.console.stop import Stop
 from worker.errors import Fatal
 from worker.handlers.brake import BrakeAction
-from worker.photo.delivery import Delivery
 from worker.photo.outcome import Effect
 from worker.render.capacity import MIB, Capacity
 from worker.service.build import App, build
@@ -142,15 +142,10 @@ def daemon() -> Daemon:
 def handle_one(app: App) -> list[str]:
     """Begin to handle a delivery; the answer turns up in the list."""
     answers: list[str] = []
-    delivery = Delivery(
-        message_id="1",
-        # An event to be ignored: handled, it is acked without a request to anybody.
-        data=b"",
-        attributes={"eventType": "OBJECT_ARCHIVE", "bucketId": "originals", "objectId": "a.jpg"},
-        send_ack=lambda: answers.append("ack"),
-        send_nack=lambda: answers.append("nack"),
-    )
-    handling = threading.Thread(target=app.consumer._handle, args=(delivery,), daemon=True)
+    # An event to be ignored: it is acked without a request to any service.
+    ignored = {"eventType": "OBJECT_ARCHIVE", "bucketId": "originals", "objectId": "a.jpg"}
+    one = delivery(answers, attributes=ignored)
+    handling = threading.Thread(target=app.consumer._handle, args=(one,), daemon=True)
     handling.start()
     handling.join(0.2)
     return answers

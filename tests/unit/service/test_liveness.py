@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.stubs import DRAIN_SECONDS, HANDLING_SECONDS, Parts
-from tests.unit.handlers.test_leases import delivery
+from tests.support.stubs import DRAIN_SECONDS, HANDLING_SECONDS, Parts, delivery
 from worker.service.liveness import START_SECONDS, STILL_SECONDS, STUCK_FACTOR, Phase
 
 

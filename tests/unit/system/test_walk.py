@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.system.walk import Entry, Kind, walk
+from worker.system.walk import Entry, EntryKind, walk
 
 
 def make(root: Path, *files: str) -> None:
@@ -54,9 +54,9 @@ def test_kinds_are_told_and_links_are_not_entered(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to(".")
     os.mkfifo(tmp_path / "pipe")
     assert {entry.name: entry.kind for entry in walk(str(tmp_path))} == {
-        "folder/file": Kind.FILE,
-        "loop": Kind.LINK,
-        "pipe": Kind.SPECIAL,
+        "folder/file": EntryKind.FILE,
+        "loop": EntryKind.LINK,
+        "pipe": EntryKind.SPECIAL,
     }
 
 
@@ -70,10 +70,10 @@ def test_a_folder_that_is_turned_down_or_cannot_be_read_is_an_entry(tmp_path: Pa
         return folder.name != "c"
 
     assert list(walk(str(tmp_path), enters=enters)) == [
-        Entry("a/1", str(tmp_path / "a/1"), Kind.FILE),
-        Entry("b", str(tmp_path / "b"), Kind.FOLDER, gone),
-        Entry("c", str(tmp_path / "c"), Kind.FOLDER),
-        Entry("d/1", str(tmp_path / "d/1"), Kind.FILE),
+        Entry("a/1", str(tmp_path / "a/1"), EntryKind.FILE),
+        Entry("b", str(tmp_path / "b"), EntryKind.FOLDER, gone),
+        Entry("c", str(tmp_path / "c"), EntryKind.FOLDER),
+        Entry("d/1", str(tmp_path / "d/1"), EntryKind.FILE),
     ]
 
 

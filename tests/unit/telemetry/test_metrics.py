@@ -13,8 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.stubs import Parts
-from tests.unit.handlers.test_leases import delivery
+from tests.support.stubs import Parts, delivery
 from worker.errors import Reason
 from worker.photo.outcome import Effect
 from worker.render.capacity import Capacity

@@ -1,33 +1,22 @@
-"""The walk: order, links, what it passes over, and folders too large for memory."""
+"""Originals: links, what is passed over, and what cannot be read."""
 
 from __future__ import annotations
 
 import os
-import resource
 import socket
-import tracemalloc
 from pathlib import Path
 
 import pytest
 
+from worker.convert.originals import Sighting, count_pictures, find_originals, identity_of
 from worker.convert.outcomes import Failed, Found, PassedOver
-from worker.convert.walk import (
-    Sighting,
-    Walk,
-    _sorted_on_disk,
-    count_pictures,
-    names_in_order,
-)
-from worker.errors import Fatal
 from worker.photo.globs import Globs
 
 JPEG = b"\xff\xd8\xff\xe0 and so on"
 
 
 def walk(root: Path, globs: Globs | None = None, avoid: Path | None = None) -> list[Sighting]:
-    status = avoid.stat() if avoid else None
-    identity = (status.st_dev, status.st_ino) if status else None
-    return list(Walk(str(root), globs or Globs(), identity))
+    return list(find_originals(str(root), globs or Globs(), identity_of(avoid) if avoid else None))
 
 
 def names(sightings: list[Sighting]) -> list[str]:
@@ -46,12 +35,6 @@ def make(root: Path, *files: str) -> None:
         file.write_bytes(JPEG)
 
 
-def test_names_come_in_the_order_of_their_bytes(tmp_path: Path) -> None:
-    make(tmp_path, "b/2.jpg", "b/1.jpg", "a.jpg", "b.jpg", "ab/c/d.jpg", "Z.jpg")
-    expected = ["Z.jpg", "a.jpg", "ab/c/d.jpg", "b/1.jpg", "b/2.jpg", "b.jpg"]
-    assert names(walk(tmp_path)) == expected
-
-
 def test_what_convert_wrote_elsewhere_is_no_original(tmp_path: Path) -> None:
     make(tmp_path, "a.jpg", "web/a.jpg.webp", "web/.photo-worker/convert.sqlite", "zoo/b.jpg")
     sightings = walk(tmp_path)
@@ -60,28 +43,6 @@ def test_what_convert_wrote_elsewhere_is_no_original(tmp_path: Path) -> None:
     assert count_pictures(str(tmp_path), Globs(), None, lambda: False) == 2
     # Asked for by name, renditions may be originals too.
     assert names(walk(tmp_path / "web")) == ["a.jpg.webp"]
-
-
-def test_a_folder_too_large_for_memory_is_sorted_on_disk(tmp_path: Path) -> None:
-    for number in range(50):
-        (tmp_path / f"{number * 37 % 50:02}").touch()
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "link").symlink_to("00")
-    (tmp_path / os.fsdecode(b"\xff")).touch()
-    in_memory = list(names_in_order(str(tmp_path)))
-    assert len(in_memory) == 53
-    assert list(names_in_order(str(tmp_path), held=7)) == in_memory
-
-
-def test_memory_does_not_grow_with_a_folder(tmp_path: Path) -> None:
-    for number in range(20_000):
-        os.mknod(tmp_path / f"a rather long name of a picture {number:08}.jpg")
-    tracemalloc.start()
-    count = sum(1 for _ in names_in_order(str(tmp_path), held=500))
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert count == 20_000
-    assert peak < 1_500_000, "20,000 names take 2 MB"
 
 
 def test_links_to_files_are_followed_and_links_to_folders_are_not(tmp_path: Path) -> None:
@@ -143,13 +104,9 @@ def test_globs_choose_by_the_name_below_the_folder(tmp_path: Path) -> None:
     assert set(reasons(sightings).values()) == {"excluded"}
 
 
-def test_a_folder_that_is_gone_is_told(tmp_path: Path) -> None:
-    assert reasons(walk(tmp_path / "gone")) == {".": "original_missing"}
-
-
 def test_a_folder_that_vanishes_while_it_is_walked_is_told(tmp_path: Path) -> None:
     make(tmp_path, "a/1.jpg", "b/1.jpg")
-    sightings = iter(Walk(str(tmp_path), Globs(), None))
+    sightings = find_originals(str(tmp_path), Globs(), None)
     next(sightings)
     (tmp_path / "b" / "1.jpg").unlink()
     (tmp_path / "b").rmdir()
@@ -163,15 +120,3 @@ def test_pictures_are_counted_for_an_estimate(
     make(tmp_path, "a.jpg", "sub/b.png", "sub/c.svg", "sub/d.txt")
     (tmp_path / "loop").symlink_to(".")
     assert count_pictures(str(tmp_path), Globs(), None, lambda: gives_up) == count
-
-
-def test_no_room_to_sort_names_ends_the_run() -> None:
-    names = (f"{number:0200}".encode() for number in range(60_000))
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    # As on a full disk: SQLite's temporary file cannot grow.
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))
-    try:
-        with pytest.raises(Fatal, match="Make room for SQLite's temporary files"):
-            _sorted_on_disk((name, 1) for name in names)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
