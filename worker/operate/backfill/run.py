@@ -82,7 +82,6 @@ def run_backfill(settings: Settings, request: BackfillRequest, *, as_json: bool)
         with closing(open_store(settings)) as hasty:
             for bucket in sorted({inventory.bucket, settings.renditions_bucket or ""}):
                 hasty.check_bucket(bucket)
-        stop = stack.enter_context(Stop())
         publish = _publish_nothing
         if not request.options.dry_run:
             sender = open_publisher(settings, stack)
@@ -92,6 +91,8 @@ def run_backfill(settings: Settings, request: BackfillRequest, *, as_json: bool)
         except RenderFailed as error:
             raise RendererBroken(f"no child process, which knows the codecs: {error}") from error
         recipe = settings.recipe(probe.codec).fingerprint
+        # Entered last, so that Ctrl-C still ends the verb at once while it connects.
+        stop = stack.enter_context(Stop())
         run = _BackfillRun(settings, request, store, inventory, recipe, stop, as_json=as_json)
         stack.callback(run.close)
         return run(PacedPublisher(publish, request.options.rate, wait=stop.wait), probe)
