@@ -34,8 +34,7 @@ def rendered_again(stage: Stage, before: Mapping[str, Any]) -> dict[str, Any] | 
     return manifest
 
 
-def test_a_repair_brings_a_lost_rendition_back(embedded_stage: Stage) -> None:
-    stage = embedded_stage
+def test_a_repair_brings_a_lost_rendition_back(stage: Stage) -> None:
     stage.worker().wait_until_running()
     stage.register("a", 17, noisy_jpeg(900, 600), labels={"album": "hanoi"})
     ready = stage.wait_for("a", "ready", 17)
