@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +18,10 @@ from worker.gcs.patience import Patience
 SMALL = noisy_jpeg(64, 48)
 
 
-def start(stage: Stage, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "worker", "backfill", *arguments],
-        env=stage.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 def run(stage: Stage, *arguments: str) -> tuple[int, str, str]:
     """Exit code, standard output, standard error."""
-    running = start(stage, *arguments)
-    out, err = running.communicate(timeout=120)
+    with stage.start_verb("backfill", *arguments) as running:
+        out, err = running.communicate(timeout=120)
     return running.returncode, out, err
 
 
@@ -157,7 +145,7 @@ def test_a_run_that_ends_early_goes_on_and_publishes_each_once(
     upload(stage, *names)
     checkpoint = tmp_path / "checkpoint.json"
     arguments = (source(stage), "--rate", "2", "--checkpoint", str(checkpoint), "--json")
-    running = start(stage, *arguments)
+    running = stage.start_verb("backfill", *arguments)
 
     def published() -> int:
         kept = json.loads(checkpoint.read_text()) if checkpoint.exists() else {}
@@ -232,7 +220,7 @@ def test_a_topic_that_vanishes_leaves_a_report_and_a_place(stage: Stage, tmp_pat
     upload(stage, *(f"p{index:02}.jpg" for index in range(40)))
     checkpoint = tmp_path / "checkpoint.json"
     arguments = (source(stage), "--rate", "4", "--checkpoint", str(checkpoint), "--json")
-    running = start(stage, *arguments)
+    running = stage.start_verb("backfill", *arguments)
     eventually(checkpoint.exists, "a place is kept")
     stage.publisher.delete_topic(topic=stage.topic)
     out, err = running.communicate(timeout=60)
@@ -251,7 +239,7 @@ def test_an_outage_of_the_buckets_is_waited_out(stage: Stage, storage_url: str) 
         stage.environment["STORAGE_EMULATOR_HOST"] = proxy.url
         # Both buckets are there at the start, and then nothing answers any more.
         proxy.arm(2, Fault.STATUS_503, lasting=True)
-        running = start(stage, source(stage), "--json")
+        running = stage.start_verb("backfill", source(stage), "--json")
         # Two listings, of the originals and of their number: more than a worker's patience.
         eventually(lambda: len(proxy.met) > 2 * Patience().attempts, "it asks again and again")
         proxy.heal()

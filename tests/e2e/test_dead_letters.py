@@ -29,7 +29,7 @@ import os, signal
 from worker.cli.main import main
 from worker.photo.dead_letter import Groups
 from worker.operate.dead_letters.letterbox import Letterbox
-Letterbox.__init__.__kwdefaults__.update(lease_seconds={lease}, quiet_seconds=1.5)
+Letterbox.__init__.__kwdefaults__.update(lease_seconds={lease}, quiet_seconds=0.5)
 {change}
 main()
 """
@@ -222,24 +222,25 @@ def test_what_a_replay_would_do_is_foretold(desk: Desk) -> None:
     )
     desk.put(desk.registration("crashed", 17, SOUND), dead_letter_reason="render_crashed")
     (ill,) = desk.put({"type": "photo.register"})
-    assert {wanted: desk.forecast(wanted) for wanted in ("repaired", "broken", "gone", ill)} == {
+    foretold = {
         "repaired": "applies",
         "broken": "fails_again",
         "gone": "fails_again",
         ill: "fails_again",
+        "current": "already_current",
+        "newer": "superseded",
+        "crashed": "uncertain",
     }
-    assert desk.forecast("current") == "already_current"
-    assert desk.forecast("newer") == "superseded"
-    assert desk.forecast("crashed") == "uncertain"
-
-    shown = desk.run("show", "broken", "--json").json
-    assert shown["original"]["bytes"] == len(BROKEN)
-    assert shown["event"]["photo_id"] == "broken"
-    assert shown["attributes"]["dead_letter_worker"] == shown["worker"]
-    assert shown["manifest"] is None
-    shown = desk.run("show", "repaired", "--json").json
-    assert shown["original"]["picture"] == {"format": "jpeg", "width": 640, "height": 480}
-    assert desk.run("show", "current", "--json").json["manifest"]["state"] == "ready"
+    shown = {wanted: desk.run("show", wanted, "--json").json for wanted in foretold}
+    assert {wanted: one["forecast"]["replayed"] for wanted, one in shown.items()} == foretold
+    broken = shown["broken"]
+    assert broken["original"]["bytes"] == len(BROKEN)
+    assert broken["event"]["photo_id"] == "broken"
+    assert broken["attributes"]["dead_letter_worker"] == broken["worker"]
+    assert broken["manifest"] is None
+    picture = shown["repaired"]["original"]["picture"]
+    assert picture == {"format": "jpeg", "width": 640, "height": 480}
+    assert shown["current"]["manifest"]["state"] == "ready"
     assert "replayed: fails_again" in desk.run("show", "broken").out
     missing = desk.run("show", "nothing")
     assert (missing.code, missing.out) == (2, "")
