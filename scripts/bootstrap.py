@@ -6,9 +6,16 @@
 `setup.json` in the environment says what is installed, for which interpreter and under which path.
 It is removed before anything is changed and written at the end. An environment without it, or with
 another interpreter or path in it, is emptied and filled anew: whatever a broken attempt left.
+
+A further set is added beside what is there, and `setup.json` stays meanwhile. So an attempt that
+fails, as without a network, costs only what it was about to add.
 """
 
-from __future__ import annotations
+import sys
+
+# Before anything that an older Python lacks; 3.6 still reads the rest of this file.
+if sys.version_info < (3, 11):  # noqa: UP036 (it may be started with any)
+    sys.exit("Python 3.11 or newer is needed: make PYTHON=/path/to/python3.12 ...")
 
 import argparse
 import contextlib
@@ -23,22 +30,14 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import sysconfig
 import tempfile
 import threading
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-if sys.version_info < (3, 11):  # noqa: UP036 (it may be started with any)
-    sys.exit("Python 3.11 or newer is needed: make PYTHON=/path/to/python3.12 ...")
-
 import tomllib
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import FrameType
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILDER = "setuptools"
@@ -51,6 +50,7 @@ _PIP_OPTIONS = (
 _PIP_WITH_PYTHON_OPTION = (22, 3)
 _LINE_SECONDS = 10.0
 _INTERRUPTED = 128 + signal.SIGINT
+_NOT_STARTED = 127
 
 
 class SetupFailed(Exception):
@@ -229,8 +229,10 @@ class Environment:
         self.folder = folder
         self._progress = progress
         self._stamp = folder / "setup.json"
+        self._before = folder / "before.json"
         self._fetched: dict[str, float] = {}
-        self._identity = [str(folder), sys.version, sys.executable]
+        # An activated environment starts this with another name of the same interpreter.
+        self._identity = [str(folder), sys.version, os.path.realpath(sys.executable)]
 
     def held(self) -> dict[str, str] | None:
         """What is installed, as `Sets.digests` has it; None where the environment is unusable."""
@@ -247,8 +249,16 @@ class Environment:
 
         The installer inherits the descriptor. So after `kill -9` the lock stays for as long as the
         installer goes on writing.
+
+        Raises:
+            SetupFailed: something else has the folder's name, or it is another user's.
         """
+        if self.folder.is_symlink() or self.folder.is_file():
+            # What a link leads to is somebody's, and `venv` makes no environment there.
+            raise SetupFailed(f"{self.folder} is a link or a file; remove it")
         self.folder.mkdir(exist_ok=True)
+        if not os.access(self.folder, os.W_OK):
+            raise SetupFailed(f"{self.folder} is not writable for this user; remove it")
         descriptor = os.open(self.folder / "setup.lock", os.O_RDWR | os.O_CREAT, 0o644)
         try:
             try:
@@ -260,28 +270,46 @@ class Environment:
         finally:
             os.close(descriptor)
 
-    def open(self) -> None:
-        """Take the stamp away; where there is no valid one, make the environment anew.
+    def open(self, *, adding: bool) -> None:
+        """Prepare for an installation: `adding` only packages, or changing those that are there.
+
+        Where there is no valid stamp, the environment is made anew.
 
         Raises:
             SetupFailed: Python cannot make one.
         """
         if self.held() is not None:
-            self._stamp.unlink()
+            self._roll_back()
+            if adding:
+                _write(self._before, sorted(self._entries()))
+            else:
+                self._stamp.unlink()
             return
         for each in self.folder.iterdir():
-            if each.is_dir() and not each.is_symlink():
-                shutil.rmtree(each)
-            elif each.name != "setup.lock":
-                each.unlink()
+            if each.name != "setup.lock":
+                _remove(each)
         command = [sys.executable, "-m", "venv", "--without-pip", str(self.folder)]
         made = subprocess.run(command, capture_output=True, text=True, check=False)
         if made.returncode:
             said = (made.stdout + made.stderr).strip().splitlines()[-1:]
             raise SetupFailed(f"`{' '.join(command[1:4])}` fails: {' '.join(said)}")
 
-    def install(self, requirements: str, lock: int, *, project: bool) -> None:
+    def _entries(self) -> set[str]:
+        """The names that an installer adds to."""
+        found = (self.folder.glob(each) for each in ("bin/*", "lib/python3*/site-packages/*"))
+        return {str(path.relative_to(self.folder)) for paths in found for path in paths}
+
+    def _roll_back(self) -> None:
+        """Remove what a broken attempt to add packages left."""
+        if self._before.exists():
+            for each in self._entries() - set(json.loads(self._before.read_text())):
+                _remove(self.folder / each)
+            self._before.unlink()
+
+    def install(self, requirements: str, lock: int, *, project: bool, adding: bool) -> None:
         """Install `requirements`, and with `project` this checkout, by the first that can.
+
+        `adding` is as for `open`; the checkout is installed already then.
 
         Raises:
             SetupFailed: nothing could; what the last one said has been printed.
@@ -292,6 +320,7 @@ class Environment:
             # Else pip fetches the newest builder, whose hash is checked by nothing.
             steps[0].append("--no-build-isolation")
             steps.insert(0, ["--require-hashes", "-r", str(builder)])
+        if project and not adding:
             steps.append(["--no-deps", "--no-build-isolation", "-e", str(ROOT)])
         failure = advice()
         for name, command in installers(self.folder, self._progress):
@@ -302,7 +331,7 @@ class Environment:
                 return
             failure = f"{name} could not install the packages; its last lines stand above"
             # The next one, or the next run, finds no half of a package.
-            self.open()
+            self.open(adding=adding)
         raise SetupFailed(failure)
 
     def _follow(self, command: list[str], lock: int) -> bool:
@@ -353,14 +382,28 @@ class Environment:
         return f"{fetched if self._fetched else ''}{there} installed"
 
     def close(self, sets: dict[str, str]) -> None:
-        """Say what is installed. The rename makes the stamp whole or absent."""
-        new = self._stamp.with_suffix(".new")
-        new.write_text(json.dumps({"identity": self._identity, "sets": sets}, indent=1))
-        new.replace(self._stamp)
+        """Say what is installed."""
+        # The other way round, a kill in between would have what is held rolled back.
+        self._before.unlink(missing_ok=True)
+        _write(self._stamp, {"identity": self._identity, "sets": sets})
 
     def megabytes(self) -> float:
         """What the files take on the disk."""
         return sum(each.lstat().st_blocks for each in self.folder.rglob("*")) * 512 / 1e6
+
+
+def _write(file: Path, value: object) -> None:
+    """Write JSON. The rename makes the file whole or absent."""
+    new = file.with_suffix(".new")
+    new.write_text(json.dumps(value, indent=1))
+    new.replace(file)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def _fetched(line: str) -> dict[str, float]:
@@ -395,8 +438,9 @@ def set_up(folder: Path, sets: Sets, extras: list[str], *, project: bool) -> Non
         verb = "making" if held is None else "completing"
         progress.say(f"{verb} {folder.name} for Python {sys.version.split()[0]}")
         together = sorted({*extras, *(each for each in held or () if each in sets.extras)})
-        environment.open()
-        environment.install(sets.text(together), lock, project=project)
+        adding = held is not None and held.items() <= sets.digests(together).items()
+        environment.open(adding=adding)
+        environment.install(sets.text(together), lock, project=project, adding=adding)
         environment.close(sets.digests(together))
     progress.say(
         f"{folder.name} is ready after {progress.seconds()} ({environment.megabytes():.0f} MB)"
@@ -412,6 +456,7 @@ def supervise(command: list[str]) -> int:
     A terminal's Ctrl-C reaches the command itself. `make` passes SIGTERM on to this process only.
     """
     child: subprocess.Popen[bytes] | None = None
+    early: list[int] = []
     interrupted = False
 
     def note(_: int, __: FrameType | None) -> None:
@@ -419,7 +464,9 @@ def supervise(command: list[str]) -> int:
         interrupted = True
 
     def forward(number: int, _: FrameType | None) -> None:
-        if child is not None:
+        if child is None:
+            early.append(number)
+        else:
             child.send_signal(number)
 
     for number, handler in (
@@ -429,7 +476,13 @@ def supervise(command: list[str]) -> int:
     ):
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, handler)
-    child = subprocess.Popen(command)
+    try:
+        child = subprocess.Popen(command)
+    except OSError as error:
+        print(f"set-up: {command[0]}: {error.strerror}; `make clean` begins anew", file=sys.stderr)
+        return _NOT_STARTED
+    for missed in early:
+        child.send_signal(missed)
     code = child.wait()
     if interrupted:
         return _after_interrupt()
@@ -454,11 +507,13 @@ def main() -> int:
     parser.add_argument("--extras", default="", metavar="A,B", help="extras of pyproject.toml")
     parser.add_argument("--requirements", type=Path, metavar="FILE", help="instead of the project")
     # argparse would take a second `--`, the command's own, for its.
-    cut = sys.argv.index("--")
+    cut = [*sys.argv, "--"].index("--")
     options, command = parser.parse_args(sys.argv[1:cut]), sys.argv[cut + 1 :]
+    if not command:
+        parser.error("a command is missing: -- COMMAND...")
     if sys.prefix != sys.base_prefix:
         # An environment that is activated may be the one to be made anew.
-        python = os.path.realpath(sys.executable)
+        python = sys._base_executable  # type: ignore[attr-defined]  # noqa: SLF001 (as `venv` does)
         os.execv(python, [python, *sys.argv])  # noqa: S606 (no shell is wanted)
     folder = ROOT / options.venv
     for number in (signal.SIGTERM, signal.SIGHUP):

@@ -6,6 +6,7 @@ network is needed: it notes how it was called, and puts a package and a `photo-w
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -14,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import venv
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -68,6 +70,8 @@ if "-r" in sys.argv:
     listed = Path(sys.argv[sys.argv.index("-r") + 1]).read_text()
     for name in re.findall(r"^(\\w+)==", listed, re.M):
         (site / (name + "-1.dist-info")).mkdir(exist_ok=True)
+if (state / "half").exists() and "requirements.txt" in " ".join(sys.argv):
+    sys.exit("no network")
 program = python.with_name("photo-worker")
 program.write_text({program!r})
 program.chmod(0o755)
@@ -282,6 +286,102 @@ def test_a_failed_installation_says_so_and_the_next_one_heals(checkout: Checkout
     assert "No such file" not in failed.stderr, "pip finds its list after uv has failed"
     (checkout.state / "fail").unlink()
     assert checkout.run().returncode == 0
+
+
+def test_what_fails_to_be_added_costs_nothing_that_is_there(checkout: Checkout) -> None:
+    """Without a network `make test` fails, and `make run` goes on as before."""
+    checkout.run()
+    (checkout.venv / "bin" / "of-mine").touch()
+    (checkout.state / "half").touch()
+    assert checkout.run(extras="test").returncode == 1
+    assert (checkout.run().returncode, checkout.calls()) == (0, 2)
+    assert checkout.installed() == {"one", "two", "four", "setuptools"}
+    assert (checkout.venv / "bin" / "of-mine").exists()
+    (checkout.state / "half").unlink()
+    assert checkout.run(extras="test").returncode == 0
+    assert checkout.installed() == {"one", "two", "three", "four", "setuptools"}
+
+
+def test_what_a_killed_one_has_added_is_removed_before_the_next(checkout: Checkout) -> None:
+    checkout.run()
+    checkout.hang()
+    killed = checkout.start(*checkout.command(extras="test"))
+    checkout.wait_for_installer()
+    half = next(checkout.venv.glob("lib/python3*/site-packages")) / "three-1.dist-info"
+    half.mkdir()
+    (half / "half").touch()
+    killed.kill()
+    killed.wait()
+    assert checkout.run("meanwhile").stdout == '["meanwhile"]\n'
+    following = checkout.start(*checkout.command(extras="test"))
+    assert following.stdout
+    assert "waiting" in following.stdout.readline()
+    checkout.release()
+    said, _ = following.communicate()
+    assert following.returncode == 0, said
+    assert half.exists()
+    assert not (half / "half").exists()
+
+
+@pytest.mark.parametrize("copies", [False, True], ids=["linked", "copied"])
+def test_an_activated_environment_starts_what_it_was_made_with(
+    checkout: Checkout, *, copies: bool
+) -> None:
+    checkout.run()
+    active = checkout.state / "active"
+    venv.create(active, symlinks=not copies)
+    python = str(active / "bin" / "python")
+    ended = subprocess.run(
+        [python, *checkout.command("x")[1:]],
+        env=checkout.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,  # it once started itself again and again
+    )
+    assert (ended.returncode, ended.stdout, checkout.calls()) == (0, '["x"]\n', 1)
+
+
+def _a_link_to_a_folder(checkout: Checkout) -> None:
+    checkout.venv.symlink_to(checkout.state)
+
+
+def _a_link_to_nothing(checkout: Checkout) -> None:
+    checkout.venv.symlink_to("/nowhere")
+
+
+def _a_file(checkout: Checkout) -> None:
+    checkout.venv.touch()
+
+
+@pytest.mark.parametrize("put", [_a_link_to_a_folder, _a_link_to_nothing, _a_file])
+def test_what_is_no_environment_is_left_alone(checkout: Checkout, put: Any) -> None:
+    put(checkout)
+    (checkout.state / "of-mine").touch()
+    refused = checkout.run()
+    assert refused.returncode == 1
+    assert refused.stderr == f"set-up: {checkout.venv} is a link or a file; remove it\n"
+    assert [each.name for each in checkout.state.iterdir()] == ["of-mine"]
+
+
+def test_a_program_that_is_gone_is_told_with_the_way_out(checkout: Checkout) -> None:
+    checkout.run()
+    (checkout.venv / "bin" / "photo-worker").unlink()
+    ended = checkout.run()
+    assert ended.returncode == 127
+    assert ended.stderr == (
+        "set-up: photo-worker: No such file or directory; `make clean` begins anew\n"
+    )
+
+
+def test_older_pythons_are_told_which_is_needed() -> None:
+    """Their parser reads the whole file first; Python 3.6 is the oldest that can."""
+    text = (ROOT / "scripts" / "bootstrap.py").read_text()
+    ast.parse(text, feature_version=(3, 6))
+    first = next(line for line in text.partition('"""\n')[2].splitlines() if "import" in line)
+    assert first == "import sys"
+    assert text.index("sys.exit(") < text.index("\nimport argparse")
+    assert "from __future__" not in text
 
 
 def test_an_extra_that_there_is_not(installed: Checkout) -> None:
