@@ -20,13 +20,15 @@ class Frames:
     """What a walk finds; sizes in pixels.
 
     `first` is the rectangle (left, top, width, height) of the first frame, where that is less than
-    the whole. `mends` write a trailer where the file is junk behind its first frame.
+    the whole, and `codes` where its codes begin and how many pixels they have to make. `mends`
+    write a trailer where the file is junk behind its first frame.
     """
 
     width: int = 0
     height: int = 0
     frames: int = 0
     first: tuple[int, int, int, int] | None = None
+    codes: tuple[int, int] = 0, 0
     mends: list[tuple[int, bytes]] = field(default_factory=list)
 
 
@@ -39,45 +41,49 @@ def walk_gif(data: bytes, most_frames: int) -> Frames:
         CorruptOriginal: the first frame is not all there.
         OriginalTooLarge: blocks without an end.
     """
-    screen_width, screen_height, flags = struct.unpack("<HHB", data[6:11].ljust(5, b"\0"))
-    found = Frames(width=screen_width, height=screen_height)
-    pixels = pixels_at = 0
+    width, height, flags = struct.unpack("<HHB", data[6:11].ljust(5, b"\0"))
+    found = Frames(width=width, height=height)
     at = 13 + _table_bytes(flags)
     for _ in range(_MAX_PARTS):
-        kind = data[at : at + 1]
-        if found.frames > most_frames or (found.frames and kind in {_TRAILER, b""}):
+        ended = found.frames and data[at : at + 1] in {_TRAILER, b""}
+        if ended or found.frames > most_frames:
             return found
-        start = at
         try:
-            if kind == _IMAGE:
-                left, top, width, height, flags = struct.unpack(
-                    "<HHHHB", data[at + 1 : at + 10].ljust(9, b"\0")
-                )
-                code_at = at + 10 + _table_bytes(flags)
-                at = _after_blocks(data, code_at + 1)
-                # A frame may be larger than the screen that the file claims to be for.
-                found.width = max(found.width, left + width)
-                found.height = max(found.height, top + height)
-                if not found.frames:
-                    pixels, pixels_at = width * height, code_at
-                    if left or top or width < screen_width or height < screen_height:
-                        found.first = left, top, width, height
-                found.frames += 1
-            elif kind == _EXTENSION:
-                at = _after_blocks(data, at + 2)
-            elif not found.frames:
-                raise CorruptOriginal("a GIF without a frame")  # noqa: TRY301
-            elif kind == b"\0" and any(data[at : at + _SPARE_ZEROS]):
-                at += 1  # some writers end their blocks twice
-            else:
-                raise CorruptOriginal(f"no block of a GIF begins at byte {at:,}")  # noqa: TRY301
+            at = _after(data, at, found)
         except CorruptOriginal:
             # Zeros where a copy was interrupted look like the end of a frame, too.
-            if not found.frames or not _has_pixels(data, pixels_at, pixels):
+            if not found.frames or not _has_pixels(data, *found.codes):
                 raise
-            found.mends.append((start, _TRAILER))
+            found.mends.append((at, _TRAILER))
             return found
     raise OriginalTooLarge(f"more than {_MAX_PARTS:,} GIF blocks")
+
+
+def _after(data: bytes, at: int, found: Frames) -> int:
+    """Where the next block begins, behind the one at `at`."""
+    kind = data[at : at + 1]
+    if kind == _IMAGE:
+        left, top, width, height, flags = struct.unpack(
+            "<HHHHB", data[at + 1 : at + 10].ljust(9, b"\0")
+        )
+        codes_at = at + 10 + _table_bytes(flags)
+        behind = _after_blocks(data, codes_at + 1)
+        if not found.frames:
+            found.codes = codes_at, width * height
+            if left or top or width < found.width or height < found.height:
+                found.first = left, top, width, height
+        # A frame may be larger than the screen that the file claims to be for.
+        found.width = max(found.width, left + width)
+        found.height = max(found.height, top + height)
+        found.frames += 1
+        return behind
+    if kind == _EXTENSION:
+        return _after_blocks(data, at + 2)
+    if not found.frames:
+        raise CorruptOriginal("a GIF without a frame")
+    if kind == b"\0" and any(data[at : at + _SPARE_ZEROS]):
+        return at + 1  # some writers end their blocks twice
+    raise CorruptOriginal(f"no block of a GIF begins at byte {at:,}")
 
 
 def _table_bytes(flags: int) -> int:

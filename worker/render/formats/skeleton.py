@@ -39,9 +39,10 @@ class Anatomy:
     `nclx` are AVIF's and HEIC's colour numbers: primaries and transfer (ISO/IEC 23091-2), and
     `premultiplied` says that their colours are multiplied with alpha; `chroma` and `coded_bits` are
     how they are coded (`Header` has them). `page` of a TIFF is the one to render, `tiled` how it is
-    stored, and `lab` that its bytes are CIELAB. `frame` is the rectangle (left, top, width, height)
-    that a GIF's first frame covers, where that is less than the whole. `mends` are places and what
-    must be written there before a decoder reads the file.
+    stored, `lab` that its bytes are CIELAB, and `bands` those that are colours and alpha, where
+    there are others too. `exif` is a PNG's, wherever it stands in the file. `frame` is the
+    rectangle (left, top, width, height) that a GIF's first frame covers, where that is less than
+    the whole. `mends` are places and what must be written there before a decoder reads the file.
     """
 
     width: int = 0
@@ -58,6 +59,8 @@ class Anatomy:
     tiled: bool = False
     part_rows: int = 0
     lab: bool = False
+    bands: tuple[int, ...] = ()
+    exif: bytes = b""
     frame: tuple[int, int, int, int] | None = None
     mends: list[tuple[int, bytes]] = field(default_factory=list)
 
@@ -132,6 +135,8 @@ def _png_chunk(kind: bytes, chunk: bytes, anatomy: Anatomy) -> None:
         anatomy.metadata_bytes += _inflated(chunk, start, left) + len(chunk)
     elif kind in {b"eXIf", b"tEXt"}:
         anatomy.metadata_bytes += len(chunk)
+        if kind == b"eXIf" and not anatomy.exif:
+            anatomy.exif = chunk
 
 
 def _inflated(chunk: bytes, start: int, most: int) -> int:
@@ -190,6 +195,7 @@ def _tiff(data: bytes, anatomy: Anatomy) -> None:
     anatomy.tiled, anatomy.part_rows = layout.tiled, layout.part_rows
     anatomy.profile_bytes, anatomy.metadata_bytes = layout.profile_bytes, layout.metadata_bytes
     anatomy.lab, anatomy.mends = layout.lab, layout.mends
+    anatomy.bands = layout.bands
 
 
 def _heif(data: bytes, anatomy: Anatomy) -> None:

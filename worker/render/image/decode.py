@@ -14,7 +14,7 @@ from worker.photo.limits import Limits
 from worker.render.formats.formats import sniff
 from worker.render.formats.jpeg import padding_mends
 from worker.render.formats.skeleton import Anatomy, dissect
-from worker.render.formats.tiff import read_exif
+from worker.render.formats.tiff import read_exif, read_orientation
 from worker.render.image.colour import from_lab, to_srgb
 from worker.render.image.drawing import SVG_EDGE_PX, Svg
 from worker.render.image.heif import HeifPicture
@@ -84,13 +84,16 @@ class _Raster(Opened):
             with translated():
                 image = self._open(_STRICT)
                 image = self._as_meant(image)
-                orientation = _orientation(image)
-                turned = orientation in _TURNED
                 exif = image.get("exif-data") if image.get_typeof("exif-data") else b""
+                # libvips does not see a PNG's that stands behind the pixels.
+                behind = b"" if exif else anatomy.exif
+                orientation = read_orientation(behind) if behind else _orientation(image)
+                self._orientation = orientation
+                turned = orientation in _TURNED
         except RenderOutOfMemory as error:
             # A header needs none to speak of: libtiff means a tag of four billion values.
             raise CorruptOriginal("its header asks for what no picture needs") from error
-        self.exif = read_exif(data if name == "tiff" else bytes(exif))
+        self.exif = read_exif(data if name == "tiff" else behind or bytes(exif))
         bits = _BITS.get(image.format)
         if bits is None:
             raise UnsupportedFormat(f"{image.format} numbers are no picture's pixels")
@@ -144,6 +147,10 @@ class _Raster(Opened):
 
     def _as_meant(self, image: pyvips.Image) -> pyvips.Image:
         """What libvips leaves aside of what the file says."""
+        if self._anatomy.bands and image.bands > len(self._anatomy.bands):
+            first, *others = (image[band] for band in self._anatomy.bands)
+            chosen = first.bandjoin(others) if others else first
+            image = chosen.copy(interpretation=image.interpretation)
         if self._anatomy.lab:
             return image.copy(interpretation="multiband")
         if self._anatomy.frame and not image.hasalpha():
@@ -163,13 +170,12 @@ class _Raster(Opened):
         # In memory before it is turned: a turned picture reads its rows out of order.
         if self._anatomy.lab:
             image = from_lab(image)
-        orientation = _orientation(image)
         image = to_srgb(image, self._anatomy.nclx)
         pixels = Pixels(image)
         self._complaints = pixels.complaints
         # The decoder, which may hold as much as a picture, goes before there is a second one.
         del image
-        return pixels.upright(orientation)
+        return pixels.upright(self._orientation)
 
 
 class _Heic(Opened):
