@@ -18,7 +18,7 @@ os.environ["VIPS_BLOCK_UNTRUSTED"] = "1"
 
 import pyvips
 
-from worker.errors import CorruptOriginal, OriginalTooLarge, RenderOutOfMemory
+from worker.errors import CorruptOriginal, OriginalTooLarge, RenderOutOfMemory, UnsupportedFormat
 from worker.system.sandbox import tells_of_no_memory
 
 __all__ = ["complaints", "forget_complaints", "pyvips", "translated", "version"]
@@ -32,6 +32,10 @@ _LIBRARY_LIMIT = re.compile(
     r"(?:Security|Resource) limit exceeded|beyond the \d+ (?:cumulated )?byte limit"
 )
 """Of libheif, which files it under "memory allocation", libxml2, and libtiff (50 MB at once)."""
+
+
+_DECODER_LIMIT = re.compile(r"Unsupported color conversion request")
+"""Of libjpeg, which converts no colours of a lossless JPEG."""
 
 
 def version() -> str:
@@ -63,4 +67,6 @@ def translated() -> Iterator[None]:
             raise OriginalTooLarge(text) from error
         if tells_of_no_memory(text):
             raise RenderOutOfMemory(text) from error
+        if _DECODER_LIMIT.search(text):
+            raise UnsupportedFormat(f"a variety that is not read: {text}") from error
         raise CorruptOriginal(text) from error
