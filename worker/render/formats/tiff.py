@@ -26,6 +26,8 @@ _TIMES = ((0x9003, 0x9011), (0x9004, 0x9012), (_DATE_TIME, 0x9010))
 _SHORT, _LONG, _IFD = 3, 4, 13
 _ITEM_BYTES = {1: 1, 2: 1, _SHORT: 2, _LONG: 4, 7: 1, _IFD: 4}
 
+_TYPES = {*range(1, 14), 16, 17, 18}
+
 _SENSOR_PHOTOMETRICS = {32803, 34892}
 """Colour filter array and LinearRaw (TIFF/EP, DNG 1.7): what a sensor saw, not a picture."""
 
@@ -38,12 +40,16 @@ _OFFSET = re.compile(r"[+-]\d\d:\d\d")
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """One directory (IFD): its entries by tag, and where the next one starts (0: nowhere)."""
+    """One directory (IFD): its entries by tag, and where the next one starts (0: nowhere).
+
+    `odd_entries` are the places of those whose type is none of TIFF's.
+    """
 
     _data: bytes
     _order: str
     _entries: dict[int, tuple[int, int, int]]
     next_offset: int
+    odd_entries: tuple[int, ...] = ()
 
     def __contains__(self, tag: int) -> bool:
         """Whether it has that tag."""
@@ -83,6 +89,10 @@ class Directory:
     def short(self, value: int) -> bytes:
         """A value as this file writes it."""
         return struct.pack(self._order + "H", value)
+
+    def harmless(self, entry: int) -> bytes:
+        """An odd entry as one byte under the same tag: libtiff fails for a type that is none."""
+        return self._data[entry : entry + 2] + struct.pack(self._order + "HII", 1, 1, 0)
 
     def text(self, tag: int) -> str:
         """A text tag up to its first NUL; empty where there is none."""
@@ -132,13 +142,16 @@ def _directory(data: bytes, order: str, offset: int) -> Directory:
     if not 1 <= count <= _MAX_ENTRIES or end > len(data):
         raise CorruptOriginal(f"a TIFF directory of {count} entries does not fit the file")
     entries: dict[int, tuple[int, int, int]] = {}
+    odd = []
     for at in range(offset + 2, end, 12):
         tag, kind, items, value = struct.unpack_from(order + "HHII", data, at)
+        if kind not in _TYPES:
+            odd.append(at)
         inline = _ITEM_BYTES.get(kind, 8) * items <= 4  # noqa: PLR2004 (an entry holds four bytes)
         entries.setdefault(tag, (kind, items, at + 8 if inline else value))
     # EXIF writers leave the last link out now and then; in a file it is never the last four bytes.
     following = int.from_bytes(data[end : end + 4], "little" if order == "<" else "big")
-    return Directory(data, order, entries, following)
+    return Directory(data, order, entries, following, tuple(odd))
 
 
 def is_raw(data: bytes) -> bool:

@@ -59,8 +59,8 @@ class Layout:
 
     `part_rows` are those of one of its strips or tiles (0: not told, so all are in one strip).
     `lab` means that its bytes are CIELAB, which libvips takes for its own packed kind of it; the
-    `mends` pass them off as RGB. `bands` are those of the picture, alpha last, where there are
-    others too.
+    `mends` pass them off as RGB, and make entries of no type harmless. `bands` are those of the
+    picture, alpha last, where there are others too.
     """
 
     pages: int = 0
@@ -86,6 +86,7 @@ def survey_tiff(data: bytes, most_pages: int) -> Layout:
     chosen: Directory | None = None
     for number, page in enumerate(directories(data, most_pages)):
         layout.pages = number + 1
+        layout.mends += [(entry, page.harmless(entry)) for entry in page.odd_entries]
         if chosen is None or (_is_reduced(chosen) and not _is_reduced(page)):
             # Some scanners put a preview first.
             chosen, layout.page = page, number
@@ -96,6 +97,7 @@ def survey_tiff(data: bytes, most_pages: int) -> Layout:
         layout.metadata_bytes = sum(map(chosen.size_bytes, _METADATA))
         _check_kind(chosen, layout)
         _check_extents(data, chosen, layout)
+    layout.mends.sort()
     return layout
 
 
@@ -148,7 +150,7 @@ def _pass_off_lab(
         if compression in {_JPEG, _WEBP}:
             raise UnsupportedFormat("a TIFF of CIELAB in a lossy compression")
         layout.lab = True
-        layout.mends = [(page.place(_PHOTOMETRIC), page.short(_RGB))]
+        layout.mends.append((page.place(_PHOTOMETRIC), page.short(_RGB)))
 
 
 def _meant(page: Directory, colours: int, samples: int) -> tuple[int, ...]:

@@ -75,7 +75,7 @@ class _Raster(Opened):
     def __init__(self, name: str, data: bytes, anatomy: Anatomy) -> None:
         self._name = name
         # What only makes a decoder warn is mended later: a copy while there is another in memory.
-        at_once = anatomy.lab or name == "gif"
+        at_once = name in {"gif", "tiff"}
         self._data = _mended(data, anatomy.mends) if at_once else data
         self._mends = [] if at_once else anatomy.mends
         self._anatomy = anatomy

@@ -105,3 +105,12 @@ def test_a_lossless_jpeg_whose_colours_no_decoder_converts_is_unsupported() -> N
 def test_a_picture_that_is_not_read_is_named(data: bytes, what: str) -> None:
     with pytest.raises(UnsupportedFormat, match=what):
         rendered(data + bytes(60))
+
+
+@pytest.mark.parametrize("kind", [0, 99])
+def test_an_entry_of_no_type_is_no_reason_to_refuse_a_tiff(kind: int) -> None:
+    whole = bytes(COLOUR.tiffsave_buffer())
+    data = bytearray(whole)
+    at = data.index(struct.pack("<HHI", 274, SHORT, 1))  # its orientation: upright anyway
+    data[at : at + 12] = struct.pack("<HHII", 275, kind, 0, 0)
+    assert rendered(bytes(data)).write_to_memory() == rendered(whole).write_to_memory()
