@@ -37,6 +37,7 @@ def open_store(
         emulator_url=settings.storage_emulator_host,
         connections=connections,
         patience=patience or Patience.within(settings.drain_seconds),
+        billing_project=settings.billing_project,
     )
 
 
@@ -85,6 +86,14 @@ def buckets_of(settings: Settings) -> Buckets:
     )
 
 
+def limits_of(settings: Settings) -> Limits:
+    """The largest original."""
+    return Limits(
+        max_original_bytes=settings.max_original_bytes,
+        max_original_pixels=settings.max_original_pixels,
+    )
+
+
 def originals_of(
     settings: Settings, store: GcsStore, buckets: Buckets, *, grace_seconds: float
 ) -> Originals:
@@ -92,10 +101,7 @@ def originals_of(
     return Originals(
         store,
         buckets=buckets,
-        limits=Limits(
-            max_original_bytes=settings.max_original_bytes,
-            max_original_pixels=settings.max_original_pixels,
-        ),
+        limits=limits_of(settings),
         grace_seconds=grace_seconds,
     )
 
@@ -119,6 +125,6 @@ def open_probe(settings: Settings, store: GcsStore) -> Probe:
     return Probe(
         store,
         memory_bytes=settings.capacity(read_machine()).render_memory_bytes,
-        max_pixels=settings.max_original_pixels,
+        limits=limits_of(settings),
         timeout_seconds=settings.render_timeout_seconds,
     )

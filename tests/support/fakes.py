@@ -21,7 +21,6 @@ import structlog
 
 from worker.errors import (
     BucketUnavailable,
-    ObjectMissing,
     PreconditionFailed,
     PublishFailed,
     WorkerError,
@@ -127,14 +126,6 @@ class MemoryStore:
         into.write_bytes(entry.data)
         self.after(request)
         return _stated(bucket, name, entry)
-
-    def download(self, stored: StoredObject, into: Path) -> None:
-        request = self._ask("download", stored.bucket, stored.name)
-        entry = self.entry(stored.bucket, stored.name)
-        if entry is None or entry.generation != stored.generation:
-            raise ObjectMissing(f"gs://{stored.bucket}/{stored.name} is gone")
-        into.write_bytes(entry.data)
-        self.after(request)
 
     def read(self, bucket: str, name: str) -> tuple[bytes, int] | None:
         request = self._ask("read", bucket, name)

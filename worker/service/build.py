@@ -17,7 +17,7 @@ from functools import partial
 from google.cloud import pubsub_v1
 
 from worker import __version__
-from worker.errors import Fatal, StorageForbidden
+from worker.errors import Fatal, StorageForbidden, StorageRefused
 from worker.gcs.store import GcsStore
 from worker.handlers.brake import Brake
 from worker.handlers.deregister import DeregisterHandler
@@ -192,7 +192,7 @@ def _look_at_storage(settings: Settings, store: GcsStore) -> None:
     Raises:
         StorageUnavailable: it does not.
     """
-    with contextlib.suppress(StorageForbidden):
+    with contextlib.suppress(StorageForbidden, StorageRefused):
         store.stat(settings.renditions_bucket or "", f"{settings.output_prefix}.reachability")
 
 

@@ -48,6 +48,9 @@ class Settings(BaseModel):
     )
 
     project: str | None = Field(None, description="The Google Cloud project of short names.")
+    billing_project: str | None = Field(
+        None, description="The project that pays for requests to buckets whose requesters pay."
+    )
     pubsub_emulator_host: str | None = Field(None, description="Address of a Pub/Sub emulator.")
     storage_emulator_host: str | None = Field(None, description="URL of a GCS server.")
 
