@@ -265,6 +265,11 @@ class FakePublisher:
     ) -> str:
         if topic in self.broken:
             raise PublishFailed(f"{topic}: no confirmation")
+        assert len(attributes) <= 100, "Pub/Sub refuses more attributes"
+        assert all(
+            0 < len(name.encode()) <= 256 and len(value.encode()) <= 1024
+            for name, value in attributes.items()
+        ), attributes
         message = Message(
             topic=topic, data=data, attributes=dict(attributes), ordering_key=ordering_key
         )

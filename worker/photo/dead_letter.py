@@ -17,6 +17,7 @@ from functools import cached_property
 from typing import Any
 
 from worker.errors import InvalidArchive, Reason
+from worker.photo.attributes import folded, unfolded
 from worker.photo.events import NOTIFIED
 
 UNDELIVERABLE = "undeliverable"
@@ -153,13 +154,15 @@ class DeadLetter:
 
 def replay_attributes(letter: DeadLetter) -> dict[str, str]:
     """The attributes of its replay: its own without the transport's, and where it comes from."""
-    own = {
-        name: value for name, value in letter.attributes.items() if not name.startswith(_TRANSPORT)
-    }
+    attributes = unfolded(letter.attributes)
+    own = {name: value for name, value in attributes.items() if not name.startswith(_TRANSPORT)}
+    added = {REPLAY_OF: letter.message_id, REPLAY_COUNT: str(letter.replays + 1)}
+    if REPLAY_TRACE in own:
+        added[REPLAY_TRACE] = own[REPLAY_TRACE]
     for name in _TRACE:
-        if name in letter.attributes:
-            own[REPLAY_TRACE] = letter.attributes[name]
-    return own | {REPLAY_OF: letter.message_id, REPLAY_COUNT: str(letter.replays + 1)}
+        if name in attributes:
+            added[REPLAY_TRACE] = attributes[name]
+    return folded(own, added)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ from pydantic import (
 
 from worker.errors import ConfigurationError
 from worker.photo.ladder import DEFAULT_LADDER, Ladder
+from worker.photo.layout import PREFIX_MAX_BYTES
 from worker.photo.looks import EFFORTS, Looks
 from worker.photo.recipe import Recipe
 from worker.photo.watermark import Watermark
@@ -193,6 +194,11 @@ class Settings(BaseModel):
         folder = value.strip("/")
         if any(part in (".", "..") for part in folder.split("/")) or "//" in folder:
             raise ValueError("must be a folder such as photos/")
+        if len(folder.encode(errors="replace")) >= PREFIX_MAX_BYTES or not folder.isprintable():
+            raise ValueError(
+                f"must have less than {PREFIX_MAX_BYTES} bytes and no control characters: object "
+                "names have 1,024 bytes, and photo ids up to 800"
+            )
         return f"{folder}/" if folder else ""
 
     @field_validator("storage_emulator_host")

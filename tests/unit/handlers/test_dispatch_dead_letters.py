@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ from worker.errors import (
     StorageUnavailable,
     UnsupportedFormat,
 )
-from worker.handlers.dispatch import _fit
+from worker.photo.attributes import shortened, unfolded
+from worker.photo.dead_letter import DeadLetter, replay_attributes
 from worker.photo.manifest import State
 
 RENDER_FAILURES = [RenderCrashed("SIGSEGV"), RenderTimeout("60 s"), RenderOutOfMemory("2 GiB")]
@@ -138,7 +140,24 @@ def test_a_letters_message_fits_pubsubs_1024_bytes(desk: Desk, character: str) -
 
 
 def test_a_letters_message_is_valid_utf8_whatever_the_error_says() -> None:
-    assert _fit("a\ud800b") == "a?b"
+    assert shortened("a\ud800b", 1000) == "a?b"
+
+
+@pytest.mark.parametrize("count", [96, 97, 99, 100])
+def test_a_letter_of_a_message_with_all_the_attributes_that_pubsub_takes(
+    desk: Desk, count: int
+) -> None:
+    own = {f"name {number}": "é" * number for number in range(count)}
+    desk.worker.renderer.errors.append(CorruptOriginal("half"))
+    assert desk.handle(register_data(), attributes=own) == "ack"
+    sent = letter(desk.publisher)
+    assert sent.attributes["dead_letter_reason"] == "corrupt_original"
+    back = DeadLetter(
+        message_id="7", published_at=datetime.now(UTC), data=b"", attributes=sent.attributes
+    )
+    replayed = replay_attributes(back)
+    assert len(replayed) <= 100
+    assert unfolded(replayed) == own | {"replay_of": "7", "replay_count": "1"}
 
 
 @pytest.mark.parametrize("error", RENDER_FAILURES)

@@ -118,6 +118,7 @@ def test_all_faults_are_told_at_once() -> None:
         ("WORKER_ORIGINALS_BUCKETS", "good-bucket,Bad", "3 to 222"),
         ("WORKER_OUTPUT_PREFIX", "../x", "photos/"),
         ("WORKER_OUTPUT_PREFIX", "a//b", "photos/"),
+        ("WORKER_OUTPUT_PREFIX", "é" * 85, "photo ids up to 800"),
         ("WORKER_SUBSCRIPTION", "projects/p/topics/t", "projects/PROJECT/subscriptions/NAME"),
         ("WORKER_TOPIC", "a/b", "projects/PROJECT/topics/NAME"),
         ("STORAGE_EMULATOR_HOST", "localhost:4443", "http://"),
@@ -128,6 +129,11 @@ def test_a_fault_names_variable_value_and_expectation(name: str, value: str, exp
     assert line.startswith(f"{name}=")
     assert value.strip(".") in line
     assert expected in line
+
+
+def test_a_prefix_has_no_control_characters() -> None:
+    (line,) = problems({**BASE, "WORKER_OUTPUT_PREFIX": "a\tb"})
+    assert "control characters" in line
 
 
 @pytest.mark.parametrize(
