@@ -47,9 +47,13 @@ class WorkerError(Exception):
 
 
 class Permanent(WorkerError):
-    """The event cannot be honoured; its message belongs in the dead-letter topic."""
+    """The event cannot be honoured; its message belongs in the dead-letter topic.
+
+    `on_record`: a manifest says so already, since an earlier delivery of the same message.
+    """
 
     reason: Reason
+    on_record = False
 
 
 class InvalidEvent(Permanent):

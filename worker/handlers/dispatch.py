@@ -151,9 +151,13 @@ class Dispatcher:
             return Outcome(effect=Effect.IGNORED)
         if isinstance(event, Deregister):
             return self.deregister(event, steps)
+        # A replay is tried anew each time.
+        known_by = None if REPLAY_OF in delivery.attributes else delivery.message_id
         try:
-            return self.register(event, steps)
+            return self.register(event, steps, known_by)
         except RenderFailed as error:
+            if error.on_record:
+                raise
             if delivery.attempt is not None and delivery.attempt < RENDER_ATTEMPTS:
                 raise Transient(f"{error.reason}: {error}") from error
             self.log.warning(
@@ -163,7 +167,7 @@ class Dispatcher:
             )
         # Drains and vanished machines count as attempts too. So the last attempt gets a second
         # try, and a sound photo is not dead-lettered for its first crash.
-        return self.register(event, steps)
+        return self.register(event, steps, known_by)
 
     def _ask_brake(self, error: Permanent, delivery: Delivery, steps: Steps) -> None:
         """Check that this failure may be put on record.
@@ -195,7 +199,7 @@ class Dispatcher:
         outcome = Outcome(effect=Effect.REJECTED)
         if isinstance(event, Register):
             with steps.time("reject"):
-                outcome = self.reject(event, error)
+                outcome = self.reject(event, error, delivery.message_id)
             if outcome.effect is not Effect.REJECTED:
                 return outcome
         steps.facts |= {"reason": error.reason.value, "detail": str(error)}
@@ -205,6 +209,7 @@ class Dispatcher:
             "dead_letter_reason": error.reason.value,
             "dead_letter_message": shortened(str(error), _LETTER_TEXT_BYTES),
             "dead_letter_worker": shortened(self.worker_name, _LETTER_TEXT_BYTES),
+            "dead_letter_message_id": delivery.message_id,
         }
         with steps.time("dead_letter"):
             self.publisher.publish(

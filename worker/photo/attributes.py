@@ -37,10 +37,11 @@ def folded(own: Mapping[str, str], added: Mapping[str, str]) -> dict[str, str]:
 
     The smallest of the others are folded into `FOLDED`; those that do not fit there are left out.
     """
+    new = dict(added)
     kept = {name: value for name, value in unfolded(own).items() if name not in added}
     surplus = len(kept) + len(added) - _MOST
     if surplus <= 0:
-        return kept | added
+        return kept | new
     inside: dict[str, str] = {}
     others = [name for name in kept if name not in _KEPT]
     # One more, because `FOLDED` takes a place itself.
@@ -48,7 +49,7 @@ def folded(own: Mapping[str, str], added: Mapping[str, str]) -> dict[str, str]:
         value = kept.pop(name)
         if len(_json(inside | {name: value})) <= VALUE_BYTES:
             inside[name] = value
-    return kept | {FOLDED: _json(inside)} | added
+    return kept | {FOLDED: _json(inside)} | new
 
 
 def unfolded(attributes: Mapping[str, str]) -> dict[str, str]:

@@ -28,6 +28,8 @@ REPLAY_COUNT = "replay_count"
 REPLAY_TRACE = "replay_traceparent"
 """The trace of the dead letter; its replay, perhaps weeks later, begins another."""
 
+MESSAGE_ID = "dead_letter_message_id"
+
 _BY_PUBSUB = "CloudPubSubDeadLetter"
 _BY_WORKER = "dead_letter_"
 _TRACE = ("googclient_traceparent", "traceparent")
@@ -86,6 +88,11 @@ class DeadLetter:
     def version_of_worker(self) -> str:
         """The worker's name and version, without host and process."""
         return self.worker.partition(" ")[0] if self.worker != "Pub/Sub" else self.worker
+
+    @property
+    def event_message_id(self) -> str | None:
+        """The id of the message that the worker gave up; its letters all have the same."""
+        return self.attributes.get(MESSAGE_ID)
 
     @property
     def replays(self) -> int:
@@ -242,15 +249,41 @@ class LetterGroup:
         return asdict(self) | {"oldest": oldest, "newest": newest}
 
 
+class Firsts:
+    """Tells the first letter of a message from others of the same, among the last `most` messages.
+
+    A message has several letters if its ack was lost: it is dead-lettered again.
+    """
+
+    def __init__(self, most: int = 50_000) -> None:
+        self._most = most
+        self._known: dict[str, None] = {}
+
+    def __call__(self, letter: DeadLetter) -> bool:
+        """Whether no letter of its message came before."""
+        message_id = letter.event_message_id
+        if message_id is None:
+            return True
+        if message_id in self._known:
+            return False
+        self._known[message_id] = None
+        if len(self._known) > self._most:
+            del self._known[next(iter(self._known))]
+        return True
+
+
 class Groups:
-    """Counts of dead letters by what they have in common."""
+    """Counts of dead letters by what they have in common; those of one message count once."""
 
     def __init__(self) -> None:
         self.total = 0
+        self._is_first = Firsts()
         self._groups: dict[tuple[str, str, str, str], LetterGroup] = {}
 
     def add(self, letter: DeadLetter) -> None:
         """Count one more; beyond `GROUPS` different errors, those of one reason share a group."""
+        if not self._is_first(letter):
+            return
         self.total += 1
         key = (letter.reason, letter.type, letter.version_of_worker, pattern(letter.message))
         if key not in self._groups and len(self._groups) >= GROUPS:
