@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import UTC, datetime
+from pathlib import Path
 
 from google.cloud import pubsub_v1
 
@@ -19,6 +20,8 @@ from worker.photo.globs import Globs
 from worker.photo.layout import Layout
 from worker.photo.limits import Limits
 from worker.pubsub.clients import PubSubPublisher, Subscriber, check_subscription
+from worker.render.capacity import Capacity
+from worker.render.job import RenderSettings
 from worker.render.probe import Probe
 from worker.settings.settings import Settings
 from worker.system.machine import read_machine
@@ -103,6 +106,18 @@ def originals_of(
         buckets=buckets,
         limits=limits_of(settings),
         grace_seconds=grace_seconds,
+    )
+
+
+def render_settings(settings: Settings, capacity: Capacity, scratch: Path) -> RenderSettings:
+    """What every render has in common, in a scratch folder; the children name the codec."""
+    return RenderSettings(
+        recipe=settings.recipe(""),
+        max_pixels=settings.max_original_pixels,
+        timeout_seconds=settings.render_timeout_seconds,
+        memory_bytes=capacity.render_memory_bytes,
+        scratch=scratch,
+        watermark_file=settings.watermark,
     )
 
 

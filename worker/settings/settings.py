@@ -6,8 +6,9 @@ all the others that are wrong, before any network is touched.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -39,6 +40,9 @@ from worker.settings.values import (
 )
 from worker.settings.variables import PREFIX, misspelt, variable
 from worker.system.machine import Machine
+
+_ADDRESS: Final = re.compile(r"([^/\s:@\[\]]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}")
+_URL: Final = re.compile(r"https?://([^/\s:@\[\]?#]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?")
 
 
 class Settings(BaseModel):
@@ -204,8 +208,15 @@ class Settings(BaseModel):
     @field_validator("storage_emulator_host")
     @classmethod
     def _with_scheme(cls, value: str | None) -> str | None:
-        if value and not value.startswith(("http://", "https://")):
-            raise ValueError("must begin with http:// or https://")
+        if value and not _URL.fullmatch(value):
+            raise ValueError("must be http://HOST:PORT or https://HOST:PORT, without a path")
+        return value or None
+
+    @field_validator("pubsub_emulator_host")
+    @classmethod
+    def _without_scheme(cls, value: str | None) -> str | None:
+        if value and not _ADDRESS.fullmatch(value):
+            raise ValueError("must be HOST:PORT, without a scheme or a path")
         return value or None
 
     @classmethod
