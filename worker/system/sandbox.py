@@ -32,7 +32,7 @@ leeway for a render that is slightly larger than predicted."""
 LIFE_CPU_SECONDS: Final = 6 * 3600
 """Of one child, even if it raises the limits of its renders: 200 renders of 100 seconds."""
 
-_SPARE_CPU_SECONDS: Final = 10
+_SPARE_CPU_SECONDS: Final = 1
 
 _ARENA_BYTES: Final = 2 * 128 * MIB
 """Two arenas of the C library set aside addresses, and little memory."""
