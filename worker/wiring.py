@@ -5,15 +5,17 @@ Clients of the services, a check that the named resources exist, and a child tha
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 
 from google.cloud import pubsub_v1
 
-from worker.errors import StorageUnavailable, StreamLost
+from worker.errors import BucketUnavailable, StorageUnavailable, StreamLost
 from worker.gcs.patience import Patience
 from worker.gcs.store import GcsStore
+from worker.handlers.neighbours import nested_prefixes
 from worker.handlers.originals import Originals
 from worker.photo.events import Buckets
 from worker.photo.globs import Globs
@@ -77,6 +79,22 @@ def check_resources(
             raise StreamLost(
                 f"cannot reach Cloud Storage to look at {bucket!r}: {error}"
             ) from error
+
+
+def told_of_nesting(settings: Settings, store: GcsStore) -> str | None:
+    """What to warn of where another worker's output prefix lies within this one or around it.
+
+    `None` where a short look shows none, or where the bucket does not answer it.
+    """
+    layout = Layout(settings.output_prefix)
+    with contextlib.suppress(StorageUnavailable, BucketUnavailable):
+        if nested := nested_prefixes(store, settings.renditions_bucket or "", layout):
+            return (
+                f"WORKER_OUTPUT_PREFIX={settings.output_prefix!r} lies within another worker's "
+                f"prefix or around it ({', '.join(map(repr, nested))}): photos of both may have "
+                "one name; give each worker a folder of its own"
+            )
+    return None
 
 
 def buckets_of(settings: Settings) -> Buckets:

@@ -17,7 +17,13 @@ from worker.render.slot import Child
 from worker.settings.settings import Settings
 from worker.system.machine import Machine, read_machine
 from worker.system.scratch import Scratch
-from worker.wiring import check_resources, open_store, open_subscriber, render_settings
+from worker.wiring import (
+    check_resources,
+    open_store,
+    open_subscriber,
+    render_settings,
+    told_of_nesting,
+)
 
 _MEGAPIXEL = 1_000_000
 
@@ -47,8 +53,10 @@ def run_plan(settings: Settings, *, check: bool, as_json: bool) -> None:
     if settings.watermark is not None:
         _try_watermark(settings, capacity)
     if check:
-        _check(settings)
+        warning = _check(settings)
         planned["resources"] = "checked"
+        if warning is not None:
+            planned["warning"] = warning
     Printer()(to_json(planned) if as_json else as_text(planned))
 
 
@@ -109,13 +117,15 @@ def _try_watermark(settings: Settings, capacity: Capacity) -> None:
             child.close()
 
 
-def _check(settings: Settings) -> None:
+def _check(settings: Settings) -> str | None:
+    """What to warn of, if anything."""
     with ExitStack() as stack:
         store, subscriber = open_store(settings), open_subscriber(settings)
         publisher = PubSubPublisher(settings.pubsub_emulator_host)
         for each in (store, subscriber, publisher):
             stack.callback(each.close)
         check_resources(settings, store, publisher, subscriber)
+        return told_of_nesting(settings, store) if settings.renditions_bucket else None
 
 
 def _largest(settings: Settings, capacity: Capacity, *, progressive: bool) -> int:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 _OWN = re.compile(
     r"(?P<version>[1-9][0-9]{0,18})-(?P<digest>[0-9a-f]{12})/(?:[1-9][0-9]*|full)\.webp"
 )
-_MANIFEST = "manifest.json"
+MANIFEST = "manifest.json"
 
 PREFIX_MAX_BYTES = 170
 """What the longest photo id, version, digest and rung leave of an object name's 1,024 bytes."""
@@ -35,7 +35,7 @@ class Layout:
 
     def manifest(self, photo_id: str) -> str:
         """`photos/{photo_id}/manifest.json`."""
-        return f"{self.prefix}{photo_id}/{_MANIFEST}"
+        return f"{self.prefix}{photo_id}/{MANIFEST}"
 
     def rendition(self, photo_id: str, version: int, digest: str, rung: str) -> str:
         """`photos/{photo_id}/{version}-{digest}/{rung}.webp`."""
@@ -63,7 +63,7 @@ class Layout:
         folder, _, last = name.removeprefix(self.prefix).rpartition("/")
         if not folder or not name.startswith(self.prefix):
             return None
-        if last == _MANIFEST:
+        if last == MANIFEST:
             return Owner(folder, None)
         photo_id, _, own_folder = folder.rpartition("/")
         match = _OWN.fullmatch(f"{own_folder}/{last}")

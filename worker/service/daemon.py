@@ -30,7 +30,7 @@ from worker.service.preemption import PreemptionWatch, open_watch
 from worker.settings.settings import Settings
 from worker.system.scratch import Scratch
 from worker.telemetry.logs import Log, catch_strays
-from worker.wiring import check_resources
+from worker.wiring import check_resources, told_of_nesting
 
 _LOOK_SECONDS = 0.5
 _SIGNAL_EXIT = 128
@@ -111,6 +111,8 @@ class Daemon:
 
     def _start(self, app: App) -> None:
         check_resources(self._settings, app.store, app.publisher, app.subscriber)
+        if warning := told_of_nesting(self._settings, app.store):
+            self._log.warning(warning)
         app.pool.start()
         app.pubsub.start()
         app.storage.start()
