@@ -1,9 +1,8 @@
 """Every failure of the worker, what becomes of its message, and the exit codes.
 
-The class of an exception decides the disposition (DESIGN: failures): a `Permanent` one is
-recorded, dead-lettered and acked; a `Transient` one is nacked, and the subscription's backoff
-bounds it; a `Fatal` one ends the worker with its own exit code. Anything else that is raised is
-treated as transient, because a bug must never cost a message.
+The class of an exception decides: a `Permanent` one is recorded, dead-lettered and acked; a
+`Transient` one is nacked, and the subscription's backoff bounds the retries; a `Fatal` one ends the
+worker with its own exit code. All other exceptions are nacked too, so a bug does not lose messages.
 """
 
 from __future__ import annotations
@@ -47,52 +46,52 @@ class WorkerError(Exception):
 
 
 class Permanent(WorkerError):
-    """The event can never be honoured; its message belongs in the dead-letter topic."""
+    """The event cannot be honoured; its message belongs in the dead-letter topic."""
 
     reason: Reason
 
 
 class InvalidEvent(Permanent):
-    """The message is no event: bad JSON, a missing field, a forbidden photo id."""
+    """The message is not an event: bad JSON, a missing field, a forbidden photo id."""
 
     reason = Reason.INVALID_EVENT
 
 
 class ForbiddenSource(Permanent):
-    """The original lies in a bucket that this worker may not read for others."""
+    """The original lies outside of the allowed buckets, or among the worker's own output."""
 
     reason = Reason.FORBIDDEN_SOURCE
 
 
 class OriginalMissing(Permanent):
-    """The original, or its pinned generation, is not there, after a short grace."""
+    """The original, or its pinned generation, is still missing after a short grace."""
 
     reason = Reason.ORIGINAL_MISSING
 
 
 class OriginalTooLarge(Permanent):
-    """More bytes or pixels than the limits allow."""
+    """The original has more bytes or pixels than the limits allow."""
 
     reason = Reason.ORIGINAL_TOO_LARGE
 
 
 class UnsupportedFormat(Permanent):
-    """The original's first bytes belong to no format that is rendered."""
+    """The original's first bytes show a format that the worker does not render."""
 
     reason = Reason.UNSUPPORTED_FORMAT
 
 
 class CorruptOriginal(Permanent):
-    """The format is known, but the pixels cannot be decoded to the end."""
+    """The format is known, but the pixels cannot all be decoded."""
 
     reason = Reason.CORRUPT_ORIGINAL
 
 
 class RenderFailed(Permanent):
-    """The child process did not survive this original; permanent only on the last attempt.
+    """The child process died of this original; permanent on the last attempt only.
 
-    A neighbour that ate the memory, or an operator's `kill`, look the same from here, so earlier
-    attempts are nacked (`dispatch` decides).
+    A neighbour that ate the memory, or an operator's `kill`, look the same from here, so `dispatch`
+    nacks the earlier attempts.
     """
 
 
@@ -116,17 +115,8 @@ class RenderOutOfMemory(RenderFailed):
 
 PERMANENT_BY_REASON: dict[Reason, type[Permanent]] = {
     kind.reason: kind
-    for kind in (
-        InvalidEvent,
-        ForbiddenSource,
-        OriginalMissing,
-        OriginalTooLarge,
-        UnsupportedFormat,
-        CorruptOriginal,
-        RenderCrashed,
-        RenderTimeout,
-        RenderOutOfMemory,
-    )
+    for kind in (*Permanent.__subclasses__(), *RenderFailed.__subclasses__())
+    if kind is not RenderFailed
 }
 
 
@@ -134,19 +124,19 @@ PERMANENT_BY_REASON: dict[Reason, type[Permanent]] = {
 
 
 class Transient(WorkerError):
-    """Something around the event failed; nack, and let it come back."""
+    """Something around the event failed; the message is nacked and comes back."""
 
 
 class StorageUnavailable(Transient):
-    """Network trouble or a 408/429/5xx that outlasted the retries in place."""
+    """Network trouble, or a 408, 429 or 5xx, that outlasted the retries in place."""
 
 
 class StorageForbidden(StorageUnavailable):
-    """A bucket refused this service account in mid-run; an operator can mend that."""
+    """A bucket refused this service account while the worker runs; an operator can mend that."""
 
 
 class ObjectMissing(Transient):
-    """An object that was there a moment ago is gone; never raised for a first look-up."""
+    """An object that was there a moment ago is gone."""
 
 
 class SlotUnavailable(Transient):
@@ -158,11 +148,11 @@ class PublishFailed(Transient):
 
 
 class PubSubUnavailable(Transient):
-    """Pub/Sub did not answer, or not in time."""
+    """Pub/Sub did not answer in time."""
 
 
 class UnreadableManifest(Transient):
-    """The object at a manifest's name is no manifest; nothing is overwritten."""
+    """The object at a manifest's name is something else, which is left as it is."""
 
 
 class ManifestContended(Transient):
@@ -170,22 +160,22 @@ class ManifestContended(Transient):
 
 
 class Fenced(Transient):
-    """The sweep has retired the names of this attempt's renditions; the next gets others."""
+    """The sweep has retired the names of this attempt's renditions; the next attempt has others."""
 
 
 class Draining(Transient):
-    """This worker is about to stop; the message is another's to handle."""
+    """This worker is about to stop; another one handles the message."""
 
 
 class Braked(Transient):
-    """Almost everything fails, so nothing is put on record; the message goes back as it came."""
+    """The brake is on: the message goes back as it came, without a record."""
 
 
-# --- fatal: no message can be handled --------------------------------------------------------
+# --- fatal: the worker cannot handle any message ----------------------------------------------
 
 
 class Fatal(WorkerError):
-    """The worker cannot do its work at all; the message says what to fix."""
+    """The worker cannot do its work; the message says what to fix."""
 
     exit_code = ExitCode.UNEXPECTED
 
@@ -196,19 +186,18 @@ class ConfigurationError(Fatal):
     exit_code = ExitCode.CONFIGURATION
 
     def __init__(self, problems: list[str]) -> None:
-        """Keep the lines apart, so that a caller can print them as a list."""
         super().__init__("; ".join(problems))
         self.problems = problems
 
 
 class UsageFault(Fatal):
-    """The command line asks for something that cannot be meant."""
+    """The command line asks for something impossible."""
 
     exit_code = ExitCode.USAGE
 
 
 class InvalidArchive(Fatal):
-    """A file is no archive of dead letters."""
+    """A file is not an archive of dead letters."""
 
     exit_code = ExitCode.USAGE
 
@@ -220,7 +209,7 @@ class NoCredentials(Fatal):
 
     @classmethod
     def of(cls, error: Exception) -> NoCredentials:
-        """What to do about it, after what Google says of it."""
+        """Google's complaint, and what to do about it."""
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
         return cls(
             f"no Google credentials: {first_line} On a laptop: gcloud auth application-default "
@@ -241,26 +230,26 @@ class BucketUnavailable(Fatal):
 
 
 class StreamLost(Fatal):
-    """The streaming pull ended for a reason that reopening it cannot mend."""
+    """The streaming pull ended for good, or a service did not answer at the start."""
 
     exit_code = ExitCode.STREAM_LOST
 
 
 class BrakeHeld(Fatal):
-    """Almost everything failed, and went on failing while the brake was on."""
+    """The brake was on for too long: almost everything kept failing."""
 
     exit_code = ExitCode.BRAKE
 
 
 class ScratchLost(Fatal):
-    """The folder for originals and renditions has vanished under the running worker."""
+    """The folder for originals and renditions has vanished while the worker runs."""
 
 
 class RendererBroken(Fatal):
-    """Child processes cannot be started at all (bad installation, no memory)."""
+    """Child processes cannot be started (bad installation, no memory)."""
 
 
-# --- answers of the object store that a caller decides about ----------------------------------
+# --- an answer of the object store that the caller decides about ------------------------------
 
 
 class PreconditionFailed(WorkerError):

@@ -1,6 +1,6 @@
-"""Wiring: what `run` and the operator's verbs construct from the settings alike.
+"""Wiring: what both `run` and the operator's verbs construct from the settings.
 
-Clients of the services, the check that what the settings name exists, and a child that decodes.
+Clients of the services, a check that the named resources exist, and a child that decodes.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from worker.system.machine import read_machine
 def open_store(
     settings: Settings, *, connections: int = 8, patience: Patience | None = None
 ) -> GcsStore:
-    """A client of the buckets that settings name; its retries end before a drain does, or as told.
+    """A client of Cloud Storage. By default its retries end before a drain does.
 
     Raises:
-        Fatal: no credentials.
+        Fatal: credentials are missing.
     """
     return GcsStore(
         project=settings.project,
@@ -44,7 +44,7 @@ def open_subscriber(settings: Settings) -> pubsub_v1.SubscriberClient:
     """A client of subscriptions, on the emulator where one is set.
 
     Raises:
-        Fatal: no credentials.
+        Fatal: credentials are missing.
     """
     return Subscriber(settings.pubsub_emulator_host)
 
@@ -55,10 +55,11 @@ def check_resources(
     publisher: PubSubPublisher,
     subscriber: pubsub_v1.SubscriberClient,
 ) -> None:
-    """See that everything which settings name exists.
+    """Check that the subscription, topics and buckets in the settings exist.
 
     Raises:
-        SubscriptionUnavailable, BucketUnavailable, StreamLost: it does not, or nobody answers.
+        SubscriptionUnavailable, BucketUnavailable: one does not, or is forbidden.
+        StreamLost: a service does not answer.
     """
     if settings.subscription:
         check_subscription(subscriber, settings.subscription)
@@ -75,7 +76,7 @@ def check_resources(
 
 
 def buckets_of(settings: Settings) -> Buckets:
-    """Where originals may lie, and where output goes."""
+    """The buckets and names of originals and of output."""
     return Buckets(
         originals=frozenset(settings.originals_buckets),
         renditions=settings.renditions_bucket or "",
@@ -87,7 +88,7 @@ def buckets_of(settings: Settings) -> Buckets:
 def originals_of(
     settings: Settings, store: GcsStore, buckets: Buckets, *, grace_seconds: float
 ) -> Originals:
-    """Originals as these settings allow them; a missing one is waited for so long."""
+    """Originals within the settings' limits; a missing one is asked for again for so long."""
     return Originals(
         store,
         buckets=buckets,
@@ -105,7 +106,7 @@ def now() -> datetime:
 
 
 def fresh_id() -> str:
-    """One that nobody else has."""
+    """A random hex id of 32 digits."""
     return uuid.uuid4().hex
 
 
@@ -113,7 +114,7 @@ def open_probe(settings: Settings, store: GcsStore) -> Probe:
     """A child process that decodes originals as this machine's worker would.
 
     Raises:
-        RenderFailed: it does not come up.
+        RenderFailed: it cannot be started.
     """
     return Probe(
         store,

@@ -84,4 +84,4 @@ def _insists() -> bool:
 def _unavailable(why: Unavailable) -> NoReturn:
     if _insists():
         pytest.fail(f"{why} ({INSIST}=insist)")
-    pytest.skip(str(why))
+    pytest.skip(f"{why}; with Docker running: `make test-containers`")

@@ -149,9 +149,9 @@ def connect() -> docker.DockerClient:
     """The engine.
 
     Raises:
-        Unavailable: none answers.
+        Unavailable: Docker is absent.
     """
-    # First the command: docker-py leaves a socket behind where nobody answers.
+    # First the command: docker-py leaves a socket behind where Docker is absent.
     try:
         asked = subprocess.run(
             ["docker", "version"], capture_output=True, text=True, timeout=30, check=False
@@ -190,7 +190,7 @@ def build(tag: str) -> str:
 
 
 def build_gcs_server(client: docker.DockerClient, tag: str) -> str:
-    """An image of nothing but fake-gcs-server, whose binary is in the development environment."""
+    """An image of fake-gcs-server alone, whose binary is in the development environment."""
     files = {
         "Dockerfile": b'FROM scratch\nCOPY server /server\nENTRYPOINT ["/server"]\n',
         "server": gcs_server_binary().read_bytes(),

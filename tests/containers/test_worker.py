@@ -149,7 +149,7 @@ def test_it_stays_within_its_memory(stage: ContainerStage) -> None:
 
 
 def test_text_in_a_drawing_has_letters(stage: ContainerStage) -> None:
-    """Without a font these would be the same five boxes, or nothing at all."""
+    """Without a font these would be the same five boxes, or empty."""
     stage.contained().wait_until_running()
     words = ("Hanoi", "ionaH")
     for word in words:

@@ -1,52 +1,22 @@
-"""What the broker suites share: Google's own clients, and waiting for a condition."""
+"""Google's own clients, as the broker suites use them."""
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
-import time
 import uuid
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import grpc
 import pytest
 from google.cloud import pubsub_v1
 from google.pubsub_v1 import PublisherClient, types
 
-from worker.lab.local.emulator import GoogleEmulator
-
-T = TypeVar("T")
+from tests.support.waiting import eventually
 
 PATIENCE_SECONDS = 15.0
-
-
-def eventually(probe: Callable[[], T], *, seconds: float = PATIENCE_SECONDS) -> T:
-    """Return the first true result of `probe`; fail after a deadline."""
-    give_up = time.monotonic() + seconds
-    while not (result := probe()):
-        assert time.monotonic() < give_up, "the condition did not come true in time"
-        time.sleep(0.005)
-    return result
-
-
-@contextmanager
-def google_broker() -> Iterator[str]:
-    """Give the address of Google's emulator: in the environment, else one started here."""
-    if given := os.environ.get("PUBSUB_EMULATOR_HOST"):
-        yield given
-        return
-    if GoogleEmulator.find(os.environ) is None:
-        reason = "Google's Pub/Sub emulator or Java is not installed"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    with GoogleEmulator(os.environ) as emulator:
-        yield emulator.address
 
 
 @dataclass(eq=False)
@@ -111,6 +81,11 @@ class Client:
         self.subscriber.create_subscription(request={"name": path, "topic": topic, **fields})
         return path
 
+    def pair(self) -> tuple[str, str]:
+        """A topic and a subscription of it."""
+        topic = self.topic()
+        return topic, self.subscription(topic)
+
     def publish(self, topic: str, *data: bytes, **attributes: str) -> list[str]:
         futures = [self.publisher.publish(topic, item, **attributes) for item in data]
         return [str(future.result(timeout=PATIENCE_SECONDS)) for future in futures]
@@ -139,7 +114,7 @@ class Client:
             got.extend(self.pull_now(subscription, count - len(got)))
             return len(got) >= count
 
-        eventually(enough)
+        eventually(enough, f"{count} messages", seconds=PATIENCE_SECONDS)
         return got
 
     def ack(self, subscription: str, *received: Any) -> None:

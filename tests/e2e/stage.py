@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
-import time
+import urllib.error
+import urllib.request
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import google_crc32c
-import grpc
-from google.api_core import exceptions as api
-from google.pubsub_v1 import PublisherClient, SubscriberClient
-from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
-from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 from google.pubsub_v1.types import DeadLetterPolicy, PubsubMessage, Subscription
 
+from tests.support.promises import untrue
+from tests.support.pubsub import PubSub
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 from worker.gcs.store import GcsStore
+from worker.lab.worker_process import WorkerLog
+
+SLOW = {"ladder": "320,full", "full_effort": "6", "vcpus": "1"}
+"""A first rung at once, then a render that is long enough to be caught in the middle."""
+
+
+def free_port() -> str:
+    """For a worker's `http_port`."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return str(free.getsockname()[1])
 
 
 class Worker:
@@ -34,8 +41,10 @@ class Worker:
     def __init__(self, environment: Mapping[str, str], folder: Path) -> None:
         self.scratch = folder / f"scratch-{uuid.uuid4().hex[:6]}"
         self.scratch.mkdir()
-        self._log = self.scratch / "worker.log"
-        with self._log.open("wb") as log:
+        path = self.scratch / "worker.log"
+        self.log = WorkerLog(path)
+        self._http_port = environment["WORKER_HTTP_PORT"]
+        with path.open("wb") as log:
             self.running = subprocess.Popen(
                 [sys.executable, "-m", "worker", "run"],
                 env={**environment, "TMPDIR": str(self.scratch)},
@@ -47,19 +56,11 @@ class Worker:
 
     def lines(self, message: str | None = None, **fields: Any) -> list[dict[str, Any]]:
         """The log's objects with this message and these fields."""
-        found = []
-        for line in self._log.read_text().splitlines():
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                continue
-            if (message is None or entry["message"] == message) and fields.items() <= entry.items():
-                found.append(entry)
-        return found
+        return self.log.entries(message, **fields)
 
     def text(self) -> str:
         """The whole log."""
-        return self._log.read_text()
+        return self.log.text()
 
     def wait_until_running(self) -> Worker:
         eventually(lambda: self.lines("running") or self.ended(), "the worker runs")
@@ -85,13 +86,30 @@ class Worker:
                 found += map(int, (task / "children").read_text().split())
         return found
 
+    def get(self, path: str) -> tuple[int, str]:
+        """The status and body of its answer over HTTP; 0 where none comes."""
+        url = f"http://127.0.0.1:{self._http_port}{path}"
+        try:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+        except OSError:
+            return 0, ""
+
+    def unready(self) -> set[str]:
+        """The conditions of readiness that do not hold."""
+        status, body = self.get("/readyz")
+        unready = {name for name, holds in json.loads(body).items() if not holds}
+        assert (status == 200) == (not unready)
+        return unready
+
     def ended(self) -> bool:
         return self.running.poll() is not None
 
-    def signal(self, number: int = signal.SIGTERM) -> float:
-        """Send a signal; the moment at which it was sent."""
+    def signal(self, number: int = signal.SIGTERM) -> None:
         self.running.send_signal(number)
-        return time.monotonic()
 
     def wait(self, seconds: float = 60) -> int:
         return self.running.wait(timeout=seconds)
@@ -131,9 +149,9 @@ class Stage:
             "WORKER_HTTP_PORT": "0",
             "WORKER_LOG_FORMAT": "json",
         }
-        channel = stack.enter_context(grpc.insecure_channel(broker))
-        self.publisher = PublisherClient(transport=PublisherGrpcTransport(channel=channel))
-        self.subscriber = SubscriberClient(transport=SubscriberGrpcTransport(channel=channel))
+        self.pubsub = PubSub(broker)
+        stack.callback(self.pubsub.close)
+        self.publisher, self.subscriber = self.pubsub.publisher, self.pubsub.subscriber
         self.store = GcsStore(project="e2e", emulator_url=storage, connections=8)
         stack.callback(self.store.close)
         for topic in (self.topic, self.dead_letter_topic, self.outcome_topic):
@@ -162,6 +180,24 @@ class Stage:
         worker = Worker(environment, self._folder)
         self._stack.callback(worker.stop)
         return worker
+
+    def start_verb(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        """Start `photo-worker ARGUMENTS` here."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "worker", *arguments],
+            env=self.environment | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def verb(self, *arguments: str, **environment: str) -> Any:
+        """Run `photo-worker ARGUMENTS --json` here, which must succeed; what it prints."""
+        with self.start_verb(*arguments, "--json", **environment) as running:
+            printed, said = running.communicate(timeout=60)
+        assert running.returncode == 0, said
+        return json.loads(printed)
 
     def upload(self, name: str, data: bytes) -> str:
         """Put an original; its URL."""
@@ -230,38 +266,41 @@ class Stage:
         messages: list[PubsubMessage] = []
 
         def enough() -> bool:
-            try:
-                answer = self.subscriber.pull(
-                    subscription=subscription, max_messages=100, timeout=1, retry=None
-                )
-            except api.DeadlineExceeded:
-                return False
-            if answer.received_messages:
-                ack_ids = [received.ack_id for received in answer.received_messages]
-                self.subscriber.acknowledge(subscription=subscription, ack_ids=ack_ids)
-                messages.extend(received.message for received in answer.received_messages)
+            messages.extend(self.pubsub.take(subscription))
             return len(messages) >= count
 
         eventually(enough, f"{count} messages in {subscription}", seconds=seconds)
         return messages
 
+    def take_all(self, subscription: str) -> list[PubsubMessage]:
+        """See `PubSub.take_all`."""
+        return self.pubsub.take_all(subscription)
+
+    def untrue(self, manifest: Mapping[str, Any]) -> str | None:
+        """See `promises.untrue`."""
+
+        def read(name: str) -> bytes | None:
+            found = self.store.read(self.renditions, name)
+            return found[0] if found else None
+
+        return untrue(manifest, read)
+
     def assert_ready_is_true(self, manifest: Mapping[str, Any]) -> None:
         """Promise 1: what a ready manifest names exists, complete, with the stated checksum."""
-        for rendition in manifest["renditions"]:
-            data = self.read(rendition["object"])
-            assert len(data) == rendition["bytes"]
-            checksum = base64.b64encode(google_crc32c.value(data).to_bytes(4, "big")).decode()
-            assert checksum == rendition["crc32c"]
+        assert (fault := self.untrue(manifest)) is None, fault
 
-    def assert_nothing_stray(self, *photo_ids: str) -> None:
-        """Exactly the manifests of these photos, and what they name, lie in the bucket."""
+    def assert_nothing_stray(self, *photo_ids: str, below: str = "") -> None:
+        """Exactly the manifests of these photos, and what they name, lie in the bucket.
+
+        `below`: only names of photos whose ids begin so are looked at.
+        """
         expected = set()
         for photo_id in photo_ids:
             manifest = self.manifest(photo_id)
             assert manifest is not None, photo_id
             expected.add(f"photos/{photo_id}/manifest.json")
             expected |= {rendition["object"] for rendition in manifest["renditions"]}
-        assert set(self.objects()) == expected
+        assert set(self.objects(f"photos/{below}" if below else "")) == expected
 
 
 @contextmanager

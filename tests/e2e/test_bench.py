@@ -1,4 +1,4 @@
-"""`photo-worker bench` as its user runs it, on tiny pictures: reports, charts, and no timing."""
+"""`bench` and `benchmarks.rivals` as their users run them, on tiny pictures, without timing."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.pictures import noisy_jpeg
 
+ROOT = Path(__file__).parents[2]
 RUNGS = ["64", "96", "full"]
 
 
@@ -33,9 +34,11 @@ def spawn(verb: str, photos: Path, *arguments: str) -> subprocess.CompletedProce
         for name, value in os.environ.items()
         if name not in hidden and not name.startswith("WORKER_")
     }
-    command = [sys.executable, "-m", "worker", "bench", verb, str(photos), "--json"]
+    command = ("benchmarks.rivals",) if verb == "rivals" else ("worker", "bench", verb)
+    shared = (str(photos), "--json", "--rounds", "1", "--ladder", "64,96")
     return subprocess.run(
-        [*command, "--rounds", "1", "--ladder", "64,96", *arguments],
+        [sys.executable, "-m", *command, *shared, *arguments],
+        cwd=ROOT,
         env=environment,
         capture_output=True,
         text=True,
@@ -100,7 +103,8 @@ def test_rivals_render_the_same_rungs(photos: Path, tmp_path: Path) -> None:
     # So little is rendered here that an empty run may take as long: then there is no ratio.
     assert rows["ours"]["times_ours"] == (1.0 if rows["ours"]["cpu_seconds"] > 0 else None)
     assert set(report["absent"]) <= {"sharp, clone()", "vipsthumbnail per rung"}
-    assert (tmp_path / "report" / "time-against-bytes.svg").exists()
+    charts = {path.name for path in (tmp_path / "report").glob("*.svg")}
+    assert charts == {"time.svg", "bytes.svg"}
 
 
 def test_a_photo_that_is_none_is_named(tmp_path: Path) -> None:

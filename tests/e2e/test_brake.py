@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-import socket
-import time
-import urllib.error
-import urllib.request
 
 import pytest
 from google.pubsub_v1.types import PubsubMessage
 
-from tests.e2e.stage import Stage, Worker
+from tests.e2e.stage import Stage, Worker, free_port
 from tests.support.pictures import corners_jpeg
 from tests.support.waiting import eventually
 
 GOOD = corners_jpeg(64, 48)
 BAD = b"not a picture at all"
-BACKLOG = 120
+BACKLOG = 60
 BRAKE = {"brake_events": "10", "brake_seconds": "30"}
 MOST_LETTERS = 8
 """The ninth failure of the last ten brings the brake on, and is not dead-lettered."""
@@ -37,20 +33,6 @@ def publish_backlog(stage: Stage, original: bytes = BAD, count: int = BACKLOG) -
     return set(stage.publisher.publish(topic=stage.topic, messages=messages).message_ids)
 
 
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
-
-
-def probe(port: int, path: str) -> tuple[int, dict[str, bool]]:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=10) as answer:
-            return answer.status, json.loads(answer.read())
-    except urllib.error.HTTPError as error:
-        return error.code, json.loads(error.read())
-
-
 def brake_lines(worker: Worker) -> list[str]:
     return [line["message"] for line in worker.lines() if line["message"].startswith("brake on: ")]
 
@@ -66,14 +48,11 @@ def rejected(stage: Stage) -> int:
     return sum(manifest is not None and manifest["state"] == "rejected" for manifest in states)
 
 
-def test_a_backlog_that_fails_is_kept_and_the_worker_ends_with_8(embedded_stage: Stage) -> None:
-    stage = embedded_stage
+def test_a_backlog_that_fails_is_kept_and_the_worker_ends_with_8(stage: Stage) -> None:
     message_ids = publish_backlog(stage)
     worker = stage.worker(brake_events="10", brake_seconds="6").wait_until_running()
     wait_until_braked(worker)
-    began = time.monotonic()
     assert worker.wait(30) == 8
-    assert time.monotonic() - began < 12
 
     kept = stage.pull(stage.subscription, BACKLOG - MOST_LETTERS)
     letters = stage.pull(stage.dead_letters, BACKLOG - len(kept))
@@ -94,26 +73,23 @@ def test_a_backlog_that_fails_is_kept_and_the_worker_ends_with_8(embedded_stage:
     assert max(each["delivery_attempt"] for each in given_back) <= 6
 
 
-@pytest.mark.parametrize("broker", ["stage", "embedded_stage"])
+@pytest.mark.parametrize("broker", ["stage", "google_stage"])
 def test_it_comes_off_by_itself_once_the_cause_is_mended(
     request: pytest.FixtureRequest, broker: str
 ) -> None:
     stage: Stage = request.getfixturevalue(broker)
     publish_backlog(stage)
-    port = free_port()
-    worker = stage.worker(**BRAKE, http_port=str(port)).wait_until_running()
+    worker = stage.worker(**BRAKE, http_port=free_port()).wait_until_running()
     wait_until_braked(worker)
-    status, conditions = probe(port, "readyz")
-    assert (status, conditions["brake_off"]) == (503, False)
-    assert [name for name, holds in conditions.items() if not holds] == ["brake_off"]
-    assert probe(port, "healthz")[0] == 200
+    assert worker.unready() == {"brake_off"}
+    assert worker.get("/healthz")[0] == 200
     eventually(lambda: worker.lines("brake stays on"), "a trial has failed")
-    assert probe(port, "readyz")[0] == 503
+    assert worker.unready() == {"brake_off"}
 
     stage.upload("shared.jpg", GOOD)
     eventually(lambda: worker.lines("brake off") or worker.ended(), "the brake is off")
     assert not worker.ended(), worker.text()
-    eventually(lambda: probe(port, "readyz")[0] == 200, "it is ready")
+    eventually(lambda: not worker.unready(), "it is ready")
     letters = stage.pull(stage.dead_letters, 1)
     assert len(letters) <= MOST_LETTERS
     # Google's emulator may give messages to streams that were closed, for a lease each.
@@ -126,8 +102,7 @@ def test_it_comes_off_by_itself_once_the_cause_is_mended(
     assert len(brake_lines(worker)) == 1
 
 
-def test_a_poisoned_third_does_not_bring_it_on(embedded_stage: Stage) -> None:
-    stage = embedded_stage
+def test_a_poisoned_third_does_not_bring_it_on(stage: Stage) -> None:
     worker = stage.worker(brake_events="20").wait_until_running()
     good, bad = stage.upload("good.jpg", GOOD), stage.upload("bad.jpg", GOOD[:300])
     for n in range(BACKLOG):
@@ -142,21 +117,16 @@ def test_a_poisoned_third_does_not_bring_it_on(embedded_stage: Stage) -> None:
     assert brake_lines(worker) == []
 
 
-def test_sigterm_while_it_is_on_ends_the_worker_at_once_with_0(embedded_stage: Stage) -> None:
-    stage = embedded_stage
+def test_sigterm_while_it_is_on_ends_the_worker_at_once_with_0(stage: Stage) -> None:
     publish_backlog(stage)
     worker = stage.worker(**BRAKE).wait_until_running()
     wait_until_braked(worker)
-    sent = worker.signal()
+    worker.signal()
     assert worker.wait(10) == 0
-    assert time.monotonic() - sent < 5
     assert len(stage.pull(stage.subscription, BACKLOG - MOST_LETTERS)) >= BACKLOG - MOST_LETTERS
 
 
-def test_a_subscription_deleted_while_it_is_on_still_ends_the_worker_with_4(
-    embedded_stage: Stage,
-) -> None:
-    stage = embedded_stage
+def test_a_subscription_deleted_while_it_is_on_still_ends_the_worker_with_4(stage: Stage) -> None:
     publish_backlog(stage)
     worker = stage.worker(**BRAKE).wait_until_running()
     wait_until_braked(worker)

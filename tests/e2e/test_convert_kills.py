@@ -18,7 +18,7 @@ from tests.support.waiting import eventually
 
 KILLED_AT = """
 import os, signal, sys, threading
-from worker.convert.state import State
+from worker.convert.state import StateFile
 from worker.convert import intake
 
 left, lock = int(sys.argv[1]), threading.Lock()
@@ -38,14 +38,14 @@ def before(function):
 
 for name in ("rename", "unlink", "rmdir", "makedirs"):
     setattr(os, name, before(getattr(os, name)))
-written, taken = State.write, intake._copy
+written, taken = StateFile.write, intake._copy
 
 def write(self, rows):
     step()
     written(self, rows)
     step()
 
-State.write = write
+StateFile.write = write
 intake._copy = before(taken)
 
 from worker.cli.main import main

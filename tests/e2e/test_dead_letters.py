@@ -384,9 +384,14 @@ def test_a_purge_that_is_killed_before_its_ack_loses_nothing(desk: Desk, tmp_pat
     assert {m.message_id for m in desk.stage.pull(desk.stage.dead_letters, 3)} == set(ids)
 
 
-def test_an_interrupted_list_gives_back_at_once(embedded: Desk) -> None:
+@pytest.mark.parametrize(
+    "before", ["default_int_handler", "SIG_IGN"], ids=["foreground", "background"]
+)
+def test_an_interrupted_list_gives_back_at_once(embedded: Desk, before: str) -> None:
     embedded.put(*(embedded.registration(f"p{n}", 17, None) for n in range(3)))
-    change = DIES.format(method="Groups.add", signal="SIGINT")
+    # A shell without job control starts a background command with SIGINT turned off.
+    change = f"signal.signal(signal.SIGINT, signal.{before})\n"
+    change += DIES.format(method="Groups.add", signal="SIGINT")
     assert embedded.run("list", change=change).code == 130
     assert embedded.listed()["total"] == 3
 

@@ -1,21 +1,19 @@
 """A network that freezes: readiness says so, and the worker goes on by itself when it returns.
 
-Two workers at a time, one with its Pub/Sub frozen and one with its Cloud Storage, so that the
-seconds until a worker believes it are waited for once.
+Four workers at a time: Pub/Sub frozen or Cloud Storage, and old connections that come back or
+not. So the seconds until a worker believes it are waited for once.
 """
 
 from __future__ import annotations
 
-import http.client
 import json
-import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.stage import Stage, Worker, set_up
+from tests.e2e.stage import SLOW, Stage, free_port, set_up
 from tests.support.pictures import corners_jpeg, noisy_jpeg
 from tests.support.tcp_proxy import TcpProxy
 from tests.support.waiting import eventually
@@ -24,95 +22,70 @@ from worker.service.reachability import SILENT_SECONDS
 
 NOTICED_SECONDS = SILENT_SECONDS + 10
 BACK_SECONDS = 40.0
+VARIABLES = {
+    "pubsub_reachable": "PUBSUB_EMULATOR_HOST",
+    "storage_reachable": "STORAGE_EMULATOR_HOST",
+}
+"""Conditions of readiness, and where the address of the service is."""
 
 
 class Scene:
-    """A worker whose way to one service can be frozen."""
+    """A worker whose way to one service can be frozen.
 
-    def __init__(self, stage: Stage, variable: str, condition: str, stack: ExitStack) -> None:
+    `forgets`: once the network is back, its old connections stay silent.
+    """
+
+    def __init__(self, stage: Stage, condition: str, stack: ExitStack, *, forgets: bool) -> None:
         self.stage = stage
         self.condition = condition
+        self.forgets = forgets
+        variable = VARIABLES[condition]
         scheme, slashes, address = stage.environment[variable].rpartition("//")
         self.network = stack.enter_context(TcpProxy(address))
         stage.environment[variable] = f"{scheme}{slashes}{self.network.address}"
-        self._port = _free_port()
+        self.worker = stage.worker(**SLOW, http_port=free_port())
 
-    def start(self) -> Worker:
-        self.worker = self.stage.worker(
-            http_port=str(self._port), vcpus="1", effort="6", full_effort="6"
-        )
-        return self.worker
-
-    def get(self, path: str) -> tuple[int, dict[str, bool]]:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=10)
-        try:
-            connection.request("GET", path)
-            response = connection.getresponse()
-            return response.status, json.loads(response.read())
-        finally:
-            connection.close()
-
-    def failing(self) -> set[str]:
-        """The conditions of readiness that do not hold."""
-        status, conditions = self.get("/readyz")
-        failing = {name for name, holds in conditions.items() if not holds}
-        assert (status == 200) == (not failing)
-        return failing
-
-
-def _free_port() -> int:
-    with socket.create_server(("", 0)) as free:
-        return int(free.getsockname()[1])
+    def come_back(self) -> None:
+        if self.forgets:
+            self.network.forget()
+        else:
+            self.network.thaw()
 
 
 @pytest.fixture
 def scenes(storage_url: str, tmp_path: Path) -> Iterator[list[Scene]]:
     with ExitStack() as stack:
         broker = stack.enter_context(EmbeddedBroker())
-        yield [
-            Scene(
-                stack.enter_context(set_up(broker.address, storage_url, tmp_path)),
-                variable,
-                condition,
-                stack,
-            )
-            for variable, condition in (
-                ("PUBSUB_EMULATOR_HOST", "pubsub_reachable"),
-                ("STORAGE_EMULATOR_HOST", "storage_reachable"),
-            )
-        ]
+
+        def scene(condition: str, *, forgets: bool) -> Scene:
+            stage = stack.enter_context(set_up(broker.address, storage_url, tmp_path))
+            return Scene(stage, condition, stack, forgets=forgets)
+
+        yield [scene(each, forgets=forgets) for each in VARIABLES for forgets in (False, True)]
 
 
-@pytest.mark.parametrize("forgets", [False, True], ids=["thaws", "forgets"])
-def test_a_frozen_network_is_told_and_outlived(scenes: list[Scene], *, forgets: bool) -> None:
-    for scene in scenes:
-        scene.start()
+def test_a_frozen_network_is_told_and_outlived(scenes: list[Scene]) -> None:
     for scene in scenes:
         scene.worker.wait_until_running()
-        assert scene.failing() == set()
-        scene.stage.register("in-flight", 1, noisy_jpeg(2000, 1500))
-    for scene in scenes:
+        assert scene.worker.unready() == set()
+        scene.stage.register("in-flight", 1, noisy_jpeg(1600, 1200))
         scene.worker.wait_until_rendering()
         scene.network.freeze()
-    for scene in scenes:
         scene.stage.register("meanwhile", 1, corners_jpeg(400, 300))
 
     for scene in scenes:
-        eventually(scene.failing, scene.condition, seconds=NOTICED_SECONDS)
-        assert scene.failing() == {scene.condition}
-        assert scene.get("/healthz")[0] == 200, "a restart would mend nothing"
+        eventually(scene.worker.unready, scene.condition, seconds=NOTICED_SECONDS)
+        assert scene.worker.unready() == {scene.condition}
+        assert scene.worker.get("/healthz")[0] == 200, "a restart would mend nothing"
         assert scene.stage.manifest("meanwhile") is None
         # The log is written a moment later, and not at all if the service is back by then.
         eventually(lambda at=scene: at.worker.lines("unreachable"), "it is told")  # type: ignore[misc]
 
     for scene in scenes:
-        if forgets:
-            scene.network.forget()
-        else:
-            scene.network.thaw()
+        scene.come_back()
     for scene in scenes:
         back = scene.condition + " again"
-        eventually(lambda at=scene: not at.failing(), back, seconds=BACK_SECONDS)  # type: ignore[misc]
+        eventually(lambda at=scene: not at.worker.unready(), back, seconds=BACK_SECONDS)  # type: ignore[misc]
         for photo_id in ("in-flight", "meanwhile"):
             scene.stage.assert_ready_is_true(scene.stage.wait_for(photo_id, "ready", 1))
         told = {

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.conversions import AS_ANYBODY
 from tests.support.pictures import corners_jpeg, webp_size
 from tests.support.waiting import eventually
 
@@ -43,9 +44,12 @@ def bare_environment(tmp_path: Path) -> dict[str, str]:
     return kept | {"PATH": str(empty), "TMPDIR": str(tmp_path)}
 
 
-def run_local(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+def run_local(
+    environment: dict[str, str], *arguments: str, as_anybody: bool = False
+) -> subprocess.CompletedProcess[str]:
+    before = [sys.executable, "-c", AS_ANYBODY] if as_anybody else []
     return subprocess.run(
-        [sys.executable, "-m", "worker", "local", *arguments],
+        [*before, sys.executable, "-m", "worker", "local", *arguments],
         env=environment,
         capture_output=True,
         text=True,
@@ -79,6 +83,58 @@ def test_a_photo_that_failed_makes_it_7(photos: Path, bare_environment: dict[str
     assert shown["one.jpg"]["bytes_out"] > 0
     assert (shown["trip/two.jpg"]["width"], shown["trip/two.jpg"]["height"]) == (600, 900)
     assert shown["trip/two.jpg"]["rungs"] == ["320", "512", "768", "full"]
+
+
+@pytest.fixture
+def unreadable(photos: Path) -> Iterator[Path]:
+    """With a file and a folder that may not be read, and a broken link."""
+    (photos / "secret.jpg").write_bytes(b"")
+    (photos / "secret.jpg").chmod(0)
+    (photos / "locked").mkdir()
+    (photos / "locked" / "inside.jpg").write_bytes(b"")
+    (photos / "locked").chmod(0)
+    (photos / "broken.jpg").symlink_to("nowhere")
+    yield photos
+    (photos / "locked").chmod(0o700)
+
+
+def test_what_cannot_be_read_is_told_and_the_others_go_on(
+    unreadable: Path, bare_environment: dict[str, str]
+) -> None:
+    ended = run_local(
+        bare_environment, str(unreadable), "--exit-when-idle", "--json", as_anybody=True
+    )
+    assert ended.returncode == 7, ended.stdout + ended.stderr
+    shown = {each["photo_id"]: each for each in json.loads(ended.stdout)["photos"]}
+    assert {name: each["reason"] for name, each in shown.items()} == {
+        "one.jpg": None,
+        "trip/two.jpg": None,
+        "secret.jpg": "unreadable",
+        "locked": "unreadable",
+        "broken.jpg": "unreadable",
+    }
+    assert shown["secret.jpg"]["message"] == "cannot be read: Permission denied"
+    assert shown["one.jpg"]["status"] == shown["trip/two.jpg"]["status"] == "ready"
+
+
+def test_register_tells_what_cannot_be_read_and_publishes_the_others(
+    session: Session, unreadable: Path, bare_environment: dict[str, str]
+) -> None:
+    command = [sys.executable, "-m", "worker", "register", str(unreadable), "--json"]
+    ended = subprocess.run(
+        [sys.executable, "-c", AS_ANYBODY, *command],
+        env=session.exported(bare_environment),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 7, ended.stderr
+    assert [each["photo_id"] for each in json.loads(ended.stdout)] == ["one.jpg", "trip/two.jpg"]
+    for name in ("secret.jpg", "locked"):
+        assert f"{unreadable / name} cannot be read: Permission denied" in ended.stderr
+    assert f"{unreadable / 'broken.jpg'} cannot be read: No such file" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_a_photo_that_is_not_there_is_a_usage_fault(bare_environment: dict[str, str]) -> None:
@@ -116,6 +172,14 @@ class Session:
         found = [line for line in self.text().splitlines() if line.startswith(label)]
         return found[0].removeprefix(label).strip() if found else ""
 
+    def exported(self, environment: dict[str, str]) -> dict[str, str]:
+        """An environment as it is once the session's `env` was sourced."""
+        source = Path(self.text().split("source ")[1].split()[0])
+        exports = dict(
+            line.removeprefix("export ").split("=", 1) for line in source.read_text().splitlines()
+        )
+        return environment | {name: value.strip("'") for name, value in exports.items()}
+
     def snapshot(self) -> dict[str, Any]:
         with urllib.request.urlopen(f"{self.line('gallery ')}photos.json", timeout=10) as answer:
             snapshot: dict[str, Any] = json.load(answer)
@@ -138,7 +202,12 @@ def test_the_gallery_serves_what_the_manifests_name(session: Session) -> None:
     snapshot = session.snapshot()
     assert snapshot["done"] is True
     assert {photo["photo_id"] for photo in snapshot["photos"]} == {"one.jpg", "trip/two.jpg"}
-    for photo in snapshot["photos"]:
+    eventually(
+        lambda: all(photo["render_seconds"] for photo in session.snapshot()["photos"]),
+        "the worker's log tells of each render",
+    )
+    for photo in session.snapshot()["photos"]:
+        assert 0 < photo["render_seconds"] < photo["seconds"]
         for rendition in photo["manifest"]["renditions"]:
             url = f"{session.line('gallery ')}objects/{rendition['object']}"
             with urllib.request.urlopen(url, timeout=10) as answer:
@@ -148,11 +217,7 @@ def test_the_gallery_serves_what_the_manifests_name(session: Session) -> None:
 def test_other_verbs_work_beside_a_session(
     session: Session, bare_environment: dict[str, str], tmp_path: Path
 ) -> None:
-    source = Path(session.text().split("source ")[1].split()[0])
-    exports = dict(
-        line.removeprefix("export ").split("=", 1) for line in source.read_text().splitlines()
-    )
-    environment = bare_environment | {name: value.strip("'") for name, value in exports.items()}
+    environment = session.exported(bare_environment)
     (tmp_path / "three.jpg").write_bytes(corners_jpeg(500, 500))
 
     def verb(*arguments: str) -> Any:
@@ -181,8 +246,8 @@ def test_other_verbs_work_beside_a_session(
     assert planned["resources"] == "checked"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_stopping_leaves_nothing_behind(session: Session, number: int) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_stopping_leaves_nothing_behind(session: Session, number: int, tmp_path: Path) -> None:
     children = _descendants(session.running.pid)
     assert len(children) >= 3
     session.running.send_signal(number)
@@ -193,6 +258,34 @@ def test_stopping_leaves_nothing_behind(session: Session, number: int) -> None:
         seconds=10,
     )
     assert "Traceback" not in session.text()
+    assert list(tmp_path.glob("photo-worker-*")) == []
+
+
+def test_a_closed_terminal_ends_the_session(
+    photos: Path, bare_environment: dict[str, str], tmp_path: Path
+) -> None:
+    log = tmp_path / "terminal.log"
+    command = [sys.executable, "-m", "worker", "local", str(photos), "--broker", "embedded"]
+    with log.open("wb") as file:
+        terminal = subprocess.Popen(
+            [sys.executable, "-c", "import pty, sys; pty.spawn(sys.argv[1:])", *command],
+            env=bare_environment,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            start_new_session=True,
+        )
+    try:
+        eventually(lambda: "Ctrl-C" in log.read_text(), "the session is idle")
+        children = _descendants(terminal.pid)
+    finally:
+        terminal.kill()
+        terminal.wait()
+    assert len(children) >= 5
+    eventually(
+        lambda: not any(Path(f"/proc/{pid}").exists() for pid in children),
+        "every process that it started has ended",
+    )
+    assert list(tmp_path.glob("photo-worker-*")) == []
 
 
 def test_servers_and_worker_end_with_a_session_that_was_killed(session: Session) -> None:
@@ -204,6 +297,21 @@ def test_servers_and_worker_end_with_a_session_that_was_killed(session: Session)
         lambda: not any(Path(f"/proc/{pid}").exists() for pid in children),
         "nothing outlives the session",
     )
+
+
+def test_the_next_session_removes_the_folder_of_one_that_was_killed(
+    session: Session, photos: Path, bare_environment: dict[str, str], tmp_path: Path
+) -> None:
+    (left,) = tmp_path.glob("photo-worker-local-*")
+    beside = run_local(bare_environment, str(photos), "--exit-when-idle")
+    assert beside.returncode == 0, beside.stderr
+    assert left.exists(), "a session that runs keeps its folder"
+    session.running.kill()
+    session.running.wait()
+    assert left.exists()
+    after = run_local(bare_environment, str(photos), "--exit-when-idle")
+    assert after.returncode == 0, after.stderr
+    assert list(tmp_path.glob("photo-worker-*")) == []
 
 
 def _descendants(pid: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""A log that nobody reads, as with Docker on a busy disk: it costs lines, and nothing else."""
+"""A log without a reader, as with Docker on a busy disk: only lines are lost."""
 
 from __future__ import annotations
 

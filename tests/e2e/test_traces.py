@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from tests.e2e.ledger import take_all
 from tests.e2e.stage import Stage
+from tests.support.http_server import Handler, HttpServer
 from tests.support.pictures import corners_jpeg
 from tests.support.waiting import eventually
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
 
-class Collector:
+class Collector(HttpServer):
     """Keeps the spans that are posted to `/v1/traces`."""
 
     def __init__(self) -> None:
@@ -30,29 +27,13 @@ class Collector:
         self._spans: list[tuple[str, Span]] = []
         collector = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                collector.keep(self.path, body)
-                self.send_response(200)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
+        class Traces(Handler):
+            def do_POST(self) -> None:  # noqa: N802
+                collector.keep(self.path, self.rfile.read(int(self.headers["Content-Length"])))
+                self.reply(200)
 
-            def log_message(self, *_: Any) -> None:
-                """Nothing to standard error."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__init__(Traces)
+        self.url = f"http://{self.address}"
 
     def keep(self, path: str, body: bytes) -> None:
         assert path == "/v1/traces"
@@ -84,21 +65,6 @@ def want_traces(stage: Stage, url: str) -> None:
     }
 
 
-def register(stage: Stage, source: Path, **environment: str) -> dict[str, Any]:
-    """What the verb says of the one photo that it has published."""
-    done = subprocess.run(
-        [sys.executable, "-m", "worker", "register", "--json", str(source)],
-        env={**stage.environment, **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    (published,) = json.loads(done.stdout)
-    assert isinstance(published, dict)
-    return published
-
-
 def test_one_trace_from_the_register_verb_to_the_outcome(stage: Stage, tmp_path: Path) -> None:
     source = tmp_path / "a.jpg"
     source.write_bytes(corners_jpeg(700, 500))
@@ -106,7 +72,7 @@ def test_one_trace_from_the_register_verb_to_the_outcome(stage: Stage, tmp_path:
         want_traces(stage, collector.url)
         stage.environment["GOOGLE_CLOUD_PROJECT"] = "wedding"
         worker = stage.worker(ladder="320,512,full").wait_until_running()
-        published = register(stage, source, OTEL_SERVICE_NAME="gallery")
+        (published,) = stage.verb("register", str(source), OTEL_SERVICE_NAME="gallery")
         stage.wait_for("a.jpg", "ready", published["version"])
         eventually(lambda: worker.lines("handled"), "it is acked")
         worker.signal()
@@ -174,10 +140,7 @@ def test_a_replay_is_a_trace_of_its_own_that_points_to_the_one_that_ended(stage:
         worker = stage.worker().wait_until_running()
         stage.publish(b"no event", traceparent=f"00-{TRACE}-{PARENT}-01")
         eventually(lambda: worker.lines("handled", outcome="rejected"), "it is dead-lettered")
-        replay = [sys.executable, "-m", "worker", "dead-letters", "replay", "--canary", "0"]
-        subprocess.run(
-            replay, env=stage.environment, capture_output=True, timeout=60, check=True, text=True
-        )
+        stage.verb("dead-letters", "replay", "--canary", "0")
         eventually(lambda: len(worker.lines("handled")) == 2, "its replay is handled")
         worker.signal()
         assert worker.wait(30) == 0
@@ -194,7 +157,7 @@ def test_a_collector_that_is_not_there_costs_neither_photos_nor_the_drain(
     stage: Stage, *, silent: bool
 ) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
-        # Bound and listening, and nobody ever takes a connection off the queue.
+        # Bound and listening; connections stay in the queue.
         if not silent:
             server.socket.close()
         want_traces(stage, f"http://127.0.0.1:{server.server_address[1]}")
@@ -211,7 +174,7 @@ def test_a_collector_that_is_not_there_costs_neither_photos_nor_the_drain(
     assert 1 <= len(complaints) <= 2, worker.text()
     assert all(line["severity"] == "WARNING" for line in complaints)
     assert "Traceback" not in worker.text()
-    assert take_all(stage, stage.dead_letters) == []
+    assert stage.take_all(stage.dead_letters) == []
 
 
 def test_an_exporter_that_does_not_exist_is_3(stage: Stage) -> None:

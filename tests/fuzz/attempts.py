@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
-# A dependency of playwright; its wheels have no types.
+# A dependency of playwright; its wheels lack types.
 from greenlet import GreenletExit, getcurrent, greenlet  # type: ignore[import-untyped]
 
 from worker.photo.events import Deregister, Register
@@ -23,13 +23,13 @@ class Fate(Enum):
     GO = auto()
     """It takes effect, and its answer arrives."""
     FAIL = auto()
-    """It never arrives."""
+    """It is lost on the way."""
     LOST = auto()
-    """It takes effect, and its answer never arrives."""
+    """It takes effect, and its answer is lost."""
     REPEATED = auto()
     """It takes effect, its answer is lost, and the retry in place meets its own work: 412."""
     LATE = auto()
-    """Its answer never arrives, and it takes effect some time later."""
+    """Its answer is lost, and it takes effect some time later."""
     TWICE = auto()
     """The retry in place takes effect, and some time later what was taken for lost does too."""
 
@@ -38,8 +38,8 @@ class Fate(Enum):
 class Message:
     """One message of the subscription, and what became of it.
 
-    `event` is `None` where it is none. `sound` and `failing`: some attempt has found its original
-    fit to be rendered, or a reason to refuse it.
+    `event` is empty for what is not an event. `sound` and `failing`: some attempt has found its
+    original fit to be rendered, or a reason to refuse it.
     """
 
     number: int
@@ -60,14 +60,13 @@ class Stop:
 
 
 class Attempt:
-    """One delivery being handled, or one sweep where there is no message.
+    """One delivery being handled, or one sweep (without a message).
 
     `home` is the process that it dies with, `number` which delivery of its message it is, if that
     is known, `told` what it has published and got confirmed (topic and data).
     """
 
     def __init__(self, home: str, message: Message | None, number: int | None) -> None:
-        """Begin with `begin`."""
         self.home = home
         self.message = message
         self.number = number
@@ -88,7 +87,7 @@ class Attempt:
         self.stop = self._stack.switch()
 
     def resume(self, fate: Fate) -> None:
-        """Let it make its request, and run to the next one, or to its end (no `stop`)."""
+        """Let it make its request, and run to the next one, or to its end (`stop` is empty)."""
         self.fate = fate
         self.stop = self._stack.switch()
 
@@ -102,7 +101,7 @@ class Attempt:
     def wait(self, verb: str, name: str) -> Fate:
         """Called from within: stand before a request until its fate is decided."""
         if self._killed:
-            # Its `finally` blocks run, but whatever they ask for has no effect.
+            # Its `finally` blocks run, but their requests are dropped.
             raise GreenletExit
         self._stack.parent.switch(Stop(verb, name))
         return self.fate

@@ -1,6 +1,6 @@
-"""What docs/contract.md promises, checked on the bucket itself.
+"""What docs/contract.md promises, checked on the bucket itself at each step.
 
-Written from the contract: manifests are read as plain JSON, and nothing of `worker` is asked.
+Written from the contract: manifests are read as plain JSON, and `worker` is not asked.
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from tests.fuzz.attempts import Attempt, Message
-from tests.support.fakes import MemoryStore, crc32c
+from tests.support import promises
+from tests.support.fakes import MemoryStore
 from tests.support.fakes import Message as Letter
+from tests.support.workers import DEAD_LETTER, OUTCOME, RENDITIONS
 from worker.photo.events import Deregister, Register
 
-RENDITIONS = "renditions"
-DEAD_LETTER = "projects/p/topics/dead"
-OUTCOME = "projects/p/topics/outcome"
 ATTEMPTS_OF_A_CRASH = 3
 
 Facts = dict[str, Any]
@@ -33,15 +32,6 @@ def manifest_name(photo_id: str) -> str:
 def is_own(photo_id: str, name: str) -> bool:
     """Whether a name is that of a rendition of this very photo."""
     return re.fullmatch(rf"photos/{photo_id}/[0-9]+-[0-9a-f]{{12}}/[^/]+\.webp", name) is not None
-
-
-def known(manifest: Facts | None) -> int:
-    """The highest version that a manifest knows of."""
-    if manifest is None:
-        return 0
-    version: int = manifest["version"]
-    rejection = manifest["rejection"]
-    return max(version, rejection["version"]) if rejection else version
 
 
 class Watch:
@@ -72,17 +62,17 @@ class Watch:
             self._check_whole(self._manifests[photo_id])
 
     def _check_whole(self, manifest: Facts) -> None:
-        """Promise 1."""
+        assert (fault := promises.untrue(manifest, self._read)) is None, fault
         for rendition in manifest["renditions"]:
-            entry = self._store.entry(RENDITIONS, rendition["object"])
-            assert entry is not None, f"{rendition['object']} is named and gone"
-            assert rendition["bytes"] == len(entry.data)
-            assert rendition["crc32c"] == crc32c(entry.data)
             # The fakes put the original and the quality into what they render.
-            made_by, _, original = entry.data.partition(b" of ")
+            made_by, _, original = (self._read(rendition["object"]) or b"").partition(b" of ")
             assert hashlib.sha256(original).hexdigest() == manifest["original"]["sha256"]
             quality = re.search(r"q=(\d+)", manifest["recipe"] or "")
             assert quality is None or quality[1].encode() in made_by
+
+    def _read(self, name: str) -> bytes | None:
+        entry = self._store.entry(RENDITIONS, name)
+        return entry.data if entry else None
 
 
 def _check_change(photo_id: str, before: Facts | None, after: Facts, writer: Attempt) -> None:
@@ -90,7 +80,7 @@ def _check_change(photo_id: str, before: Facts | None, after: Facts, writer: Att
     assert after["photo_id"] == photo_id
     assert after.get("fence", 0) >= (before or {}).get("fence", 0), said
     assert after["version"] >= (before or {"version": 0})["version"], said
-    assert known(after) >= known(before), said
+    assert promises.known(after) >= promises.known(before), said
     assert (after["state"] == "ready") == bool(after["renditions"]), said
     for rendition in after["renditions"]:
         assert is_own(photo_id, rendition["object"]), said
@@ -113,7 +103,7 @@ def _check_change(photo_id: str, before: Facts | None, after: Facts, writer: Att
 
 
 def _check_fence(before: Facts | None, after: Facts, said: str) -> None:
-    """A reader sees no difference."""
+    """A reader sees the same before and after."""
     assert after["fence"] == (before or {}).get("fence", 0) + 1, said
     if before is None:
         assert (after["state"], after["version"]) == ("deregistered", 0), said
@@ -123,7 +113,7 @@ def _check_fence(before: Facts | None, after: Facts, said: str) -> None:
 
 def _check_deregistered(event: Deregister, before: Facts | None, after: Facts, said: str) -> None:
     if after["state"] == "rejected":
-        assert known(before) == after["version"] > event.version, said
+        assert promises.known(before) == after["version"] > event.version, said
     else:
         assert (after["state"], after["version"]) == ("deregistered", event.version), said
         assert not _is_tombstone(before, event.version), said
@@ -164,8 +154,8 @@ def check_ack(attempt: Attempt, manifest: Facts | None, letters: list[Letter]) -
         return
     outcomes = [json.loads(data) for topic, data in attempt.told if topic == OUTCOME]
     kinds = {outcome["type"] for outcome in outcomes if outcome["version"] == event.version}
-    assert known(manifest) >= event.version, said
-    if known(manifest) > event.version:
+    assert promises.known(manifest) >= event.version, said
+    if promises.known(manifest) > event.version:
         return
     assert manifest is not None
     if _is_tombstone(manifest, event.version):
@@ -190,49 +180,25 @@ def _check_letter(attempt: Attempt, letter: Letter, said: str) -> None:
         assert attempt.number >= ATTEMPTS_OF_A_CRASH, said
 
 
-def check_final(photo_id: str, manifest: Facts | None, messages: list[Message]) -> None:
+def check_final(photo_id: str, manifest: Facts | None, messages: Iterable[Message]) -> None:
     """Promise 2: what stands once every message is acked."""
-    own = [one for one in messages if one.event is not None and one.event.photo_id == photo_id]
-    if not own:
-        assert known(manifest) == 0, f"{manifest} out of nothing"
-        return
-    said = f"{manifest} after {[(one.event, one.sound, one.failing) for one in own]}"
-    highest = max(_event(one).version for one in own)
-    assert manifest is not None, said
-    assert known(manifest) == highest, said
-    state, version, rejection = manifest["state"], manifest["version"], manifest["rejection"]
-    newest = [one for one in own if _event(one).version == highest]
-    if any(isinstance(one.event, Deregister) for one in newest):
-        assert (state, version, rejection) == ("deregistered", highest, None), said
-        return
-    if (state, version) == ("ready", highest):
-        assert any(one.sound for one in newest), said
-        assert rejection is None or any(one.failing for one in newest), said
-        return
-    # Every message of the highest version has failed, at least when it was last looked at.
-    assert all(one.failing for one in newest), said
-    assert rejection is not None, said
-    assert rejection["version"] == highest, said
-    if state == "rejected":
-        assert version == highest, said
-        return
-    # Ready at an older version: no older deregistration stands against it, and whatever lies
-    # between has failed as well.
-    assert state == "ready", said
-    assert any(one.sound for one in own if _event(one).version == version), said
-    for one in own:
-        if version <= _event(one).version < highest:
-            assert isinstance(one.event, Register), said
-            assert one.failing or _event(one).version == version, said
-
-
-def _event(message: Message) -> Register | Deregister:
-    assert message.event is not None
-    return message.event
+    promises.check_final(
+        manifest,
+        [
+            promises.Claim(
+                version=one.event.version,
+                removes=isinstance(one.event, Deregister),
+                sound=one.sound,
+                failing=one.failing,
+            )
+            for one in messages
+            if one.event is not None and one.event.photo_id == photo_id
+        ],
+    )
 
 
 def check_swept(store: MemoryStore, watch: Watch, foreign: Iterable[str]) -> None:
-    """Promise 4: manifests, what they name, and what is nobody's."""
+    """Promise 4: manifests, what they name, and foreign objects remain."""
     expected = set(foreign)
     for photo_id in watch.photo_ids:
         manifest = watch.manifest(photo_id)

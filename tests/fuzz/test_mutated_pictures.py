@@ -77,7 +77,7 @@ def test_a_mutated_picture_ends_in_a_ladder_or_a_reason(
 
 
 def check(came: Came) -> None:
-    """Whole: every rung there, nothing in it but pixels, every fact within its bounds."""
+    """Whole: every rung is there and holds only pixels, every fact is within its bounds."""
     if came.reason:
         assert came.message
         return

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import queue
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -18,16 +17,15 @@ from tests.fuzz.attempts import Attempt, Fate, Message
 from tests.fuzz.edges import SOUND, ContentRenderer, Late, SharedPublisher, SharedStore
 from tests.support.fakes import recording_log
 from tests.support.workers import (
-    BUCKETS,
     LAYOUT,
     ORIGINALS,
     RENDITIONS,
     FakeWorker,
+    dispatcher_of,
     make_worker,
     seed_original,
 )
-from worker.errors import Fatal, PreconditionFailed, Transient
-from worker.handlers.dispatch import Dispatcher, Topics
+from worker.errors import PreconditionFailed, Transient
 from worker.operate.sweep.leftovers import Sweeper
 from worker.operate.sweep.survey import Survey
 from worker.operate.sweep.verify import Verifier
@@ -61,7 +59,6 @@ class World:
     def __init__(
         self, scratch: Path, photo_ids: tuple[str, ...], totals: Counter[str], *, counted: bool
     ) -> None:
-        """Nothing published, nothing running."""
         self.store = SharedStore()
         for name in FOREIGN:
             self.store.seed(RENDITIONS, name, b"nobody's")
@@ -72,14 +69,15 @@ class World:
         self.unsettled = 0
         self._totals = totals
         self._counted = counted
-        self._troubles: queue.SimpleQueue[Fatal] = queue.SimpleQueue()
         self._log, self._entries = recording_log()
         self._workers = [self._worker(scratch, number) for number in range(len(SALTS))]
-        self._dispatchers = [self._dispatcher(worker) for worker in self._workers]
+        self._dispatchers = [
+            dispatcher_of(worker, self.publisher, self._log) for worker in self._workers
+        ]
         self._sweeps = itertools.count()
 
     def send(self, event: Register | Deregister | None) -> Message:
-        """Publish an event, or something that is none."""
+        """Publish an event, or something else."""
         number = len(self.messages)
         body = event.model_dump(exclude_none=True) if event else {"type": "photo.nonsense"}
         message = Message(number, json.dumps({**body, "number": number}).encode(), event)
@@ -172,7 +170,7 @@ class World:
                         self.step(attempt)
 
     def settle(self, chance: random.Random) -> None:
-        """No more faults: all runs to its end, by turns. Then promises 2 and 4.
+        """Faults are over: all runs to its end, by turns. Then promises 2 and 4.
 
         Meanwhile come a few duplicates and sweeps, and an original is mended.
         """
@@ -249,20 +247,6 @@ class World:
         renderer = ContentRenderer(size=(400, 300), quality=QUALITIES[number])
         renderer.salt = SALTS[number]
         return make_worker(scratch, self.store, renderer=renderer, name=f"worker-{number}")
-
-    def _dispatcher(self, worker: FakeWorker) -> Dispatcher:
-        return Dispatcher(
-            buckets=BUCKETS,
-            register=worker.register,
-            deregister=worker.deregister,
-            reject=worker.reject,
-            publisher=self.publisher,
-            topics=Topics(outcome=promises.OUTCOME, dead_letter=promises.DEAD_LETTER),
-            troubles=self._troubles,
-            pause=lambda _: None,
-            worker_name="photo-worker/test",
-            log=self._log,
-        )
 
 
 def _never_untrue(event: Register) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import queue
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,11 +13,18 @@ from typing import Any
 
 from tests.support.fakes import FakePublisher, FakeRenderer, recording_log
 from tests.support.fault_proxy import Fault, FaultProxy
-from tests.support.workers import JPEG, LAYOUT, StoreWorker, assemble
+from tests.support.workers import (
+    DEAD_LETTER,
+    JPEG,
+    LAYOUT,
+    OUTCOME,
+    StoreWorker,
+    assemble,
+    dispatcher_of,
+)
 from worker.errors import CorruptOriginal, RenderCrashed
 from worker.gcs.patience import Patience
 from worker.gcs.store import GcsStore
-from worker.handlers.dispatch import Dispatcher, Topics
 from worker.photo.delivery import Delivery
 from worker.photo.events import Buckets, Deregister, Register
 from worker.photo.manifest import Manifest, State
@@ -29,12 +35,10 @@ PICTURE_PX = (400, 300)
 RUNGS = ("320", "full")
 """The ladder of so small a picture: enough to be incomplete."""
 
-OUTCOME, DEAD_LETTER = "outcome", "dead"
-
 
 @dataclass(frozen=True)
 class Seen:
-    """What a reader sees of one photo, told apart by nothing that differs from run to run."""
+    """What a reader sees of one photo, without what differs from run to run."""
 
     manifest: dict[str, Any] | None
     renditions: dict[str, tuple[int, str]] = field(repr=False)
@@ -93,22 +97,11 @@ class Bench:
         self.renderer = FakeRenderer(PICTURE_PX)
         self.publisher = FakePublisher()
         self.worker = self._worker(self.store, self.renderer, "commit")
-        self._log, self.entries = recording_log()
-        self._dispatcher = Dispatcher(
-            buckets=self.buckets,
-            register=self.worker.register,
-            deregister=self.worker.deregister,
-            reject=self.worker.reject,
-            publisher=self.publisher,
-            topics=Topics(outcome=OUTCOME, dead_letter=DEAD_LETTER),
-            troubles=queue.SimpleQueue(),
-            pause=lambda _: None,
-            worker_name="photo-worker/test",
-            log=self._log,
-        )
+        log, self.entries = recording_log()
+        self._dispatcher = dispatcher_of(self.worker, self.publisher, log, buckets=self.buckets)
 
     def other_worker(self, quality: int = 80, name: str = "other") -> StoreWorker:
-        """Another worker on the same buckets, which meets no faults."""
+        """Another worker on the same buckets, which goes around the proxy."""
         return self._worker(self.direct, FakeRenderer(PICTURE_PX, quality), name)
 
     def _worker(self, store: GcsStore, renderer: FakeRenderer, name: str) -> StoreWorker:
@@ -255,32 +248,43 @@ class Photo:
         return Seen(shown, renditions, commit_id)
 
 
+READY = (f"{OUTCOME}: photo.ready",)
+GONE = (f"{OUTCOME}: photo.deregistered",)
+STAYS_REJECTED = (f"{OUTCOME}: photo.rejected",)
+REJECTED = (f"{DEAD_LETTER}: letter", *STAYS_REJECTED)
+NO_DOWNLOAD = frozenset({Fault.FLIP})
+NO_UPLOAD = frozenset({Fault.CUT_UPLOAD})
+
+
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """One event, what lies there when it comes, and where everything ends.
+    """One event, what lies there when it comes, and where everything ends: else as a new photo.
 
     `meanwhile` is what another worker does when this one is about to commit. `unreferenced` counts
     the renditions that are left even without faults, for the sweep. `replaces`: a version that was
-    ready is replaced. `never` are the faults for which there is no request.
+    ready is replaced. `never` are the faults that fit none of its requests.
     """
 
     name: str
-    effect: Effect
-    state: State
-    version: int
-    published: tuple[str, ...]
-    prepare: Callable[[Photo], None]
+    effect: Effect = Effect.REGISTERED
+    state: State = State.READY
+    version: int = 17
+    published: tuple[str, ...] = READY
+    prepare: Callable[[Photo], None] = Photo.put_original
     meanwhile: Callable[[Photo], None] | None = None
     verb: str = "register"
     event_version: int = 17
     corrupt: bool = False
-    rung_count: int = len(RUNGS)
     unreferenced: int = 0
     replaces: bool = False
     never: frozenset[Fault] = frozenset()
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def rung_count(self) -> int:
+        return len(RUNGS) if self.state is State.READY else 0
 
 
 def prepared(*steps: Callable[[Photo], None]) -> Callable[[Photo], None]:
@@ -291,66 +295,37 @@ def prepared(*steps: Callable[[Photo], None]) -> Callable[[Photo], None]:
     return prepare
 
 
-READY = (f"{OUTCOME}: photo.ready",)
-GONE = (f"{OUTCOME}: photo.deregistered",)
-STAYS_REJECTED = (f"{OUTCOME}: photo.rejected",)
-REJECTED = (f"{DEAD_LETTER}: letter", *STAYS_REJECTED)
-NO_DOWNLOAD = frozenset({Fault.FLIP})
-NO_UPLOAD = frozenset({Fault.CUT_UPLOAD})
-
 SCENARIOS = (
     Scenario(
         name="a-new-photo",
-        prepare=Photo.put_original,
-        effect=Effect.REGISTERED,
-        state=State.READY,
-        version=17,
-        published=READY,
     ),
     Scenario(
         name="a-newer-version",
         prepare=prepared(Photo.put_original, lambda photo: photo.register(16)),
-        effect=Effect.REGISTERED,
-        state=State.READY,
-        version=17,
         replaces=True,
-        published=READY,
     ),
     Scenario(
         name="behind-a-crashed-attempt",
         prepare=prepared(Photo.put_original, lambda photo: photo.die_rendering(17)),
-        effect=Effect.REGISTERED,
-        state=State.READY,
-        version=17,
-        published=READY,
     ),
     Scenario(
         name="while-an-older-one-is-committed",
-        prepare=Photo.put_original,
         meanwhile=lambda photo: photo.register(16, quality=70),
-        effect=Effect.REGISTERED,
-        state=State.READY,
-        version=17,
         replaces=True,
-        published=READY,
     ),
     Scenario(
         name="while-a-newer-one-is-committed",
-        prepare=Photo.put_original,
         meanwhile=lambda photo: photo.register(18),
         effect=Effect.SUPERSEDED,
-        state=State.READY,
         version=18,
         published=(),
     ),
     Scenario(
         name="while-the-photo-is-deregistered",
-        prepare=Photo.put_original,
         meanwhile=lambda photo: photo.deregister(18),
         effect=Effect.SUPERSEDED,
         state=State.DEREGISTERED,
         version=18,
-        rung_count=0,
         published=(),
     ),
     Scenario(
@@ -361,19 +336,15 @@ SCENARIOS = (
             lambda photo: photo.register(18),
         ),
         effect=Effect.SUPERSEDED,
-        state=State.READY,
         version=18,
         published=(),
         never=NO_UPLOAD,
     ),
     Scenario(
         name="a-corrupt-original",
-        prepare=Photo.put_original,
         corrupt=True,
         effect=Effect.REJECTED,
         state=State.REJECTED,
-        version=17,
-        rung_count=0,
         # The rung that was uploaded before the decoder came to the damage.
         unreferenced=1,
         published=REJECTED,
@@ -383,7 +354,6 @@ SCENARIOS = (
         prepare=prepared(Photo.put_original, lambda photo: photo.register(16)),
         corrupt=True,
         effect=Effect.REJECTED,
-        state=State.READY,
         version=16,
         unreferenced=1,
         published=REJECTED,
@@ -393,8 +363,6 @@ SCENARIOS = (
         prepare=lambda _: None,
         effect=Effect.REJECTED,
         state=State.REJECTED,
-        version=17,
-        rung_count=0,
         published=REJECTED,
         never=NO_DOWNLOAD,
     ),
@@ -404,8 +372,6 @@ SCENARIOS = (
         prepare=prepared(Photo.put_original, lambda photo: photo.register(16)),
         effect=Effect.DEREGISTERED,
         state=State.DEREGISTERED,
-        version=17,
-        rung_count=0,
         published=GONE,
     ),
     Scenario(
@@ -414,8 +380,6 @@ SCENARIOS = (
         prepare=lambda _: None,
         effect=Effect.DEREGISTERED,
         state=State.DEREGISTERED,
-        version=17,
-        rung_count=0,
         published=GONE,
         never=NO_DOWNLOAD,
     ),
@@ -425,8 +389,6 @@ SCENARIOS = (
         prepare=lambda photo: photo.die_deregistering(17),
         effect=Effect.ALREADY_CURRENT,
         state=State.DEREGISTERED,
-        version=17,
-        rung_count=0,
         published=GONE,
         never=NO_UPLOAD,
     ),
@@ -441,7 +403,6 @@ SCENARIOS = (
         effect=Effect.DEREGISTERED,
         state=State.REJECTED,
         version=18,
-        rung_count=0,
         unreferenced=1,
         published=STAYS_REJECTED,
     ),
@@ -454,7 +415,6 @@ SCENARIOS = (
             lambda photo: photo.register(18),
         ),
         effect=Effect.SUPERSEDED,
-        state=State.READY,
         version=18,
         published=(),
         never=NO_UPLOAD,
@@ -489,7 +449,7 @@ class Run:
         return bench.deliver(event, next(self._attempts))
 
     def _meddle(self) -> None:
-        """In this thread and around the proxy, so that no request waits for it."""
+        """In this thread and around the proxy, so that it holds up only the commit."""
         if self._meanwhile:
             act, self._meanwhile = self._meanwhile, None
             act(self.photo)

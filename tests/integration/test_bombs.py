@@ -1,4 +1,4 @@
-"""Made bombs through the real render pool: a small file that asks for much costs next to nothing.
+"""Made bombs through the real render pool: a small file that asks for much costs little.
 
 Each ends with a reason, or as a photo where what it asks for is harmless; the pool serves on.
 """

@@ -106,7 +106,7 @@ class Dead:
 @pytest.fixture(params=["google", "embedded"])
 def dead(request: pytest.FixtureRequest) -> Iterator[Dead]:
     if request.param == "google":
-        dead = Dead(request.getfixturevalue("broker_address"))
+        dead = Dead(request.getfixturevalue("google_address"))
         yield dead
         dead.close()
         return

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,11 +13,13 @@ from pathlib import Path
 import pytest
 
 from tests.support.fakes import MemoryStore
+from worker.console.stop import Stop
 from worker.operate.backfill.comparison import wanted
 from worker.operate.backfill.inventory import BucketInventory
 from worker.operate.backfill.pages import Comparer
 from worker.operate.backfill.publishing import Backfill, BackfillOptions
 from worker.operate.backfill.report import BackfillReport
+from worker.operate.publish import PacedPublisher
 from worker.photo.events import Buckets
 from worker.photo.globs import Globs
 from worker.photo.layout import Layout
@@ -143,7 +144,7 @@ def test_memory_and_requests_stay_flat() -> None:
     report = BackfillReport(source="s", bucket="originals", prefix="", recipe=RECIPE)
     backfill = Backfill(
         store=store,
-        publish=publish,
+        publish=PacedPublisher(publish, None),
         options=BackfillOptions(
             wanted=wanted(stale=False, only_missing=False, rejected=False),
             limit=None,
@@ -155,7 +156,7 @@ def test_memory_and_requests_stay_flat() -> None:
         published=lambda _: None,
         keep=lambda _: None,
         tell=pytest.fail,
-        stopping=threading.Event(),
+        stop=Stop(),
     )
     comparer = Comparer(
         store, originals="originals", renditions="renditions", layout=LAYOUT, recipe=RECIPE

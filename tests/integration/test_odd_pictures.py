@@ -184,7 +184,7 @@ def test_every_orientation_of_a_photo_is_the_same_picture(pool: RenderPool, tmp_
     first = pictures[0]
     for picture in pictures[1:]:
         assert (picture - first).abs().avg() < 4
-    assert (first.rot180() - first).abs().avg() > 20  # or else the comparison says nothing
+    assert (first.rot180() - first).abs().avg() > 20  # or else the comparison is empty
 
 
 def test_other_renders_go_on_beside_bombs(pool: RenderPool, tmp_path: Path) -> None:

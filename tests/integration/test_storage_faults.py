@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -53,7 +52,7 @@ REFUSED = (*STATUSES, Fault.RESET, Fault.HANG_UP)
 HANGS = frozenset({Fault.HANG, Fault.HANG_AFTER, Fault.STALL})
 
 ONE_CALL: dict[str, tuple[Fault, ...]] = {
-    # Before an effect no fault can hide another, so that these come one behind the other.
+    # These come one behind the other: before an effect each of them is seen.
     "refused-then-lost": (*REFUSED, Fault.LOST),
     "hang-after": (Fault.HANG_AFTER,),
     "truncate": (Fault.TRUNCATE,),
@@ -363,13 +362,11 @@ def test_a_call_gives_up_within_its_budget(open_bench: OpenBench, proxy: FaultPr
     )
     bench = open_bench(chosen)
     proxy.arm(0, Fault.HANG, lasting=True)
-    started = time.monotonic()
     with pytest.raises(StorageUnavailable):
         bench.store.stat(bench.originals, "anything")
-    # The slowest of machines make fewer attempts, none can make more.
+    # A slow machine makes fewer attempts.
     most = chosen.retry_seconds / chosen.answer_seconds + 1
     assert 1 < len(proxy.met) <= most
-    assert time.monotonic() - started < 10
 
 
 def test_a_large_upload_over_a_slow_link_is_not_cut(storage_url: str) -> None:

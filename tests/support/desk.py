@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.fakes import FakePublisher, MemoryStore, Message, recording_log
-from tests.support.workers import BUCKETS, FakeWorker, make_worker
+from tests.support.workers import DEAD_LETTER, OUTCOME, FakeWorker, dispatcher_of, make_worker
 from worker.errors import Fatal
 from worker.handlers.brake import Brake
-from worker.handlers.dispatch import Dispatcher, Topics
 from worker.photo.delivery import Delivery
 
-OUTCOME = "projects/p/topics/outcome"
-DEAD_LETTER = "projects/p/topics/dead"
+__all__ = ["DEAD_LETTER", "OUTCOME", "Desk", "deregister_data", "register_data"]
 
 
 class Desk:
@@ -37,22 +35,16 @@ class Desk:
         self.journal: list[str] = []
         self.pauses: list[float] = []
         self.during_pause: Callable[[], object] = lambda: None
-        self.troubles: queue.SimpleQueue[Fatal] = queue.SimpleQueue()
+        self.fatal_errors: queue.SimpleQueue[Fatal] = queue.SimpleQueue()
         self.log, self.entries = recording_log()
-        self.dispatcher = Dispatcher(
-            buckets=BUCKETS,
-            register=self.worker.register,
-            deregister=self.worker.deregister,
-            reject=self.worker.reject,
-            publisher=self.publisher,
-            topics=Topics(
-                outcome=OUTCOME if outcome else None,
-                dead_letter=DEAD_LETTER if dead_letter else None,
-            ),
-            troubles=self.troubles,
+        self.dispatcher = dispatcher_of(
+            self.worker,
+            self.publisher,
+            self.log,
+            outcome=OUTCOME if outcome else None,
+            dead_letter=DEAD_LETTER if dead_letter else None,
+            fatal_errors=self.fatal_errors,
             pause=self._pause,
-            worker_name="photo-worker/test",
-            log=self.log,
             brake=brake or Brake.disengaged(),
         )
 

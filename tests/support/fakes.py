@@ -1,6 +1,6 @@
 """Hand-written stand-ins for the edges: a bucket, a topic, a renderer, a clock.
 
-`MemoryStore` keeps what GCS promises and nothing more. Faults are injected by hooks, so that a test
+`MemoryStore` keeps exactly what GCS promises. Faults are injected by hooks, so that a test
 says where a request dies: before it took effect, or after (a lost response), or what another worker
 did in between.
 """
@@ -73,7 +73,6 @@ class MemoryStore:
     """
 
     def __init__(self, page_size: int = 1000, clock: Clock | None = None) -> None:
-        """An empty store that lists `page_size` names a request."""
         self.clock = Clock() if clock is None else clock
         self.missing: set[str] = set()
         self.before: Callable[[Request], None] = _nothing
@@ -104,7 +103,6 @@ class MemoryStore:
         return [request.name for request in self.requests if request.verb == verb]
 
     def stat(self, bucket: str, name: str, generation: str | None = None) -> StoredObject | None:
-        """See `ports.ObjectStore`."""
         request = self._ask("stat", bucket, name)
         entry = self.entry(bucket, name)
         self.after(request)
@@ -120,7 +118,6 @@ class MemoryStore:
         into: Path,
         check_bytes: Callable[[int], None],
     ) -> StoredObject | None:
-        """See `ports.ObjectStore`."""
         request = self._ask("download", bucket, name)
         entry = self.entry(bucket, name)
         if entry is None or (generation is not None and int(generation) != entry.generation):
@@ -132,7 +129,6 @@ class MemoryStore:
         return _stated(bucket, name, entry)
 
     def download(self, stored: StoredObject, into: Path) -> None:
-        """See `ports.ObjectStore`."""
         request = self._ask("download", stored.bucket, stored.name)
         entry = self.entry(stored.bucket, stored.name)
         if entry is None or entry.generation != stored.generation:
@@ -141,7 +137,6 @@ class MemoryStore:
         self.after(request)
 
     def read(self, bucket: str, name: str) -> tuple[bytes, int] | None:
-        """See `ports.ObjectStore`."""
         request = self._ask("read", bucket, name)
         entry = self.entry(bucket, name)
         self.after(request)
@@ -159,7 +154,6 @@ class MemoryStore:
         crc32c: str | None = None,  # noqa: ARG002 (as the real one, which would refuse)
         custom_time: datetime | None = None,
     ) -> StoredObject:
-        """See `ports.ObjectStore`."""
         data = data.read_bytes() if isinstance(data, Path) else data
         request = self._ask("write", bucket, name)
         with self._lock:
@@ -171,7 +165,6 @@ class MemoryStore:
         return stored
 
     def delete(self, bucket: str, name: str) -> bool:
-        """See `ports.ObjectStore`."""
         request = self._ask("delete", bucket, name)
         with self._lock:
             gone = self._entries.pop((bucket, name), None)
@@ -185,7 +178,6 @@ class MemoryStore:
     def objects(
         self, bucket: str, prefix: str, *, start: str | None = None, end: str | None = None
     ) -> Iterator[StoredObject]:
-        """See `ports.ObjectStore`."""
         last = ""
         while True:
             request = self._ask("list", bucket, prefix)
@@ -238,14 +230,12 @@ class Once:
     """
 
     def __init__(self, verb: Verb, ending: str, action: Callable[[], object]) -> None:
-        """Wait for that request; `action` may raise."""
         self.spent = False
         self._verb = verb
         self._ending = ending
         self._action = action
 
     def __call__(self, request: Request) -> None:
-        """Be asked about a request."""
         if not self.spent and request.verb == self._verb and request.name.endswith(self._ending):
             self.spent = True
             self._action()
@@ -274,7 +264,6 @@ class FakePublisher:
     """`ports.Publisher` that remembers; publishing to a topic in `broken` fails."""
 
     def __init__(self) -> None:
-        """Nothing published, nothing broken."""
         self.messages: list[Message] = []
         self.broken: set[str] = set()
         self.after: Callable[[Message], None] = _nothing
@@ -283,7 +272,6 @@ class FakePublisher:
     def publish(
         self, topic: str, data: bytes, attributes: Mapping[str, str], ordering_key: str = ""
     ) -> str:
-        """See `ports.Publisher`."""
         if topic in self.broken:
             raise PublishFailed(f"{topic}: no confirmation")
         message = Message(
@@ -296,7 +284,6 @@ class FakePublisher:
         return str(number)
 
     def to(self, topic: str) -> list[Message]:
-        """What was published to one topic."""
         return [message for message in self.messages if message.topic == topic]
 
 
@@ -304,14 +291,13 @@ class FakeRendering:
     """`ports.Rendering`: tiny files instead of pictures."""
 
     def __init__(self, renderer: FakeRenderer, original: Path, folder: Path) -> None:
-        """Render nothing until it is asked for."""
         self._renderer = renderer
         self._original = original
         self._folder = folder
         self._done = False
 
     def __iter__(self) -> Iterator[Rendered]:
-        """See `ports.Rendering`; a scripted error comes after the first rendition."""
+        # A scripted error comes after the first rendition.
         renderer = self._renderer
         error = renderer.errors.pop(0) if renderer.errors else None
         content = self._original.read_bytes()
@@ -329,7 +315,6 @@ class FakeRendering:
 
     @property
     def facts(self) -> PictureFacts:
-        """See `ports.Rendering`."""
         if not self._done:
             raise RuntimeError("take every rendition first")
         width, height = self._renderer.size
@@ -346,7 +331,6 @@ class FakeRendering:
 
     @property
     def cost(self) -> RenderCost:
-        """See `ports.Rendering`."""
         if not self._done:
             raise RuntimeError("take every rendition first")
         return RenderCost(seconds=1.5, cpu_seconds=1.25, peak_bytes=1 << 20)
@@ -360,7 +344,6 @@ class FakeRenderer:
     """
 
     def __init__(self, size: tuple[int, int] = (800, 600), quality: int = 80) -> None:
-        """Pictures of one size, and a recipe told apart by its quality."""
         self.size = size
         self.salt = b""
         self.errors: list[WorkerError | None] = []
@@ -374,11 +357,9 @@ class FakeRenderer:
 
     @property
     def recipe(self) -> Recipe:
-        """See `ports.Renderer`."""
         return self._recipe
 
     def render(self, original: Path, folder: Path) -> FakeRendering:
-        """See `ports.Renderer`."""
         self.rendered.append(original.read_bytes())
         return FakeRendering(self, original, folder)
 
@@ -387,15 +368,12 @@ class Clock:
     """A clock that stands still until a test moves it."""
 
     def __init__(self) -> None:
-        """Noon on a day in 2026."""
         self.now = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
     def __call__(self) -> datetime:
-        """The moment that the test has set."""
         return self.now
 
     def advance(self, seconds: float) -> None:
-        """Move on."""
         self.now += timedelta(seconds=seconds)
 
 
@@ -403,12 +381,10 @@ class Ids:
     """Fresh ids that a test can foretell: `commit-1`, `commit-2`, ..."""
 
     def __init__(self, stem: str = "commit") -> None:
-        """Begin with 1."""
         self._stem = stem
         self._numbers = itertools.count(1)
 
     def __call__(self) -> str:
-        """The next one."""
         return f"{self._stem}-{next(self._numbers)}"
 
 

@@ -1,6 +1,6 @@
 """A network that misbehaves as told: an HTTP/1.1 proxy before a real server.
 
-One request is one index, counted from the last `arm`. Nothing is random, so that a test can put
+One request is one index, counted from the last `arm`. All is in order, so that a test can put
 each fault at each request in turn.
 """
 
@@ -26,7 +26,7 @@ _HOP_HEADERS = frozenset({"connection", "content-length", "transfer-encoding"})
 
 
 class Fault(StrEnum):
-    """What becomes of one request. Up to `CUT_UPLOAD` the server never sees a whole one."""
+    """What becomes of one request. Up to `CUT_UPLOAD` the server sees at most half of it."""
 
     STATUS_408 = "408"
     STATUS_429 = "429"
@@ -37,20 +37,20 @@ class Fault(StrEnum):
     HANG_UP = "hang-up"
     """The connection is closed in good order, without an answer."""
     HANG = "hang"
-    """No answer, until the client gives up."""
+    """The answer is held back until the client gives up."""
     CUT_UPLOAD = "cut-upload"
     """The server gets half of the body, then the end of the connection."""
 
     LOST = "lost"
     """It took effect, and then the connection is reset without an answer."""
     HANG_AFTER = "hang-after"
-    """It took effect; no answer, until the client gives up."""
+    """It took effect; the answer is held back until the client gives up."""
     CUT_HEAD = "cut-head"
     """It took effect; of the answer comes the first line, then the end of the connection."""
     TRUNCATE = "truncate"
     """It took effect; the answer's body ends early."""
     STALL = "stall"
-    """Half of what is downloaded comes, and nothing more until the client gives up."""
+    """Half of what is downloaded comes; the rest is held back until the client gives up."""
     FLIP = "flip"
     """Of what is downloaded, one byte is another."""
     SLOW = "slow"
@@ -69,7 +69,7 @@ _INSTEAD = frozenset({*STATUSES, Fault.RESET, Fault.HANG_UP, Fault.HANG, Fault.C
 
 @dataclass(kw_only=True)
 class Request:
-    """One request as it came; `status` is the server's answer to it, 0 where it got none."""
+    """One request as it came; `status` is the server's answer to it, 0 without one."""
 
     method: str
     path: str
@@ -87,7 +87,7 @@ class Request:
 
     @property
     def uploaded(self) -> str:
-        """The name of the object that is uploaded, which is in no path but in the body."""
+        """The name of the object that is uploaded, which is in the body."""
         found = re.search(rb'"name": ?"([^"]*)"', self.body)
         return found[1].decode() if self.is_upload and found else ""
 
@@ -143,7 +143,7 @@ class FaultProxy:
         self._threads: list[threading.Thread] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         if upload_bytes_per_second is not None:
-            # Otherwise the kernel takes megabytes at once, and the link is slow for nobody.
+            # Otherwise the kernel takes megabytes at once, and the link is as fast as ever.
             self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _CHUNK_BYTES)
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self._start(self._accept)
@@ -158,7 +158,7 @@ class FaultProxy:
             self._plan = (at, faults, lasting)
 
     def heal(self) -> None:
-        """No more faults."""
+        """End all faults."""
         with self._lock:
             self._plan = (0, (), False)
 
@@ -361,7 +361,7 @@ class FaultProxy:
 
 
 def _hang(client: socket.socket) -> _Then:
-    """Say nothing until the client, or the test, ends the connection."""
+    """Stay silent until the client, or the test, ends the connection."""
     while client.recv(_CHUNK_BYTES):
         pass
     return _Then.CLOSE

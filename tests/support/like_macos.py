@@ -98,7 +98,7 @@ def _pass_on() -> None:
 
 
 def imitate() -> None:
-    """Change this process; nothing of the package may be imported yet."""
+    """Change this process; must come before any import of the package."""
     sysconfig.get_config_vars()  # read once, from a file that has the platform's name
     sys.platform = "darwin"
     # urllib asks for them.

@@ -13,19 +13,21 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
+
+from tests.support.http_server import Handler, HttpServer
 
 PATH = "/computeMetadata/v1/instance/preempted"
 
-Fault = Callable[["Handler"], None]
+Fault = Callable[["MetadataHandler"], None]
 
 
-class MetadataServer:
+class MetadataServer(HttpServer):
     """One VM's; `preempt` gives the notice. Thread-safe."""
 
     def __init__(self, *, preempted: bool = False) -> None:
+        super().__init__(type("OfThisVm", (MetadataHandler,), {"metadata": self}))
+        self.host = self.address
         self.faults: deque[Fault] = deque()
         self.requests: list[dict[str, str]] = []
         self._value = preempted
@@ -33,24 +35,12 @@ class MetadataServer:
         self._changed = threading.Condition()
         self._closed = False
         self._hanging = 0
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._server.block_on_close = False
-        self._server.metadata = self  # type: ignore[attr-defined]
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
-        self.host = f"127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
 
     def __exit__(self, *_: object) -> None:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__exit__()
 
     def preempt(self) -> float:
         """Give the notice; the moment."""
@@ -87,9 +77,11 @@ class MetadataServer:
             return ("TRUE" if self._value else "FALSE"), f"{self._version:016x}"
 
 
-class Handler(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        metadata: MetadataServer = self.server.metadata  # type: ignore[attr-defined]
+class MetadataHandler(Handler):
+    metadata: MetadataServer
+
+    def do_GET(self) -> None:  # noqa: N802
+        metadata = self.metadata
         parts = urlsplit(self.path)
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
         if metadata.faults:
@@ -100,51 +92,44 @@ class Handler(BaseHTTPRequestHandler):
         elif parts.path != PATH:
             self.send_error(404)
         else:
-            self.reply(200, *metadata.answer(query))
+            self.say(200, *metadata.answer(query))
 
-    def reply(self, status: int, body: str, etag: str, **headers: str) -> None:
-        data = body.encode()
-        own = {"Metadata-Flavor": "Google", "ETag": etag, "Content-Length": str(len(data))}
-        with contextlib.suppress(OSError):  # whoever asked has gone
-            self.send_response(status)
-            for name, value in (own | headers).items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(data)
-
-    def log_message(self, *_: Any) -> None:
-        """Nothing to standard error."""
+    def say(self, status: int, value: str, etag: str, **headers: str) -> None:
+        with contextlib.suppress(OSError):  # the client has gone
+            self.reply(
+                status, value.encode(), **{"Metadata-Flavor": "Google", "ETag": etag, **headers}
+            )
 
 
-def unavailable(handler: Handler) -> None:
+def unavailable(handler: MetadataHandler) -> None:
     """As the real one is during maintenance."""
-    handler.reply(503, "TRUE", "x")
+    handler.say(503, "TRUE", "x")
 
 
-def not_google(handler: Handler) -> None:
+def not_google(handler: MetadataHandler) -> None:
     """A captive portal, or anybody's web server, that happens to say TRUE."""
-    handler.reply(200, "TRUE", "x", **{"Metadata-Flavor": "none"})
+    handler.say(200, "TRUE", "x", **{"Metadata-Flavor": "none"})
 
 
-def nonsense(handler: Handler) -> None:
-    handler.reply(200, "<html>", "x")
+def nonsense(handler: MetadataHandler) -> None:
+    handler.say(200, "<html>", "x")
 
 
-def redirect(handler: Handler) -> None:
+def redirect(handler: MetadataHandler) -> None:
     """To a place that would say TRUE."""
-    handler.reply(302, "TRUE", "x", Location="/elsewhere")
+    handler.say(302, "TRUE", "x", Location="/elsewhere")
 
 
-def cut(handler: Handler) -> None:
+def cut(handler: MetadataHandler) -> None:
     """The connection ends without an answer."""
     handler.connection.shutdown(socket.SHUT_RDWR)
 
 
-def cut_in_mid_answer(handler: Handler) -> None:
+def cut_in_mid_answer(handler: MetadataHandler) -> None:
     handler.wfile.write(b"HTTP/1.1 200 OK\r\nMetadata-Fl")
     handler.connection.shutdown(socket.SHUT_RDWR)
 
 
-def false_at_once(handler: Handler) -> None:
+def false_at_once(handler: MetadataHandler) -> None:
     """FALSE with another etag, whatever was asked: a server whose hanging GET does not hang."""
-    handler.reply(200, "FALSE", "never-the-same")
+    handler.say(200, "FALSE", "never-the-same")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -62,8 +63,10 @@ for request in renders():
 
 def script(monkeypatch: pytest.MonkeyPatch, folder: Path, body: str) -> None:
     """Have every child that is spawned from here on run `body` instead."""
-    program = folder / "child"
-    program.write_text(f"#!{_PYTHON}\nHEADER = {_HEADER!r}\n{_HEAD}\n{body}\n")
+    program, code = folder / "child", folder / "child.py"
+    code.write_text(f"HEADER = {_HEADER!r}\n{_HEAD}\n{body}\n")
+    # Not Python's path behind `#!`, which may hold no space.
+    program.write_text(f"#!/bin/sh\nexec {shlex.quote(_PYTHON)} {shlex.quote(str(code))}\n")
     program.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(program))
 

@@ -68,7 +68,7 @@ def box(kind: bytes, *content: bytes) -> bytes:
 
 
 def full_box(kind: bytes, *content: bytes, version: int = 0) -> bytes:
-    """An ISO box with a version and no flags."""
+    """An ISO box with a version and without flags."""
     return box(kind, bytes([version, 0, 0, 0]), *content)
 
 

@@ -1,13 +1,17 @@
-"""Handlers as `app.build` makes them, over the fakes or another store, and events for them."""
+"""Handlers as `service/build` makes them, over the fakes or another store, and events for them."""
 
 from __future__ import annotations
 
+import json
+import queue
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from tests.support.fakes import Clock, FakeRenderer, Ids, MemoryStore, crc32c
+from tests.support.fakes import Clock, FakePublisher, FakeRenderer, Ids, MemoryStore
+from tests.support.promises import untrue
 from worker.handlers.deregister import DeregisterHandler
+from worker.handlers.dispatch import Dispatcher, Topics
 from worker.handlers.manifests import Manifests
 from worker.handlers.originals import Originals
 from worker.handlers.register import RegisterHandler
@@ -20,9 +24,12 @@ from worker.photo.limits import Limits
 from worker.photo.manifest import Manifest, State, fenced_after
 from worker.photo.outcome import Outcome
 from worker.photo.ports import ObjectStore
+from worker.telemetry.logs import Log
 
 ORIGINALS = "originals"
 RENDITIONS = "renditions"
+OUTCOME = "projects/p/topics/outcome"
+DEAD_LETTER = "projects/p/topics/dead"
 LAYOUT = Layout("photos/")
 JPEG = b"\xff\xd8\xff an original"
 
@@ -132,6 +139,31 @@ def assemble(
     )
 
 
+def dispatcher_of(
+    worker: StoreWorker,
+    publisher: FakePublisher,
+    log: Log,
+    *,
+    buckets: Buckets = BUCKETS,
+    outcome: str | None = OUTCOME,
+    dead_letter: str | None = DEAD_LETTER,
+    **more: Any,
+) -> Dispatcher:
+    """What hands deliveries to a worker's handlers; `more` goes to the dispatcher as it is."""
+    given = {"fatal_errors": queue.SimpleQueue(), "pause": lambda _: None, **more}
+    return Dispatcher(
+        buckets=buckets,
+        register=worker.register,
+        deregister=worker.deregister,
+        reject=worker.reject,
+        publisher=publisher,
+        topics=Topics(outcome=outcome, dead_letter=dead_letter),
+        worker_name="photo-worker/test",
+        log=log,
+        **given,
+    )
+
+
 def raise_fence(worker: FakeWorker, photo_id: str = "a") -> None:
     """What the sweep does before it deletes names that an attempt might still commit."""
     fence = Manifest(
@@ -179,19 +211,21 @@ def current_manifest(store: MemoryStore, photo_id: str = "a") -> Manifest:
 
 
 def rendition_names(store: MemoryStore) -> set[str]:
-    """Every stored object that is no manifest."""
+    """Every stored object but manifests."""
     return {name for name in store.names(RENDITIONS) if not name.endswith("manifest.json")}
 
 
 def assert_whole(store: MemoryStore, photo_id: str = "a") -> None:
     """Promise 1: a ready manifest names only renditions that exist with the stated checksum."""
-    manifest = current_manifest(store, photo_id)
-    assert manifest.state is State.READY
-    assert manifest.renditions
-    for rendition in manifest.renditions:
-        entry = store.entry(RENDITIONS, rendition.object)
-        assert entry is not None, rendition.object
-        assert (crc32c(entry.data), len(entry.data)) == (rendition.crc32c, rendition.bytes)
+    manifest = json.loads(current_manifest(store, photo_id).to_json())
+    assert manifest["state"] == "ready"
+    assert manifest["renditions"]
+
+    def read(name: str) -> bytes | None:
+        entry = store.entry(RENDITIONS, name)
+        return entry.data if entry else None
+
+    assert (fault := untrue(manifest, read)) is None, fault
 
 
 def rival(worker: FakeWorker, quality: int = 80) -> FakeWorker:

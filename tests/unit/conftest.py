@@ -1,4 +1,4 @@
-"""One worker over the fakes, with one original in its bucket."""
+"""One worker, and one dispatcher, over the fakes, with one original in the bucket."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.desk import Desk
 from tests.support.fakes import MemoryStore
 from tests.support.workers import FakeWorker, make_worker, seed_original
 
@@ -20,3 +21,10 @@ def worker(tmp_path: Path) -> FakeWorker:
 @pytest.fixture
 def store(worker: FakeWorker) -> MemoryStore:
     return worker.store
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    desk = Desk(tmp_path)
+    seed_original(desk.store)
+    return desk

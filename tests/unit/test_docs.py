@@ -61,6 +61,16 @@ def test_every_setting_named_anywhere_exists() -> None:
         assert named <= known, document
 
 
+def test_the_settings_of_the_readme_are_all_that_the_verbs_need() -> None:
+    block = section((ROOT / "README.md").read_text(), "Run it")
+    environment = dict(re.findall(r"^    export ([A-Z_]+)=(\S+)$", block, flags=re.MULTILINE))
+    verbs_of = "".join(path.read_text() for path in (ROOT / "worker" / "cli").glob("*.py"))
+    tuples = re.findall(r"(?:need|_NEEDED_TO_RUN) ?= ?\((.*?)\)", verbs_of)
+    needed = set(re.findall(r'"(\w+)"', "".join(tuples)))
+    assert {"topic", "subscription", "dead_letter_subscription", "renditions_bucket"} <= needed
+    Settings.load(environment, need=tuple(sorted(needed)))
+
+
 def verbs(typer_app: Typer, before: str = "") -> dict[str, CommandInfo]:
     """Every command by its full name, those of sub-commands too."""
     found = {}

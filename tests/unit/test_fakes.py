@@ -1,16 +1,11 @@
-"""The fakes keep what GCS promises; the contract suite holds the real server to the same."""
+"""What the fakes have besides `tests/contract/test_store.py`, which they pass as well."""
 
 from __future__ import annotations
-
-import threading
-from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
 from tests.support.fakes import MemoryStore, Once, crc32c, raising
-from worker.errors import ObjectMissing, PreconditionFailed, StorageUnavailable
+from worker.errors import PreconditionFailed, StorageUnavailable
 
 
 def write(store: MemoryStore, name: str, data: bytes, if_generation: int) -> int:
@@ -31,65 +26,6 @@ def test_generations_grow_over_names_and_deletions() -> None:
     second = write(store, "x", b"2", 0)
     third = write(store, "y", b"3", 0)
     assert first < second < third
-
-
-def test_write_needs_the_generation_that_is_there() -> None:
-    store = MemoryStore()
-    generation = write(store, "x", b"1", 0)
-    for wrong in (0, generation - 1, generation + 1):
-        with pytest.raises(PreconditionFailed):
-            write(store, "x", b"2", wrong)
-    assert write(store, "x", b"2", generation) > generation
-
-
-def test_of_many_writers_one_wins() -> None:
-    store = MemoryStore()
-    barrier = threading.Barrier(8)
-
-    def compete(number: int) -> bool:
-        barrier.wait(timeout=10)
-        try:
-            write(store, "x", b"%d" % number, 0)
-        except PreconditionFailed:
-            return False
-        return True
-
-    with ThreadPoolExecutor(8) as threads:
-        assert sum(threads.map(compete, range(8))) == 1
-
-
-def test_what_was_written_is_kept() -> None:
-    store = MemoryStore()
-    moment = datetime(2026, 1, 1, tzinfo=UTC)
-    store.write(
-        "b",
-        "x",
-        b"data",
-        content_type="image/webp",
-        cache_control="public",
-        if_generation=0,
-        custom_time=moment,
-    )
-    entry = store.entry("b", "x")
-    assert entry is not None
-    assert (entry.content_type, entry.cache_control) == ("image/webp", "public")
-    assert entry.custom_time == moment
-    stated = store.stat("b", "x")
-    assert stated is not None
-    assert (stated.size_bytes, stated.crc32c) == (4, crc32c(b"data"))
-    assert store.read("b", "x") == (b"data", entry.generation)
-
-
-def test_only_the_live_generation_is_found(tmp_path: Path) -> None:
-    store = MemoryStore()
-    old = store.seed("b", "x", b"old")
-    new = store.seed("b", "x", b"new")
-    assert store.stat("b", "x", str(old.generation)) is None
-    assert store.stat("b", "x", str(new.generation)) == new
-    store.download(new, tmp_path / "x")
-    assert (tmp_path / "x").read_bytes() == b"new"
-    with pytest.raises(ObjectMissing):
-        store.download(old, tmp_path / "x")
 
 
 @pytest.mark.parametrize("page_size", [1, 2, 3, 1000])

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import os
 from typing import Annotated
 
 import typer
 
-from worker.cli.flags import RECIPE, JsonFlag, with_settings
+from worker.cli.flags import RECIPE, JsonFlag, check_finite, with_settings
 from worker.errors import ConfigurationError, UsageFault
 from worker.photo.globs import Globs, split_globs
 from worker.settings.settings import Settings
-
-EPILOG = "Example: photo-worker backfill gs://originals/2026/ --dry-run"
 
 _SETTINGS = (
     *("project", "topic", "originals_buckets", "renditions_bucket", "output_prefix"),
@@ -139,7 +136,7 @@ def backfill(  # noqa: PLR0913
     """Publish a register event for each original whose photo is missing or out of date."""
     if stale and only_missing:
         raise UsageFault("--stale and --only-missing leave nothing; take one of them, or neither")
-    _check_finite(
+    check_finite(
         rate=rate,
         wait_seconds=wait_seconds,
         vcpu_price=vcpu_price,
@@ -150,6 +147,8 @@ def backfill(  # noqa: PLR0913
     given = {name: _joined(name, each) for name, each in globs.items() if each is not None}
     need = ("renditions_bucket",) if dry_run else ("topic", "renditions_bucket")
     settings = Settings.load(os.environ, {**flags, **given}, need=need)
+    others = {name: text for name, text in flags.items() if name not in RECIPE}
+    usual = Settings.load(os.environ, {**others, **given}) if others != flags else None
     from worker.operate.backfill.comparison import wanted
     from worker.operate.backfill.estimate import Prices
     from worker.operate.backfill.publishing import BackfillOptions
@@ -173,20 +172,15 @@ def backfill(  # noqa: PLR0913
             thousand_reads=read_price,
         ),
         wait_seconds=wait_seconds if wait else None,
+        usual=usual,
     )
     raise typer.Exit(run_backfill(settings, request, as_json=as_json))
 
 
-def _check_finite(**numbers: float | None) -> None:
-    for name, number in numbers.items():
-        if number is not None and not math.isfinite(number):
-            raise UsageFault(f"--{name.replace('_', '-')} {number}: must be a finite number")
-
-
 def _joined(name: str, given: list[str]) -> str:
-    """The list that a repeated flag stands for.
+    """The comma list of a repeated flag.
 
-    Each is looked at alone: `--include '{a' --include 'b}'` must not become one good glob.
+    Each is checked alone, because `--include '{a' --include 'b}'` joined would be one valid glob.
     """
     for each in given:
         try:

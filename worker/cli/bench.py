@@ -8,17 +8,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.flags import JsonFlag, with_settings
+from worker.cli.flags import JsonFlag, VerbGroup, with_settings
 from worker.errors import ConfigurationError
 from worker.settings.settings import Settings
 from worker.settings.variables import variable
 
 if TYPE_CHECKING:
-    from worker.lab.bench.report import Output
+    from worker.lab.bench.report import ReportOutput
 
-app = typer.Typer(help="Measure this machine and this worker on it.", no_args_is_help=True)
+app = typer.Typer(
+    help="Measure this machine and this worker on it.",
+    epilog="Example: photo-worker bench render ~/Pictures/wedding",
+    cls=VerbGroup,
+    no_args_is_help=True,
+)
 
-_RECIPE = ("ladder", "quality", "encoding", "effort", "full_effort")
+RECIPE = ("ladder", "quality", "encoding", "effort", "full_effort")
 
 Photos = Annotated[
     list[str] | None,
@@ -38,7 +43,7 @@ Out = Annotated[
 
 
 @app.command(epilog="Example: photo-worker bench render ~/Pictures/wedding --out report")
-@with_settings(*_RECIPE)
+@with_settings(*RECIPE)
 def render(
     flags: dict[str, str],
     *,
@@ -48,22 +53,17 @@ def render(
     as_json: JsonFlag = False,
 ) -> None:
     """What a render costs by stage and rung, and how much of it is not encoding."""
-    settings = _plain(flags)
-    output = _open_output(as_json=as_json, folder=out)
-    from worker.lab.bench.render import RenderOptions, bench_render
+    settings = plain_settings(flags)
+    output = open_output(as_json=as_json, folder=out)
+    from worker.lab.bench.render import bench_render
     from worker.telemetry.logs import configure_logs
 
-    code = bench_render(
-        settings,
-        RenderOptions(photos=tuple(photos or ()), rounds=rounds),
-        output,
-        configure_logs(settings.log_format, settings.log_level),
-    )
-    raise typer.Exit(int(code))
+    log = configure_logs(settings.log_format, settings.log_level)
+    raise typer.Exit(int(bench_render(settings, photos or (), rounds, output, log)))
 
 
 @app.command(epilog="Example: photo-worker bench worker --vcpus 1,2 --latency-ms 0,50")
-@with_settings(*_RECIPE, "in_flight_per_vcpu", "memory_bytes")
+@with_settings(*RECIPE, "in_flight_per_vcpu", "memory_bytes")
 def worker(  # noqa: PLR0913
     flags: dict[str, str],
     *,
@@ -93,8 +93,8 @@ def worker(  # noqa: PLR0913
     as_json: JsonFlag = False,
 ) -> None:
     """Throughput, utilisation, and the cost of events of real workers on this machine."""
-    settings = _plain(flags)
-    output = _open_output(as_json=as_json, folder=out)
+    settings = plain_settings(flags)
+    output = open_output(as_json=as_json, folder=out)
     from worker.lab.bench.figures import counts
     from worker.lab.bench.worker import WorkerOptions, bench_worker
     from worker.system.machine import read_machine
@@ -114,62 +114,16 @@ def worker(  # noqa: PLR0913
     raise typer.Exit(int(bench_worker(settings, options, output, log)))
 
 
-@app.command(epilog="Example: photo-worker bench rivals ~/Pictures/wedding --quality-score")
-@with_settings(*_RECIPE)
-def rivals(  # noqa: PLR0913
-    flags: dict[str, str],
-    *,
-    photos: Photos = None,
-    rounds: Rounds = 3,
-    sharp: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Where npm's sharp lies; NODE_PATH or ./node_modules if unset.",
-            show_default=False,
-        ),
-    ] = None,
-    quality_score: Annotated[
-        bool,
-        typer.Option(
-            "--quality-score",
-            help="SSIMULACRA2 as well, and bytes at equal scores; slow, needs the package.",
-        ),
-    ] = False,
-    score_up_to_px: Annotated[
-        int, typer.Option(min=1, metavar="PX", help="The largest rung that is scored.")
-    ] = 1280,
-    out: Out = None,
-    as_json: JsonFlag = False,
-) -> None:
-    """The same photos and rungs by sharp, Pillow and libvips' own command, in turns."""
-    settings = _plain(flags)
-    output = _open_output(as_json=as_json, folder=out)
-    from worker.lab.bench.rivals import RivalsOptions, bench_rivals
-    from worker.telemetry.logs import configure_logs
+def open_output(*, as_json: bool, folder: Path | None) -> ReportOutput:
+    """Where the report goes; checked first, because measuring may take hours."""
+    from worker.lab.bench.report import ReportOutput
 
-    options = RivalsOptions(
-        photos=tuple(photos or ()),
-        rounds=rounds,
-        sharp=sharp,
-        quality_score=quality_score,
-        score_up_to_px=score_up_to_px,
-        environment=os.environ,
-    )
-    log = configure_logs(settings.log_format, settings.log_level)
-    raise typer.Exit(int(bench_rivals(settings, options, output, log)))
-
-
-def _open_output(*, as_json: bool, folder: Path | None) -> Output:
-    """Before anything runs: what was measured for hours must have where to go."""
-    from worker.lab.bench.report import Output
-
-    output = Output(as_json=as_json, folder=folder)
+    output = ReportOutput(as_json=as_json, folder=folder)
     output.make_folder()
     return output
 
 
-def _plain(flags: dict[str, str]) -> Settings:
+def plain_settings(flags: dict[str, str]) -> Settings:
     """Settings whose recipe is a plain ladder, which is all that is measured and compared.
 
     Raises:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from worker.cli.flags import RECIPE, JsonFlag, with_settings
-from worker.errors import Fatal, UsageFault
+from worker.console.printer import Printer
+from worker.errors import UsageFault
 from worker.photo.globs import Globs, split_globs
 from worker.settings.settings import Settings
 
@@ -110,7 +109,7 @@ def convert(  # noqa: PLR0913 (one flag each)
         report=report,
         as_json=as_json,
     )
-    raise typer.Exit(run_convert(settings, options, _tell))
+    raise typer.Exit(run_convert(settings, options, Printer()))
 
 
 def _globs(include: list[str] | None, exclude: list[str] | None) -> Globs:
@@ -122,19 +121,3 @@ def _globs(include: list[str] | None, exclude: list[str] | None) -> Globs:
         return Globs(include=chosen, exclude=left_out)
     except ValueError as error:
         raise UsageFault(str(error)) from error
-
-
-def _tell(text: str) -> None:
-    """Print, unless whoever read it has gone (`| head`).
-
-    Raises:
-        Fatal: standard output is full.
-    """
-    try:
-        typer.echo(text)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            # Python flushes once more at its end, and would complain there.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):
-            raise Fatal(f"standard output cannot be written: {error.strerror}") from error

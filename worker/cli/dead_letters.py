@@ -5,20 +5,31 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-import sys
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from worker.cli.flags import RECIPE, JsonFlag, age, labels_of, with_settings
-from worker.photo.dead_letter import Filter, counted
+from worker.cli.flags import (
+    RECIPE,
+    JsonFlag,
+    VerbGroup,
+    add_flags,
+    age,
+    check_finite,
+    labels_of,
+    with_settings,
+)
+from worker.photo.dead_letter import Filter
 from worker.settings.settings import Settings
 
 app = typer.Typer(
-    help="Look at dead letters, understand them, send them back.", no_args_is_help=True
+    help="Look at dead letters, understand them, send them back.",
+    epilog="Example: photo-worker dead-letters list",
+    cls=VerbGroup,
+    no_args_is_help=True,
 )
 
 _READ = ("project", "dead_letter_subscription", "pubsub_emulator_host", "log_format", "log_level")
@@ -92,12 +103,7 @@ def _with_filter(verb: Callable[..., None]) -> Callable[..., None]:
     def with_filter(*args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         verb(*args, meant=_meant(**{name: kwargs.pop(name) for name in chosen}), **kwargs)
 
-    signature = inspect.signature(verb, eval_str=True)
-    own = [each for each in signature.parameters.values() if each.name != "meant"]
-    both = [*own, *chosen.values()]
-    with_filter.__signature__ = signature.replace(parameters=both)  # type: ignore[attr-defined]
-    with_filter.__annotations__ = {each.name: each.annotation for each in both}
-    return with_filter
+    return add_flags(with_filter, verb, chosen.values(), instead_of="meant")
 
 
 @app.command("list", epilog="Example: photo-worker dead-letters list --newer-than 1d")
@@ -106,11 +112,9 @@ def _with_filter(verb: Callable[..., None]) -> Callable[..., None]:
 def list_letters(flags: dict[str, str], meant: Filter, *, as_json: JsonFlag = False) -> None:
     """Count dead letters by reason, type, worker and error; all of them stay where they are."""
     settings = Settings.load(os.environ, flags, need=("dead_letter_subscription",))
-    from worker.operate.dead_letters.verbs import Desk
+    from worker.operate.dead_letters.verbs import run_list
 
-    with Desk(settings, as_json=as_json) as desk:
-        code = desk.list(meant)
-    raise typer.Exit(code)
+    raise typer.Exit(run_list(settings, meant, as_json=as_json))
 
 
 @app.command(epilog="Example: photo-worker dead-letters show 1763769600000001")
@@ -125,11 +129,9 @@ def show(
 ) -> None:
     """Show a dead letter, its original, its manifest, and what a replay would do."""
     settings = Settings.load(os.environ, flags, need=("dead_letter_subscription",))
-    from worker.operate.dead_letters.verbs import Desk
+    from worker.operate.dead_letters.verbs import run_show
 
-    with Desk(settings, as_json=as_json) as desk:
-        code = desk.show(wanted)
-    raise typer.Exit(code)
+    raise typer.Exit(run_show(settings, wanted, as_json=as_json))
 
 
 @app.command(
@@ -168,13 +170,14 @@ def replay(  # noqa: PLR0913
     as_json: JsonFlag = False,
 ) -> None:
     """Send dead letters back to the topic: publish, confirm, and only then take them away."""
+    check_finite(rate=rate, canary_seconds=canary_seconds)
     need = ["topic"]
     if archive is None:
         need.append("dead_letter_subscription")
     if canary:
         need += ["originals_buckets", "renditions_bucket"]
     settings = Settings.load(os.environ, flags, need=tuple(need))
-    from worker.operate.dead_letters.verbs import Desk, ReplayOptions
+    from worker.operate.dead_letters.verbs import ReplayOptions, run_replay
 
     options = ReplayOptions(
         archive=archive,
@@ -185,9 +188,7 @@ def replay(  # noqa: PLR0913
         max_replays=max_replays,
         dry_run=dry_run,
     )
-    with Desk(settings, as_json=as_json) as desk:
-        code = desk.replay(meant, options)
-    raise typer.Exit(code)
+    raise typer.Exit(run_replay(settings, meant, options, as_json=as_json))
 
 
 @app.command(epilog="Example: photo-worker dead-letters purge --reason original_missing")
@@ -206,15 +207,6 @@ def purge(
 ) -> None:
     """Delete dead letters for good, after each was written to an archive."""
     settings = Settings.load(os.environ, flags, need=("dead_letter_subscription",))
-    from worker.operate.dead_letters.verbs import Desk
+    from worker.operate.dead_letters.verbs import run_purge
 
-    file = archive or Path(f"dead-letters-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.jsonl")
-
-    def confirm(count: int) -> bool:
-        question = f"Delete {counted(count)}, to be kept in {file}? [y/N] "
-        typer.echo(question, err=True, nl=False)
-        return sys.stdin.readline().strip().lower() in {"y", "yes"}
-
-    with Desk(settings, as_json=as_json) as desk:
-        code = desk.purge(meant, file, None if yes else confirm)
-    raise typer.Exit(code)
+    raise typer.Exit(run_purge(settings, meant, archive, ask=not yes, as_json=as_json))

@@ -1,16 +1,20 @@
-"""What the verbs' command lines have in common: a flag for each setting, ages, labels."""
+"""What the verbs' command lines have in common: help, a flag for each setting, ages, labels."""
 
 from __future__ import annotations
 
 import functools
 import inspect
+import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
+from worker.errors import UsageFault
+from worker.render.capacity import MIB
 from worker.settings.settings import Settings
 from worker.settings.variables import variable
 
@@ -23,8 +27,36 @@ RECIPE = (
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
+class VerbGroup(TyperGroup):
+    """Verbs whose help names a flag without its type: `--json` and not `--json <bool>`."""
+
+    def get_params(self, ctx: Any) -> Any:  # noqa: ANN401 (typer's private classes)
+        """Its own options."""
+        return _untyped(super().get_params(ctx))
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401
+        """The verb of this name, if there is one."""
+        command = super().get_command(ctx, cmd_name)
+        if command is not None:
+            _untyped(command.get_params(ctx))
+        return command
+
+
+def _untyped(options: Any) -> Any:  # noqa: ANN401
+    for option in options:
+        if getattr(option, "is_flag", False):
+            option.metavar = ""
+    return options
+
+
 def _describe(name: str) -> str:
-    return Settings.model_fields[name].description or ""
+    field = Settings.model_fields[name]
+    shown = f"{field.description} [dim]{variable(name)}[/dim]"
+    if field.default in (None, ()):
+        return shown
+    default = f"{field.default // MIB} MiB" if name.endswith("_bytes") else str(field.default)
+    default = default.replace(",", ", ")  # a long list needs where to break
+    return rf"{shown} [dim]\[default: {default}][/dim]"
 
 
 def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -37,31 +69,37 @@ def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., 
             flags = {name: value for name, value in given.items() if value is not None}
             verb(*args, flags=flags, **kwargs)
 
-        signature = inspect.signature(verb, eval_str=True)
-        own = [each for each in signature.parameters.values() if each.name != "flags"]
-        added = [
-            inspect.Parameter(
-                name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=None,
-                annotation=Annotated[
-                    str | None,
-                    typer.Option(
-                        f"--{name.replace('_', '-')}",
-                        help=f"{_describe(name)} [dim]{variable(name)}[/dim]",
-                        metavar="VALUE",
-                        show_default=False,
-                        rich_help_panel="Settings (override the environment)",
-                    ),
-                ],
-            )
-            for name in names
-        ]
-        with_flags.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
-        with_flags.__annotations__ = {each.name: each.annotation for each in [*own, *added]}
-        return with_flags
+        return add_flags(with_flags, verb, map(_flag_of, names), instead_of="flags")
 
     return decorate
+
+
+def add_flags(
+    wrapper: Any,  # noqa: ANN401 (typer reads attributes that types do not know)
+    verb: Callable[..., None],
+    flags: Iterable[inspect.Parameter],
+    *,
+    instead_of: str,
+) -> Callable[..., None]:
+    """Make the wrapper of a verb show `flags` instead of the verb's parameter `instead_of`."""
+    signature = inspect.signature(verb, eval_str=True)
+    own = [each for each in signature.parameters.values() if each.name != instead_of]
+    parameters = [*own, *flags]
+    wrapper.__signature__ = signature.replace(parameters=parameters)
+    wrapper.__annotations__ = {each.name: each.annotation for each in parameters}
+    return wrapper  # type: ignore[no-any-return]
+
+
+def _flag_of(setting: str) -> inspect.Parameter:
+    option = typer.Option(
+        f"--{setting.replace('_', '-')}",
+        help=_describe(setting),
+        metavar="VALUE",
+        show_default=False,
+        rich_help_panel="Settings (override the environment)",
+    )
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(setting, kind, default=None, annotation=Annotated[str | None, option])
 
 
 _AGE = re.compile(r"([0-9]+)([smhd]?)")
@@ -85,3 +123,14 @@ def labels_of(pairs: list[str]) -> dict[str, str]:
     if wrong:
         raise typer.BadParameter(f"{wrong[0]!r} is not KEY=VALUE", param_hint="--label")
     return dict(pair.split("=", 1) for pair in pairs)
+
+
+def check_finite(**numbers: float | None) -> None:
+    """Refuse `inf` and `nan`, which typer takes for numbers.
+
+    Raises:
+        UsageFault: a number is not finite.
+    """
+    for name, number in numbers.items():
+        if number is not None and not math.isfinite(number):
+            raise UsageFault(f"--{name.replace('_', '-')} {number}: must be a finite number")

@@ -1,27 +1,44 @@
-"""Printer: standard output, whose reader may go away (`| head`) without ending the work."""
+"""Printer: standard output, through which every verb prints its results."""
 
 from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 
 import typer
+
+from worker.errors import Fatal
 
 
 class Printer:
     """Prints lines and results; for one thread."""
 
     def __init__(self) -> None:
-        """The reader is there until it turns out not to be."""
         self._reader_gone = False
 
     def __call__(self, text: str) -> None:
-        """Print, unless whoever read it has gone: the work and its exit code go on."""
+        """Print a text and a line end.
+
+        A reader that has gone (`| head`) changes nothing: the work and its exit code go on.
+
+        Raises:
+            Fatal: standard output cannot be written, as on a full disk.
+        """
         if self._reader_gone:
             return
         try:
             typer.echo(text)
-        except BrokenPipeError:
+        except OSError as error:
             self._reader_gone = True
-            # Python flushes once more at its end, and would complain there.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            with suppress(OSError):
+                # Python flushes once more at its end, and would complain there.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if not isinstance(error, BrokenPipeError):
+                raise Fatal(f"standard output cannot be written: {error.strerror}") from error
+
+
+def complain(*lines: str) -> None:
+    """Tell standard error, as the program; indented lines belong to the line before."""
+    for line in lines:
+        typer.echo(line if line.startswith(" ") else f"photo-worker: {line}", err=True)

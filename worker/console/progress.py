@@ -11,8 +11,9 @@ from rich.console import Console
 
 from worker.telemetry.logs import Log
 
-_LINE_SECONDS = 0.2
-_LOG_SECONDS = 10.0
+_REDRAW_SECONDS = 0.2
+LINE_SECONDS = 10.0
+"""Between two lines where there is no terminal."""
 
 Show = Callable[[Mapping[str, object]], None]
 """Is given the counts so far, as often as the caller likes."""
@@ -23,22 +24,23 @@ def progress(what: str, log: Log) -> Iterator[Show]:
     """Show counts while the block runs; standard output stays free for results."""
     # Python has no standard error where it was closed before the start.
     if not (sys.stderr and sys.stderr.isatty()):
-        yield _paced(_LOG_SECONDS, lambda counts: log.info(what, **counts))
+        yield paced(LINE_SECONDS, lambda counts: log.info(what, **counts))
         return
     with Console(stderr=True).status(what) as status:
-        yield _paced(_LINE_SECONDS, lambda counts: status.update(f"{what}  {_line(counts)}"))
+        yield paced(_REDRAW_SECONDS, lambda counts: status.update(f"{what}  {_line(counts)}"))
 
 
-def _paced(seconds: float, show: Show) -> Show:
+def paced(seconds: float, show: Show) -> Show:
+    """Show counts at most once in so many seconds, the first time after as many."""
     due = time.monotonic() + seconds
 
-    def paced(counts: Mapping[str, object]) -> None:
+    def show_when_due(counts: Mapping[str, object]) -> None:
         nonlocal due
         if time.monotonic() >= due:
             due = time.monotonic() + seconds
             show(counts)
 
-    return paced
+    return show_when_due
 
 
 def _line(counts: Mapping[str, object]) -> str:
@@ -46,11 +48,3 @@ def _line(counts: Mapping[str, object]) -> str:
         f"{name} {value:,}" if isinstance(value, int) else f"{name} {value}"
         for name, value in counts.items()
     )
-
-
-def duration(seconds: float) -> str:
-    """`3 h 25 min`, `4 min 05 s` or `12 s`."""
-    whole = round(seconds)
-    if whole >= 3600:  # noqa: PLR2004 (an hour)
-        return f"{whole // 3600} h {whole % 3600 // 60:02} min"
-    return f"{whole // 60} min {whole % 60:02} s" if whole >= 60 else f"{whole} s"  # noqa: PLR2004

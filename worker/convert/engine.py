@@ -1,4 +1,4 @@
-"""The render pool of one run: started with the first picture that needs it, never without one."""
+"""The render pool of one run: its size, and the pool itself, started for the first picture."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Final
 
 from worker import __version__
-from worker.convert.state import State
+from worker.convert.state import StateFile
 from worker.render.capacity import CHILD_BYTES, MIB, no_room
 from worker.render.job import RenderSettings
 from worker.render.pool import RenderPool
@@ -24,7 +24,9 @@ PARENT_BYTES: Final = 64 * MIB
 _LEAST_RENDER_BYTES: Final = 96 * MIB
 """Of one slot: a 12 MP photo."""
 
-_LIBRARIES: Final = ("pyvips", "pyvips-binary", "pillow", "pi-heif")
+PACKAGES: Final = ("pyvips", "pyvips-binary", "pillow", "pi-heif")
+"""Of these, and of this package, the versions decide the bytes."""
+
 _NOTE: Final = "codec"
 
 
@@ -44,21 +46,15 @@ def plan_slots(settings: Settings, machine: Machine) -> tuple[int, int]:
 
 
 class Engine:
-    """A `RenderPool` that begins late; thread-safe."""
+    """A `RenderPool` that starts with the first render; thread-safe."""
 
     def __init__(self, settings: RenderSettings, slots: int, log: Log) -> None:
-        """Start nothing."""
         self.slots = slots
-        self._settings = settings
-        self._log = log
-        self._lock = threading.Lock()
-        self._pool: RenderPool | None = None
-        self._closed = False
+        self.started = False
+        """Whether there was anything to render."""
 
-    @property
-    def started(self) -> bool:
-        """Whether there ever was a child process."""
-        return self._pool is not None
+        self._lock = threading.Lock()
+        self._pool = RenderPool(settings, slots, log)
 
     def pool(self) -> RenderPool:
         """The pool, started.
@@ -67,39 +63,32 @@ class Engine:
             RendererBroken: no child process can be started.
         """
         with self._lock:
-            if self._pool is None:
-                pool = RenderPool(self._settings, self.slots, self._log)
-                pool.start()
-                self._pool = pool
-                if self._closed:
-                    pool.close_admission()
+            if not self.started:
+                self.started = True
+                self._pool.start()
             return self._pool
 
     def close_admission(self) -> None:
         """Turn away what waits; what runs goes on."""
-        with self._lock:
-            self._closed = True
-            if self._pool is not None:
-                self._pool.close_admission()
+        self._pool.close_admission()
 
     def stop(self) -> None:
         """End the children, at once."""
-        pool = self._pool
-        if pool is not None:
-            pool.stop()
+        if self.started:
+            self._pool.stop()
 
 
-def codec_of(state: State, pool: Callable[[], RenderPool]) -> str:
+def codec_of(state: StateFile, pool: Callable[[], RenderPool]) -> str:
     """The libraries that encode; no child is started as long as they are the same packages.
 
     Raises:
         RendererBroken: no child process can be started.
     """
-    found = versions(_LIBRARIES)
+    found = versions(PACKAGES)
     installed = json.dumps({"photo-worker": __version__, **found}, sort_keys=True)
     with suppress(TypeError, ValueError, KeyError):
         noted = json.loads(state.note(_NOTE) or "")
-        if noted["installed"] == installed and len(found) == len(_LIBRARIES):
+        if noted["installed"] == installed and len(found) == len(PACKAGES):
             return str(noted["codec"])
     codec = pool().recipe.codec
     state.keep_note(_NOTE, json.dumps({"installed": installed, "codec": codec}))

@@ -1,42 +1,47 @@
-"""Intake: an original's bytes to where a child process may read them, and what they are.
+"""Intake: an original's bytes, copied to where a child process may read them, and their hash.
 
-A copy, not a link: a child that a hostile picture has taken over may write below the scratch
-folder, and must not reach the original through it. What is hashed is what is rendered, even where
-the original changes meanwhile.
+A copy, because a child that a hostile picture has taken over may write below the scratch folder;
+through a link it would reach the original. What is hashed is what is rendered, even where the
+original changes meanwhile.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from pathlib import Path
 from typing import Final
 
-from worker.convert.kinds import HEAD_BYTES, is_companion, open_regular
-from worker.convert.outcomes import Found, Source
+from worker.convert.outcomes import Content, Found
 from worker.errors import WorkerError
 from worker.photo.limits import Limits
 
 ORIGINAL: Final = "original"
 """What the copy is called in its scratch folder."""
 
+_HEAD_BYTES: Final = 1 << 14
+"""Enough for every signature, and for the prologue of all but a very talkative SVG."""
+
 _CHUNK_BYTES: Final = 1 << 18
+
+_APPLE_DOUBLE: Final = b"\x00\x05\x16\x07"
+"""What a Mac writes beside a file on foreign disks (`._IMG_1.jpg`), RFC 1740."""
 
 
 class NoPicture(WorkerError):
-    """A file of which only the name is a picture's."""
+    """A Mac's notes about another file, under a picture's name."""
 
 
 class OriginalUnreadable(WorkerError):
-    """The original cannot be read, or is not there any more."""
+    """The original cannot be read, or is not there any more; `cause` is what the system said."""
 
     def __init__(self, cause: OSError) -> None:
-        """Keep what the system said."""
         super().__init__(str(cause))
         self.cause = cause
 
 
-def take_in(found: Found, into: Path, limits: Limits) -> Source:
+def take_in(found: Found, into: Path, limits: Limits) -> Content:
     """Copy an original.
 
     Raises:
@@ -46,13 +51,13 @@ def take_in(found: Found, into: Path, limits: Limits) -> Source:
         OSError: the copy cannot be written.
     """
     try:
-        descriptor = open_regular(found.path)
+        descriptor = _open_regular(found.path)
     except OSError as error:
         raise OriginalUnreadable(error) from error
     try:
         status = os.fstat(descriptor)
         limits.check_bytes(status.st_size)
-        return Source(
+        return Content(
             size_bytes=status.st_size,
             mtime_ns=status.st_mtime_ns,
             sha256=_copy(descriptor, into, limits),
@@ -61,21 +66,43 @@ def take_in(found: Found, into: Path, limits: Limits) -> Source:
         os.close(descriptor)
 
 
+def head_of(path: str) -> bytes:
+    """The first bytes of a file.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    descriptor = _open_regular(path)
+    try:
+        return os.read(descriptor, _HEAD_BYTES)
+    finally:
+        os.close(descriptor)
+
+
+def _open_regular(path: str) -> int:
+    # Without O_NONBLOCK the opening of a pipe would wait.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise IsADirectoryError(f"{path!r} is no ordinary file")
+    return descriptor
+
+
 def _copy(descriptor: int, into: Path, limits: Limits) -> bytes:
     digest = hashlib.sha256()
     copied = 0
     # One for the whole copy: to make another for each piece costs as much as to read it.
     buffer = memoryview(bytearray(_CHUNK_BYTES))
     chunk = _read(descriptor, buffer)
-    if is_companion(bytes(chunk[:HEAD_BYTES])):
+    if bytes(chunk[: len(_APPLE_DOUBLE)]) == _APPLE_DOUBLE:
         raise NoPicture
     with into.open("wb", buffering=0) as copy:
         while chunk:
             digest.update(chunk)
             copied += len(chunk)
-            # It may grow while it is read.
-            limits.check_bytes(copied)
-            _write(copy.fileno(), chunk)
+            limits.check_bytes(copied)  # it may grow while it is read
+            while chunk:
+                chunk = chunk[os.write(copy.fileno(), chunk) :]
             chunk = _read(descriptor, buffer)
     return digest.digest()
 
@@ -85,8 +112,3 @@ def _read(descriptor: int, buffer: memoryview) -> memoryview:
         return buffer[: os.readv(descriptor, [buffer])]
     except OSError as error:
         raise OriginalUnreadable(error) from error
-
-
-def _write(descriptor: int, chunk: memoryview) -> None:
-    while chunk:
-        chunk = chunk[os.write(descriptor, chunk) :]

@@ -11,6 +11,7 @@ An original that is kept because its WebP would be larger takes that one's place
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from dataclasses import dataclass
 from typing import Final
@@ -23,8 +24,13 @@ FAILURES: Final = "failures.jsonl"
 HIDDEN: Final = ".photo-worker"
 """The folder of `state` and of what is half done; the walk passes by it wherever it lies."""
 
+STATE: Final = "convert.sqlite"
+"""The file of `state` in it."""
+
 _RESERVED: Final = frozenset({SUMMARY, FAILURES, HIDDEN})
 """What `convert` writes itself at the top of the output."""
+
+_SUFFIX: Final = re.compile(r"|(/([0-9]+|full))?\.(webp|png)|/full(\.[^/]*)?", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +60,11 @@ class Naming:
     def top(self, name: str) -> str:
         """The one name that all of an original's renditions lie at, or below."""
         return name + self.ending if self.single else name
+
+
+def is_suffix(suffix: str) -> bool:
+    """Whether `convert` can have given a file this name behind its original's."""
+    return _SUFFIX.fullmatch(suffix) is not None
 
 
 def is_reserved(name: str) -> bool:

@@ -1,17 +1,20 @@
-"""What a picture comes to, and what the walk tells of names: the values of `convert`."""
+"""Outcomes: what a picture comes to, what the walk tells of names, and why a run ends."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TypeAlias
 
+from worker.console.stop import Stop
 from worker.errors import Fatal, Permanent
+from worker.photo.header import PictureFacts
+from worker.photo.ports import RenderCost
 
 
-class Fault(StrEnum):
+class PictureFault(StrEnum):
     """Why a picture failed, besides what `errors.Reason` knows: a closed set."""
 
     UNREADABLE = "unreadable"
@@ -32,7 +35,7 @@ class Passed(StrEnum):
 
 
 class OutputFails(Fatal):
-    """Nothing more can be written: the disk is full or broken. The same command goes on later."""
+    """The disk is full or broken, so the run ends. The same command goes on later."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +58,7 @@ class PassedOver:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """One that has no new renditions; those of an earlier run stay."""
+    """An original without new renditions; those of an earlier run stay."""
 
     name: str
     reason: str
@@ -68,7 +71,7 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class Content:
     """What an original was when it was read; `sha256` is of its bytes."""
 
     size_bytes: int
@@ -78,28 +81,20 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """An original of an earlier run.
+    """What the state knows of an original.
 
     `made` names the recipe of its files, or is `None` while they are replaced. `files` are bytes by
     the suffix of the original's name: everything of it that may lie in the output.
     """
 
-    source: Source
+    content: Content
     made: str | None
     files: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pending:
-    """An original that has to be looked into, and what is known of it."""
-
-    found: Found
-    known: Known | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rendition:
-    """One finished file in the scratch folder, to be placed at the original's name and `suffix`."""
+class NewFile:
+    """A finished rendition in the scratch folder; its place is the original's name and `suffix`."""
 
     rung: str
     suffix: str
@@ -111,50 +106,43 @@ class Rendition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Converted:
-    """All renditions of an original, smallest first; `kept` if the last is the original itself.
-
-    `seconds` are those of its render slot, `cpu_seconds` those of the child.
-    """
+    """All renditions of an original, smallest first; `kept` if the last is the original itself."""
 
     found: Found
     known: Known | None
-    source: Source
-    renditions: tuple[Rendition, ...]
+    content: Content
+    files: tuple[NewFile, ...]
     kept: bool
-    format: str
-    width: int
-    height: int
-    seconds: float
-    cpu_seconds: float
-    peak_bytes: int
+    facts: PictureFacts
+    cost: RenderCost
     folder: Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unchanged:
-    """Its renditions are those of its bytes and recipe; `source` where its time is another."""
+    """Its renditions are those of its bytes and recipe; `renewed` where its time is another."""
 
-    found: Found
-    known: Known
-    source: Source | None = None
+    name: str
+    renewed: Known | None = None
 
 
 Outcome: TypeAlias = Converted | Unchanged | Failed | PassedOver
 
 
-@dataclass(slots=True)
-class Stop:
-    """Whether the run shall end, and why; set by signals and by a failing output.
+class RunEnd:
+    """Why a run ends before its originals do; any thread may set it."""
 
-    Plain attributes, no locks: a signal's handler may interrupt anything.
-    """
-
-    signal: int | None = None
-    fatal: Fatal | None = None
-    full: bool = field(default=False)
-    """As many as `--limit` allows have been found."""
+    def __init__(self, signals: Stop) -> None:
+        self.signals = signals
+        self.fatal: Fatal | None = None
+        self.limited = False
+        """As many as `--limit` allows have been found."""
 
     @property
     def asked(self) -> bool:
         """Whether nothing new may begin."""
-        return self.signal is not None or self.fatal is not None
+        return self.signals.asked or self.fatal is not None
+
+    def fail(self, error: Fatal) -> None:
+        """End the run; the first error is the one that is told."""
+        self.fatal = self.fatal or error

@@ -1,3 +1,5 @@
+# A million names: a text costs a tenth of a Path.
+# ruff: noqa: PTH114
 """The output folder: that it is a sensible one, this run's alone, and can be written.
 
 In it lies one hidden folder, `.photo-worker`: what `state` keeps, and while a run is under way the
@@ -27,11 +29,10 @@ FATAL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, er
 """Errors that the next picture would meet as well."""
 
 
-class Output:
+class OutputFolder:
     """An output folder held by this process from `open` to `close`."""
 
     def __init__(self, root: Path) -> None:
-        """Touch nothing yet."""
         self.root = root
         self.hidden = root / HIDDEN
         self.scratch = self.hidden
@@ -41,14 +42,6 @@ class Output:
         self._made: list[Path] = []
         self._free: list[Path] = []
 
-    @property
-    def identity(self) -> tuple[int, int] | None:
-        """Device and inode, once it is there."""
-        with suppress(OSError):
-            status = self.root.stat()
-            return status.st_dev, status.st_ino
-        return None
-
     def open(self) -> None:
         """Make it where it is missing, lock it, and remove what a killed run left half done.
 
@@ -57,6 +50,8 @@ class Output:
         """
         folders = (self.hidden, *self.hidden.parents)
         self._made = [folder for folder in folders if not os.path.lexists(folder)]
+        if self.hidden.is_symlink():
+            raise UsageFault(f"{self.hidden} is a link: remove it, or name another folder")
         try:
             self.hidden.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(self.hidden, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -77,6 +72,15 @@ class Output:
         self._remove_scratch()
         os.close(self._lock)
         self._lock = None
+
+    def linked_folder(self, name: str) -> str | None:
+        """The first folder on the way to a name that is a link: what lies there is elsewhere."""
+        path = str(self.root)
+        for part in name.split("/"):
+            path = f"{path}/{part}"
+            if os.path.islink(path):
+                return path
+        return None
 
     def take_folder(self) -> Path:
         """An empty scratch folder for one picture; from any thread.

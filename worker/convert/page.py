@@ -11,9 +11,8 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-from worker.console.progress import duration
-from worker.console.text import plain
-from worker.convert.drawings import before_and_after, distribution, over_time, size
+from worker.console.text import duration, plain, size
+from worker.convert.drawings import Bar, bars, curve
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
@@ -24,8 +23,8 @@ def page(summary: Mapping[str, Any], previews: Mapping[str, str]) -> bytes:
         _head(summary),
         _tiles(summary),
         _charts(summary),
-        _savings("Best savings", summary["best_savings"], previews),
-        _savings("Worst savings", summary["worst_savings"], previews),
+        _savings("Largest savings", summary["best_savings"], previews),
+        _savings("Smallest savings", summary["worst_savings"], previews),
         _failures(summary),
         _passed_over(summary),
         _facts(summary),
@@ -50,31 +49,44 @@ def _head(summary: Mapping[str, Any]) -> str:
         else f'<p class="note">Not complete: {_name(summary["ended_by"])}</p>'
     )
     return (
-        f"<header><h1>{_name(summary['source'])} <span>→ {_name(summary['output'])}</span></h1>"
-        f"<p>{began} UTC · {duration(summary['seconds'])} · {_name(summary['recipe'])}</p>"
-        f"{note}</header>"
+        f"<header><p>{_name(summary['source'])} → {_name(summary['output'])}</p>"
+        f"<h1>{_result(summary)}</h1>"
+        f"<p>{began} UTC, {duration(summary['seconds'])}</p>{note}</header>"
     )
 
 
-def _tiles(summary: Mapping[str, Any]) -> str:
-    saved = summary["saved_percent"]
-    each = summary["image_seconds"]["average"]
-    done = (f"{summary['converted']:,}", "converted", "")
-    peak_bytes = summary["memory"]["peak_bytes"]
+def _result(summary: Mapping[str, Any]) -> str:
     if summary["dry_run"]:
-        done = (f"{summary['would_convert']:,}", "would be converted", "")
+        wanted, read = summary["would_convert"], size(summary["would_read_bytes"])
+        return f"{_images(wanted)} of {read} would be converted"
+    if not summary["converted"]:
+        return f"No image converted, {summary['current']:,} current already"
+    saved = summary["saved_percent"]
+    sizes = len(summary["rungs"])
+    each = f" in {sizes} sizes" if sizes > 1 else ""
+    return (
+        f"{_images(summary['converted'])}: {size(summary['bytes_in'])} became "
+        f"{size(summary['bytes_out'])}{each}, <em>{abs(saved):.0f} % {_less(saved)}</em>"
+    )
+
+
+def _images(count: int) -> str:
+    return f"{count:,} image{'' if count == 1 else 's'}"
+
+
+def _tiles(summary: Mapping[str, Any]) -> str:
+    peak_bytes = summary["memory"]["peak_bytes"]
     tiles = [
-        done,
+        (f"{summary['converted']:,}", "converted", ""),
         (f"{summary['current']:,}", "current already", ""),
         (f"{summary['failed']:,}", "failed", "bad" if summary["failed"] else ""),
         (f"{summary['skipped']:,}", "files passed over", ""),
-        (size(summary.get("would_read_bytes", summary["bytes_in"])), "of originals", ""),
-        (f"{size(summary['bytes_out'])}", _written(saved), ""),
         (f"{summary['images_per_second']:,.1f}", "images a second", ""),
-        ("-" if each is None else f"{each:,.2f} s", "an image, average", ""),
-        (f"{summary['cpu_seconds']['total']:,.1f} s", "CPU, all processes", ""),
-        (size(peak_bytes) if peak_bytes else "-", "memory at most, all processes", ""),
+        (size(peak_bytes) if peak_bytes else "-", "memory at most", ""),
     ]
+    if summary["dry_run"]:
+        tiles[0] = (f"{summary['would_convert']:,}", "would be converted", "")
+        tiles[4] = (size(summary["would_read_bytes"]), "of originals", "")
     return (
         '<section class="tiles">'
         + "".join(
@@ -85,41 +97,70 @@ def _tiles(summary: Mapping[str, Any]) -> str:
     )
 
 
-def _written(saved: float | None) -> str:
-    if saved is None:
-        return "written"
-    return f"written, {abs(saved):.0f} % {'less' if saved >= 0 else 'more'}"
-
-
 def _charts(summary: Mapping[str, Any]) -> str:
-    if not summary["converted"]:
+    converted, seconds = summary["converted"], summary["image_seconds"]
+    if not converted:
         return ""
-    rungs = [
-        (rung, total["original_bytes"], total["bytes"]) for rung, total in summary["rungs"].items()
-    ]
-    samples = [(each["at_seconds"], each["bytes"]) for each in summary["memory"]["samples"]]
+    memory = summary["memory"]
+    largest = memory["largest_child_peak_bytes"]
     return (
         '<section class="charts">'
         + _figure(
-            "Before and after",
-            '<i class="before"></i> originals <i class="after"></i> renditions',
-            before_and_after(rungs),
+            "What one image weighs",
+            "Average file by size. The share compares with the originals of the same images.",
+            bars(_weights(summary)),
         )
         + _figure(
-            "Seconds an image",
-            "in its render slot; images by class, upper ends",
-            distribution(_classes(summary["image_seconds"]["histogram"])),
+            "How long one image takes",
+            f"{_half(summary)} The average is {seconds['average']:,.2f} s, the slowest took "
+            f"{seconds['max']:,.2f} s. The wait for a free render slot is left out.",
+            bars(_classes(seconds["histogram"])),
         )
-        + (_figure("Memory", "all processes together", over_time(samples)) if samples else "")
+        + (_memory(memory, largest) if memory["samples"] else "")
         + "</section>"
     )
 
 
-def _classes(histogram: Sequence[Mapping[str, Any]]) -> list[tuple[str, int]]:
+def _memory(memory: Mapping[str, Any], largest: int) -> str:
+    return _figure(
+        "Memory over the run",
+        f"All processes together, at most {size(memory['peak_bytes'])}."
+        + (f" The largest render took {size(largest)}." if largest else ""),
+        curve([(each["at_seconds"], each["bytes"]) for each in memory["samples"]]),
+    )
+
+
+def _weights(summary: Mapping[str, Any]) -> list[Bar]:
+    average = summary["bytes_in"] / summary["converted"]
+    rows = [Bar("original", average, size(average), "100 %", "before")]
+    for rung, total in summary["rungs"].items():
+        average = total["bytes"] / total["count"]
+        share = 100 * total["bytes"] / max(1, total["original_bytes"])
+        rows.append(
+            Bar(rung, average, size(average), f"{share:.2g} %" if share < 1 else f"{share:.0f} %")
+        )
+    return rows
+
+
+def _half(summary: Mapping[str, Any]) -> str:
+    """The median's class in words."""
+    seen = 0
+    for each in summary["image_seconds"]["histogram"]:
+        seen += each["images"]
+        if 2 * seen >= summary["converted"] and each["up_to"] is not None:
+            return f"Half of the images take at most {each['up_to']:g} s."
+    return "Half of the images take more than a minute."
+
+
+def _classes(histogram: Sequence[Mapping[str, Any]]) -> list[Bar]:
     """Without the empty classes at both ends."""
     used = [number for number, each in enumerate(histogram) if each["images"]]
     return [
-        ("more" if each["up_to"] is None else f"{each['up_to']:g}".lstrip("0"), each["images"])
+        Bar(
+            "longer" if each["up_to"] is None else f"up to {each['up_to']:g} s",
+            each["images"],
+            f"{each['images']:,}",
+        )
         for each in histogram[used[0] : used[-1] + 1]
     ]
 
@@ -145,10 +186,13 @@ def _savings(title: str, savings: Sequence[Mapping[str, Any]], shown: Mapping[st
         cards.append(
             f'<li class="card">{image}<div class="told"><b class="{kind}">'
             f"{told}</b><p>{size(each['original_bytes'])} → {size(each['rendition_bytes'])}</p>"
-            f'<p class="name" title="{_name(each["name"])}">{_name(each["name"])}</p>'
+            f'<p class="name">{_name(each["name"])}</p>'
             f"<p>{each['format'].upper()}, {pixels}</p></div></li>"
         )
-    return f'<section><h2>{title}</h2><ul class="cards">{"".join(cards)}</ul></section>'
+    return (
+        f"<section><h2>{title}</h2><p>The largest rendition against its original.</p>"
+        f'<ul class="cards">{"".join(cards)}</ul></section>'
+    )
 
 
 def _less(share: float) -> str:
@@ -161,32 +205,29 @@ def _failures(summary: Mapping[str, Any]) -> str:
     reasons = ", ".join(
         f"{_name(reason)} {count:,}" for reason, count in summary["failures_by_reason"].items()
     )
-    rows = "".join(
-        f"<tr><td>{_name(each['name'])}</td><td><code>{_name(each['reason'])}</code></td>"
-        f"<td>{_name(each['message'])}</td></tr>"
-        for each in summary["failures"]
-    )
     left = summary["failed"] - len(summary["failures"])
     more = f"<p>… and {left:,} more in {_name(str(summary['failures_file']))}</p>" if left else ""
-    return (
-        f"<section><h2>Failures</h2><p>{reasons}</p><div class='scroll'><table><thead><tr>"
-        f"<th>Name</th><th>Reason</th><th>Message</th></tr></thead><tbody>{rows}</tbody></table>"
-        f"</div>{more}</section>"
-    )
+    return f"<section><h2>Failures</h2><p>{reasons}</p>{_list(summary['failures'])}{more}</section>"
 
 
 def _passed_over(summary: Mapping[str, Any]) -> str:
     listed = [each for each in summary["skipped_files"] if each["reason"] != "excluded"]
     if not listed:
         return ""
-    rows = "".join(
-        f"<tr><td>{_name(each['name'])}</td><td><code>{_name(each['reason'])}</code></td></tr>"
-        for each in listed
-    )
     return (
         f"<section><details><summary>Files passed over ({summary['skipped']:,})</summary>"
-        f"<div class='scroll'><table><tbody>{rows}</tbody></table></div></details></section>"
+        f"{_list(listed)}</details></section>"
     )
+
+
+def _list(files: Sequence[Mapping[str, Any]]) -> str:
+    """Files with their reason and, where there is one, a message."""
+    rows = "".join(
+        f"<li><b>{_name(each['name'])}</b><code>{_name(each['reason'])}</code>"
+        f"<span>{_name(each.get('message', ''))}</span></li>"
+        for each in files
+    )
+    return f'<ul class="files">{rows}</ul>'
 
 
 def _facts(summary: Mapping[str, Any]) -> str:
@@ -195,6 +236,7 @@ def _facts(summary: Mapping[str, Any]) -> str:
         ("Machine", f"{machine['cpu']}, {machine['vcpus']} vCPUs, {size(machine['memory_bytes'])}"),
         ("System", machine["system"]),
         ("Render slots", str(summary["slots"])),
+        ("Recipe", summary["recipe"]),
         ("CPU seconds", ", ".join(f"{k} {v:,.1f}" for k, v in summary["cpu_seconds"].items())),
         ("Formats", ", ".join(f"{k} {v:,}" for k, v in summary["formats"].items()) or "-"),
         ("Versions", ", ".join(f"{k} {v}" for k, v in summary["versions"].items())),

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
 from collections.abc import Callable
@@ -12,27 +13,24 @@ from pathlib import Path
 
 from worker.convert.intake import ORIGINAL, NoPicture, OriginalUnreadable, take_in
 from worker.convert.names import Naming, folded, is_reserved
+from worker.convert.originals import unreadable
 from worker.convert.outcomes import (
+    Content,
     Converted,
     Failed,
-    Fault,
     Found,
     Known,
+    NewFile,
     Outcome,
     OutputFails,
     Passed,
     PassedOver,
-    Pending,
-    Rendition,
-    Source,
+    PictureFault,
     Unchanged,
 )
-from worker.convert.output import Output, failing
-from worker.convert.state import State
-from worker.convert.walk import unreadable
+from worker.convert.output import OutputFolder, failing
+from worker.convert.state import StateFile
 from worker.errors import (
-    CorruptOriginal,
-    OriginalTooLarge,
     Permanent,
     RenderCrashed,
     RenderOutOfMemory,
@@ -61,7 +59,7 @@ class Pictures:
     """Judges and converts pictures of one run; thread-safe."""
 
     def __init__(
-        self, plan: Plan, output: Output, state: State, renderer: Callable[[], Renderer]
+        self, plan: Plan, output: OutputFolder, state: StateFile, renderer: Callable[[], Renderer]
     ) -> None:
         """`renderer` is asked for with the first picture that needs one."""
         self._plan = plan
@@ -70,52 +68,53 @@ class Pictures:
         self._state = state
         self._renderer = renderer
 
-    def judge(self, found: Found) -> Failed | Unchanged | Pending:
-        """Whether there is nothing to do for it, by what the disk says of sizes and times."""
+    def judge(self, found: Found) -> Failed | Unchanged | None:
+        """What it comes to by names, sizes and times alone; `None` if it has to be read."""
         if fault := self._collision(found):
             return fault
         known = self._state.find(found.name)
+        if fault := self._linked(found.name, known):
+            return fault
         if known is not None and self._is_there(found.name, known):
-            same = known.source.size_bytes, known.source.mtime_ns
+            same = known.content.size_bytes, known.content.mtime_ns
             if same == (found.size_bytes, found.mtime_ns):
-                return Unchanged(found=found, known=known)
-        return Pending(found=found, known=known)
+                return Unchanged(name=found.name)
+        return None
 
-    def convert(self, pending: Pending) -> Outcome:
+    def convert(self, found: Found) -> Outcome:
         """Render it, unless its bytes are those of the last time.
 
         Raises:
-            OutputFails: nothing can be written.
+            OutputFails: the output cannot be written.
             Draining: the run ends before its turn.
         """
         folder = self._output.take_folder()
         outcome: Outcome | None = None
         try:
-            outcome = self._convert(pending, folder)
+            outcome = self._convert(found, folder)
         finally:
             if not isinstance(outcome, Converted):
                 self._output.drop_folder(folder)
         return outcome
 
-    def _convert(self, pending: Pending, folder: Path) -> Outcome:
-        found, known = pending.found, pending.known
+    def _convert(self, found: Found, folder: Path) -> Outcome:
+        known = self._state.find(found.name)
         original = folder / ORIGINAL
         try:
-            source = take_in(found, original, self._plan.limits)
+            content = take_in(found, original, self._plan.limits)
+            same = known is not None and known.content.sha256 == content.sha256
+            if known is None or not same or not self._is_there(found.name, known):
+                return self._render(found, known, content, folder)
+            renewed = Known(content=content, made=known.made, files=known.files)
+            return Unchanged(name=found.name, renewed=renewed)
         except NoPicture:
             return PassedOver(name=found.name, why=Passed.NO_PICTURE)
         except OriginalUnreadable as error:
             return unreadable(found.name, error.cause)
-        except (OriginalTooLarge, CorruptOriginal) as error:
+        except Permanent as error:
             return Failed.by(found.name, error)
         except OSError as error:
             raise failing(self._output.root, error) from error
-        if known and known.source.sha256 == source.sha256 and self._is_there(found.name, known):
-            return Unchanged(found=found, known=known, source=source)
-        try:
-            return self._render(pending, source, original, folder)
-        except Permanent as error:
-            return Failed.by(found.name, error)
         except SlotUnavailable as error:
             full = os.strerror(errno.ENOSPC)
             if full in str(error):
@@ -125,50 +124,45 @@ class Pictures:
                 "command goes on where it stopped"
             ) from error
 
-    def _render(self, pending: Pending, source: Source, original: Path, folder: Path) -> Converted:
-        found = pending.found
+    def _render(
+        self, found: Found, known: Known | None, content: Content, folder: Path
+    ) -> Converted:
+        original = folder / ORIGINAL
         try:
-            rendering, renditions = self._attempt(original, folder)
+            rendering, files = self._attempt(original, folder)
         except (RenderCrashed, RenderOutOfMemory, SlotUnavailable):
             # Its neighbours may have been to blame; the same again is its own fault.
-            rendering, renditions = self._attempt(original, folder)
-        facts, cost = rendering.facts, rendering.cost
-        largest = renditions[-1]
+            rendering, files = self._attempt(original, folder)
+        facts, largest = rendering.facts, files[-1]
         full_size = (largest.width, largest.height) == (facts.width, facts.height)
         kept = (
             self._plan.keep_smaller
             and full_size
-            and largest.size_bytes > source.size_bytes
+            and largest.size_bytes > content.size_bytes
             and not self._is_anothers(found.name)
         )
         if kept:
-            renditions[-1] = Rendition(
-                rung=largest.rung,
+            files[-1] = dataclasses.replace(
+                largest,
                 suffix=self._plan.naming.kept(found.name),
                 path=original,
-                size_bytes=source.size_bytes,
-                width=facts.width,
-                height=facts.height,
+                size_bytes=content.size_bytes,
             )
         return Converted(
             found=found,
-            known=pending.known,
-            source=source,
-            renditions=tuple(renditions),
+            known=known,
+            content=content,
+            files=tuple(files),
             kept=kept,
-            format=facts.format,
-            width=facts.width,
-            height=facts.height,
-            seconds=cost.seconds,
-            cpu_seconds=cost.cpu_seconds,
-            peak_bytes=cost.peak_bytes,
+            facts=facts,
+            cost=rendering.cost,
             folder=folder,
         )
 
-    def _attempt(self, original: Path, folder: Path) -> tuple[Rendering, list[Rendition]]:
+    def _attempt(self, original: Path, folder: Path) -> tuple[Rendering, list[NewFile]]:
         rendering = self._renderer().render(original, folder)
-        renditions = [
-            Rendition(
+        files = [
+            NewFile(
                 rung=each.size.rung,
                 suffix=self._plan.naming.rendition(each.size.rung),
                 path=each.path,
@@ -178,7 +172,7 @@ class Pictures:
             )
             for each in rendering
         ]
-        return rendering, sorted(renditions, key=lambda each: each.width * each.height)
+        return rendering, sorted(files, key=lambda each: each.width * each.height)
 
     def _is_there(self, name: str, known: Known) -> bool:
         """Whether all that was made of it by this recipe lies there, and has the size it had."""
@@ -214,7 +208,17 @@ class Pictures:
         if not other:
             return None
         message = f"its output would have the name of {other}; rename one of them"
-        return Failed(name=found.name, reason=Fault.NAME_COLLISION.value, message=message)
+        return Failed(name=found.name, reason=PictureFault.NAME_COLLISION.value, message=message)
+
+    def _linked(self, name: str, known: Known | None) -> Failed | None:
+        """Whether a folder of its files is a link, through which they would lie elsewhere."""
+        ladder = known is not None and any(suffix.startswith("/") for suffix in known.files)
+        inside = ladder or not self._plan.naming.single
+        path = self._output.linked_folder(name if inside else name.rpartition("/")[0])
+        if path is None:
+            return None
+        message = f"{path} is a link: move it away, or convert into another folder"
+        return Failed(name=name, reason=PictureFault.NAME_TAKEN.value, message=message)
 
     def _is_anothers(self, name: str) -> bool:
         """Whether an original's own name is the one of another's rendition: it cannot be kept."""

@@ -23,15 +23,15 @@ from typing import Final
 from worker.convert.outcomes import (
     Converted,
     Failed,
-    Fault,
     Known,
     Outcome,
     OutputFails,
-    Stop,
+    PictureFault,
+    RunEnd,
     Unchanged,
 )
-from worker.convert.output import FATAL, Output, failing
-from worker.convert.state import State
+from worker.convert.output import FATAL, OutputFolder, failing
+from worker.convert.state import StateFile
 from worker.errors import Fatal
 
 _BATCH: Final = 64
@@ -46,14 +46,19 @@ class Placer:
     """One run's, with a thread of its own, so that a slot never waits for the disk."""
 
     def __init__(
-        self, output: Output, state: State, made: str, stop: Stop, tell: Callable[[Outcome], None]
+        self,
+        output: OutputFolder,
+        state: StateFile,
+        made: str,
+        end: RunEnd,
+        tell: Callable[[Outcome], None],
     ) -> None:
         """`tell` is told, in the placer's thread, what became of each picture."""
         self._root = str(output.root)
         self._output = output
         self._state = state
         self._made = made
-        self._stop = stop
+        self._end = end
         self._tell = tell
         self._queue: queue.Queue[Converted | Unchanged | None] = queue.Queue(maxsize=_BATCH)
         self._done: list[tuple[str, Known]] = []
@@ -83,14 +88,14 @@ class Placer:
             going = None not in batch
             finished = [each for each in batch if each is not None]
             try:
-                if self._stop.fatal is None:
+                if self._end.fatal is None:
                     self._place_all(finished)
                 if not going or self._queue.empty():
                     self._settle([])
             except OutputFails as error:
-                self._stop.fatal = self._stop.fatal or error
+                self._end.fail(error)
             except Exception as error:  # noqa: BLE001 (without this thread the others would wait)
-                self._stop.fatal = self._stop.fatal or Fatal(f"{type(error).__name__}: {error}")
+                self._end.fail(Fatal(f"{type(error).__name__}: {error}"))
             for each in finished:
                 if isinstance(each, Converted):
                     self._output.give_folder(each.folder)
@@ -99,9 +104,11 @@ class Placer:
         ready: list[Converted] = []
         for each in finished:
             if isinstance(each, Unchanged):
-                self._renew(each)
-                continue
-            if fault := self._obstacle(each):
+                if each.renewed is not None:
+                    # Its time is another; the next look need not read it.
+                    self._done.append((each.name, each.renewed))
+                self._tell(each)
+            elif fault := self._obstacle(each):
                 self._tell(fault)
             else:
                 ready.append(each)
@@ -115,17 +122,9 @@ class Placer:
         if done or begun:
             self._state.write([*done, *begun])
 
-    def _renew(self, unchanged: Unchanged) -> None:
-        """Its bytes are the same, only its time is another; the next look need not read it."""
-        known = unchanged.known
-        if unchanged.source is not None:
-            renewed = Known(source=unchanged.source, made=known.made, files=known.files)
-            self._done.append((unchanged.found.name, renewed))
-        self._tell(unchanged)
-
     def _obstacle(self, each: Converted) -> Failed | None:
         """Whether a file that is not its own has one of its names."""
-        for new in each.renditions:
+        for new in each.files:
             if each.known and new.suffix in each.known.files:
                 continue
             path = f"{self._root}/{each.found.name}{new.suffix}"
@@ -133,11 +132,11 @@ class Placer:
                 continue
             # Without its state a tree can be taken over: such bytes only this recipe makes. An
             # original that lies there may be somebody's own copy.
-            kept = each.kept and new is each.renditions[-1]
+            kept = each.kept and new is each.files[-1]
             if kept or os.path.islink(path) or not _same(path, str(new.path)):
                 return self._failed(
                     each,
-                    Fault.NAME_TAKEN,
+                    PictureFault.NAME_TAKEN,
                     f"{path} is there and was not made by photo-worker convert: move it away, or "
                     "convert into another folder",
                 )
@@ -147,7 +146,7 @@ class Placer:
         name = each.found.name
         try:
             self._remove_old(each)
-            for new in each.renditions:
+            for new in each.files:
                 path = f"{self._root}/{name}{new.suffix}"
                 try:
                     os.rename(new.path, path)
@@ -159,8 +158,8 @@ class Placer:
                 raise failing(self._output.root, error) from error
             self._tell(self._not_placed(each, error))
             return
-        files = {new.suffix: new.size_bytes for new in each.renditions}
-        self._done.append((name, Known(source=each.source, made=self._made, files=files)))
+        files = {new.suffix: new.size_bytes for new in each.files}
+        self._done.append((name, Known(content=each.content, made=self._made, files=files)))
         self._tell(each)
 
     def _remove_old(self, each: Converted) -> None:
@@ -168,7 +167,7 @@ class Placer:
         if each.known is None:
             return
         base = f"{self._root}/{each.found.name}"
-        dropped = each.known.files.keys() - {new.suffix for new in each.renditions}
+        dropped = each.known.files.keys() - {new.suffix for new in each.files}
         for suffix in dropped:
             if os.path.lexists(base + suffix):
                 os.unlink(base + suffix)
@@ -178,25 +177,25 @@ class Placer:
 
     def _not_placed(self, each: Converted, error: OSError) -> Failed:
         kinds = {
-            errno.ENAMETOOLONG: Fault.NAME_TOO_LONG,
-            errno.EEXIST: Fault.NAME_TAKEN,
-            errno.ENOTDIR: Fault.NAME_TAKEN,
-            errno.EISDIR: Fault.NAME_TAKEN,
-            errno.ENOTEMPTY: Fault.NAME_TAKEN,
+            errno.ENAMETOOLONG: PictureFault.NAME_TOO_LONG,
+            errno.EEXIST: PictureFault.NAME_TAKEN,
+            errno.ENOTDIR: PictureFault.NAME_TAKEN,
+            errno.EISDIR: PictureFault.NAME_TAKEN,
+            errno.ENOTEMPTY: PictureFault.NAME_TAKEN,
         }
-        fault = kinds.get(error.errno or 0, Fault.UNWRITABLE)
+        fault = kinds.get(error.errno or 0, PictureFault.UNWRITABLE)
         where = os.fsdecode(error.filename2 or error.filename or each.found.name)
         return self._failed(each, fault, f"{where}: {error.strerror or error}")
 
-    def _failed(self, each: Converted, fault: Fault, message: str) -> Failed:
+    def _failed(self, each: Converted, fault: PictureFault, message: str) -> Failed:
         return Failed(name=each.found.name, reason=fault.value, message=message)
 
 
 def _begun(each: Converted) -> Known:
     """Everything that may lie there from now on."""
     files = dict(each.known.files) if each.known else {}
-    files |= {new.suffix: new.size_bytes for new in each.renditions}
-    return Known(source=each.source, made=None, files=files)
+    files |= {new.suffix: new.size_bytes for new in each.files}
+    return Known(content=each.content, made=None, files=files)
 
 
 def _is_own_ladder(path: str, suffix: str, known: Known | None) -> bool:

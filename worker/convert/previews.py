@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from worker.convert.intake import ORIGINAL, NoPicture, OriginalUnreadable, take_in
-from worker.convert.outcomes import Found, Stop
+from worker.convert.outcomes import Found, RunEnd
 from worker.errors import Fatal, WorkerError
 from worker.photo.ladder import Ladder
 from worker.photo.limits import Limits
@@ -30,16 +30,16 @@ def previews(
     originals: str,
     settings: Settings,
     log: Log,
-    stop: Stop,
+    end: RunEnd,
     *,
     told_unconfined: bool = False,
 ) -> dict[str, str]:
     """A `data:` address of a small WebP by name; one that cannot be rendered is left out.
 
-    So are all that are left once `stop` asks. `told_unconfined`: as of `RenderPool`.
+    So are all that are left once the run shall `end`. `told_unconfined`: as of `RenderPool`.
     """
     made: dict[str, str] = {}
-    if not names or stop.asked:
+    if not names or end.asked:
         return made
     limits = Limits(
         max_original_bytes=settings.max_original_bytes,
@@ -66,7 +66,7 @@ def previews(
         try:
             pool.start()
             for name in dict.fromkeys(names):
-                if stop.asked:
+                if end.asked:
                     break
                 folder = Path(tempfile.mkdtemp(dir=scratch))
                 found = Found(name=name, path=f"{originals}/{name}", size_bytes=0, mtime_ns=0)

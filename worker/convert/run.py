@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import Final
 
-from worker.console.progress import Show, progress
+from worker.console.progress import progress
+from worker.console.stop import Stop
+from worker.console.text import to_json
 from worker.convert.engine import Engine, codec_of, plan_slots
 from worker.convert.memory import MemoryWatch
-from worker.convert.names import FAILURES, SUMMARY, Naming
+from worker.convert.names import FAILURES, STATE, SUMMARY, Naming
 from worker.convert.options import ConvertOptions
-from worker.convert.outcomes import Failed, OutputFails, PassedOver, Pending, Stop
-from worker.convert.output import Output, check_apart
+from worker.convert.originals import Sighting, count_pictures, find_originals, identity_of, sight
+from worker.convert.outcomes import OutputFails, RunEnd
+from worker.convert.output import OutputFolder, check_apart
+from worker.convert.pace import Pace
 from worker.convert.page import page
 from worker.convert.picture import Pictures, Plan
 from worker.convert.placing import Placer
 from worker.convert.previews import previews
-from worker.convert.session import Pace, Session
-from worker.convert.state import FILE, State
-from worker.convert.summary import Run, as_text, summarise, write_json, write_whole
+from worker.convert.session import Session
+from worker.convert.state import StateFile
+from worker.convert.summary import RunFacts, as_text, summarise, write_whole
 from worker.convert.tally import Tally
-from worker.convert.walk import Sighting, Walk, count_pictures, sight
 from worker.errors import ExitCode, UsageFault
 from worker.photo.limits import Limits
 from worker.photo.recipe import Recipe
@@ -35,7 +35,7 @@ from worker.settings.settings import Settings
 from worker.system.machine import read_machine
 from worker.telemetry.logs import Log, configure_logs
 
-_SIGNAL_EXIT: Final = 128
+_INTERRUPTED: Final = 130
 _OURS: Final = "ours"
 _SOURCE: Final = "source"
 
@@ -46,36 +46,36 @@ def run_convert(settings: Settings, options: ConvertOptions, tell: Callable[[str
     Raises:
         UsageFault: IN or OUT is not what it should be, or there is no picture.
         ConfigurationError: there is not enough memory.
-        Fatal: no child process can be started.
+        Fatal: no child process can be started, or the output cannot be written any more.
     """
     log = configure_logs(settings.log_format, settings.log_level)
     check_apart(options.source, options.output)
     for file in filter(None, (options.summary, options.report)):
         _check_file(file, options)
-    stop = Stop()
+    signals = Stop()
     try:
-        return _Conversion(settings, options, stop, log)(tell)
+        with signals:
+            return _Conversion(settings, options, RunEnd(signals), log)(tell)
     except KeyboardInterrupt:
-        return _SIGNAL_EXIT + (stop.signal or signal.SIGINT)
+        # Of the second signal; the first is the one that counts.
+        return signals.exit_code or _INTERRUPTED
 
 
 class _Conversion:
-    def __init__(self, settings: Settings, options: ConvertOptions, stop: Stop, log: Log) -> None:
+    def __init__(self, settings: Settings, options: ConvertOptions, end: RunEnd, log: Log) -> None:
         self._settings = settings
         self._options = options
         self._log = log
         self._slots, self._memory_bytes = plan_slots(settings, read_machine())
-        self._output = Output(options.output)
-        self._stop = stop
+        self._output = OutputFolder(options.output)
+        self._end = end
         self._watch = MemoryWatch()
-        self._total: int | None = None
         is_file = options.source.is_file()
         self._originals = str(options.source.parent if is_file else options.source)
 
     def __call__(self, tell: Callable[[str], None]) -> int:
         started = datetime.now(UTC)
         with ExitStack() as stack:
-            stack.enter_context(_signals(self._stop))
             state = self._open(stack)
             tally = Tally(None if self._dry else self._output.scratch / FAILURES)
             stack.callback(tally.close)
@@ -89,7 +89,7 @@ class _Conversion:
             engine.stop()
             tally.close()
             self._check_found(tally, stack)
-            run = Run(
+            run = RunFacts(
                 started=started,
                 ended=datetime.now(UTC),
                 complete=complete,
@@ -99,25 +99,25 @@ class _Conversion:
                 children=engine.started,
             )
             self._report(run, tally, state, tell)
-        if self._stop.fatal is not None:
-            raise self._stop.fatal
-        if self._stop.signal is not None:
-            return _SIGNAL_EXIT + self._stop.signal
+        if self._end.fatal is not None:
+            raise self._end.fatal
+        if self._end.signals.exit_code is not None:
+            return self._end.signals.exit_code
         return int(ExitCode.SOME_FAILED if tally.counts.failed else ExitCode.OK)
 
     @property
     def _dry(self) -> bool:
         return self._options.dry_run
 
-    def _open(self, stack: ExitStack) -> State:
+    def _open(self, stack: ExitStack) -> StateFile:
         """The output and its state; of a dry run only what is there already."""
         if self._dry and not self._output.hidden.exists():
-            state = State(None)
+            state = StateFile(None)
             stack.callback(state.close)
             return state
         self._output.open()
         stack.callback(self._output.close)
-        state = State(self._output.hidden / FILE)
+        state = StateFile(self._output.hidden / STATE)
         stack.callback(state.close)
         for name, named in ((SUMMARY, self._options.summary), (FAILURES, None)):
             file = self._output.root / name
@@ -127,7 +127,7 @@ class _Conversion:
         self._warn_of_another_source(state)
         return state
 
-    def _warn_of_another_source(self, state: State) -> None:
+    def _warn_of_another_source(self, state: StateFile) -> None:
         source = str(Path(self._originals).resolve())
         before = state.note(_SOURCE)
         if before is not None and before != source:
@@ -151,13 +151,13 @@ class _Conversion:
             placeholders=False,
         )
 
-    def _codec(self, state: State, engine: Engine) -> str:
+    def _codec(self, state: StateFile, engine: Engine) -> str:
         # A dry run of a folder that was never converted into needs no child to know that.
         if self._dry and state.note("codec") is None:
             return "unknown"
         return codec_of(state, engine.pool)
 
-    def _convert(self, state: State, tally: Tally, engine: Engine, recipe: Recipe) -> bool:
+    def _convert(self, state: StateFile, tally: Tally, engine: Engine, recipe: Recipe) -> bool:
         keep_smaller = self._options.keep_smaller
         plan = Plan(
             originals=self._originals,
@@ -169,72 +169,33 @@ class _Conversion:
                 max_original_pixels=self._settings.max_original_pixels,
             ),
         )
-        pictures = Pictures(plan, self._output, state, engine.pool)
-        with progress("convert", self._log) as show:
-            pace = Pace(tally, lambda: self._total)
-            with self._counting():
-                if self._dry:
-                    return self._judge(pictures, tally, pace, show)
-                session = Session(
-                    pictures=pictures,
-                    engine=engine,
-                    placer=Placer(self._output, state, plan.made, self._stop, tally.add),
-                    tally=tally,
-                    stop=self._stop,
-                    log=self._log,
-                    look=lambda: show(pace.counts()),
-                )
-                return session.run(self._sightings(), self._options.limit)
-
-    def _judge(self, pictures: Pictures, tally: Tally, pace: Pace, show: Show) -> bool:
-        """Only count what a run would do."""
-        for sighting in self._sightings():
-            if self._stop.asked:
-                return False
-            show(pace.counts())
-            if isinstance(sighting, PassedOver):
-                tally.add(sighting)
-                continue
-            tally.saw()
-            judged = sighting if isinstance(sighting, Failed) else pictures.judge(sighting)
-            if not isinstance(judged, Pending):
-                tally.add(judged)
-            elif tally.counts.pending == self._options.limit:
-                tally.unsaw()
-                self._stop.full = True
-                return False
-            else:
-                tally.wants(judged.found)
-        return True
+        with progress("convert", self._log) as show, Pace(tally, self._count) as pace:
+            session = Session(
+                pictures=Pictures(plan, self._output, state, engine.pool),
+                engine=engine,
+                placer=Placer(self._output, state, plan.made, self._end, tally.add),
+                tally=tally,
+                end=self._end,
+                log=self._log,
+                show=lambda: show(pace.counts()),
+            )
+            go = session.judge if self._dry else session.run
+            return go(self._sightings(), self._options.limit)
 
     def _sightings(self) -> Iterator[Sighting]:
         source = self._options.source
         if source.is_file():
-            yield sight(source.name, str(source))
-            return
-        yield from Walk(self._originals, self._options.globs, self._output.identity)
+            return iter((sight(source.name, str(source)),))
+        return find_originals(self._originals, self._options.globs, identity_of(self._output.root))
 
-    @contextmanager
-    def _counting(self) -> Iterator[None]:
-        """Meanwhile count the pictures, for the progress."""
-        over = threading.Event()
-
-        def count() -> None:
-            if self._options.source.is_dir():
-                avoid = self._output.identity
-                globs = self._options.globs
-                self._total = count_pictures(self._originals, globs, avoid, over.is_set)
-
-        thread = threading.Thread(target=count, name="count", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
+    def _count(self, give_up: Callable[[], bool]) -> int | None:
+        if self._options.source.is_file():
+            return None
+        output = identity_of(self._output.root)
+        return count_pictures(self._originals, self._options.globs, output, give_up)
 
     def _check_found(self, tally: Tally, stack: ExitStack) -> None:
-        if tally.counts.found or self._stop.asked:
+        if tally.counts.found or self._end.asked:
             return
         stack.close()
         if not self._dry:
@@ -245,27 +206,28 @@ class _Conversion:
         what = f"none of its {files:,} files is one that is chosen" if files else "it has no files"
         raise UsageFault(f"there is no picture in {self._options.source}: {what}")
 
-    def _report(self, run: Run, tally: Tally, state: State, tell: Callable[[str], None]) -> None:
-        summary = summarise(run, tally, self._watch, self._stop)
+    def _report(
+        self, run: RunFacts, tally: Tally, state: StateFile, tell: Callable[[str], None]
+    ) -> None:
+        summary = summarise(run, tally, self._watch, self._end)
         try:
             if not self._dry:
                 self._write(summary, tally, state)
             if self._options.report is not None:
                 names = [each.name for each in (*tally.best, *tally.worst)]
                 shown = previews(
-                    *(names, self._originals, self._settings, self._log, self._stop),
+                    *(names, self._originals, self._settings, self._log, self._end),
                     told_unconfined=run.children,
                 )
                 write_whole(self._options.report, page(summary, shown))
         except OSError as error:
-            failing = OutputFails(f"the summary or the report cannot be written: {error}")
-            self._stop.fatal = self._stop.fatal or failing
+            self._end.fail(OutputFails(f"the summary or the report cannot be written: {error}"))
         except OutputFails as error:
-            self._stop.fatal = self._stop.fatal or error
+            self._end.fail(error)
         finally:
-            tell(as_text(summary, as_json=self._options.as_json))
+            tell(to_json(summary) if self._options.as_json else as_text(summary))
 
-    def _write(self, summary: dict[str, object], tally: Tally, state: State) -> None:
+    def _write(self, summary: dict[str, object], tally: Tally, state: StateFile) -> None:
         failures = self._output.root / FAILURES
         if tally.counts.failed:
             state.keep_note(FAILURES, _OURS)
@@ -274,7 +236,8 @@ class _Conversion:
             failures.unlink(missing_ok=True)
         if self._options.summary is None:
             state.keep_note(SUMMARY, _OURS)
-        write_json(self._options.summary or self._output.root / SUMMARY, summary)
+        file = self._options.summary or self._output.root / SUMMARY
+        write_whole(file, f"{to_json(summary)}\n".encode())
 
 
 def _check_file(file: Path, options: ConvertOptions) -> None:
@@ -283,22 +246,3 @@ def _check_file(file: Path, options: ConvertOptions) -> None:
     made = folder.resolve() == options.output.resolve() and not options.dry_run
     if file.is_dir() or not (made or folder.is_dir()):
         raise UsageFault(f"{file} cannot be written: name a file in a folder that exists")
-
-
-@contextmanager
-def _signals(stop: Stop) -> Iterator[None]:
-    """SIGINT and SIGTERM let running pictures end; a second one does not wait for them."""
-
-    def on_signal(number: int, _: FrameType | None) -> None:
-        if stop.signal is not None:
-            raise KeyboardInterrupt
-        stop.signal = number
-
-    before = {
-        number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -17,7 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from worker.convert.outcomes import Known, OutputFails, Source
+from worker.convert.names import is_suffix
+from worker.convert.outcomes import Content, Known, OutputFails
 from worker.convert.output import failing
 from worker.errors import UsageFault
 
@@ -36,10 +37,8 @@ CREATE TABLE claims (key BLOB PRIMARY KEY, name BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE notes (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 
-FILE: Final = "convert.sqlite"
 
-
-class State:
+class StateFile:
     """One output's; thread-safe."""
 
     def __init__(self, file: Path | None) -> None:
@@ -51,6 +50,8 @@ class State:
         """
         self._file = file
         self._lock = threading.Lock()
+        if file is not None and file.is_symlink():
+            raise UsageFault(self._damaged("it is a link"))
         try:
             self._database = sqlite3.connect(
                 str(file) if file else ":memory:",
@@ -58,9 +59,16 @@ class State:
                 check_same_thread=False,
                 timeout=0.0,
             )
-            self._set_up()
         except sqlite3.Error as error:
             raise self._unusable(error) from error
+        try:
+            self._set_up()
+        except sqlite3.Error as error:
+            self._database.close()
+            raise self._unusable(error) from error
+        except BaseException:
+            self._database.close()
+            raise
 
     def _set_up(self) -> None:
         run = self._database.execute
@@ -70,7 +78,6 @@ class State:
         run("BEGIN IMMEDIATE")
         version = run("PRAGMA user_version").fetchone()[0]
         if version not in (0, _VERSION):
-            self._database.close()
             raise UsageFault(
                 f"{self._file} was written by another version of photo-worker ({version}, not "
                 f"{_VERSION}): convert into another folder"
@@ -109,15 +116,26 @@ class State:
         return failing(root, OSError(code, str(error)))
 
     def find(self, name: str) -> Known | None:
-        """What is known of an original."""
+        """What is known of an original.
+
+        Raises:
+            OutputFails: the disk fails, or somebody has changed the file.
+        """
         row = self._one(
             "SELECT size_bytes, mtime_ns, sha256, made, files FROM originals WHERE name = ?",
             os.fsencode(name),
         )
         if row is None:
             return None
-        source = Source(size_bytes=row[0], mtime_ns=row[1], sha256=row[2])
-        return Known(source=source, made=row[3], files=json.loads(row[4]))
+        try:
+            files = dict(json.loads(row[4]))
+        except (ValueError, TypeError):
+            files = {"no JSON": 0}
+        # These files will be removed, so they must be files that `convert` can have written.
+        if not all(map(is_suffix, files)):
+            raise OutputFails(self._damaged(f"it names files that are none of {name!r}"))
+        content = Content(size_bytes=row[0], mtime_ns=row[1], sha256=row[2])
+        return Known(content=content, made=row[3], files=files)
 
     def write(self, rows: Sequence[tuple[str, Known]]) -> None:
         """Keep what is known of these originals from now on; on disk when it returns.
@@ -128,9 +146,9 @@ class State:
         values = [
             (
                 os.fsencode(name),
-                known.source.size_bytes,
-                known.source.mtime_ns,
-                known.source.sha256,
+                known.content.size_bytes,
+                known.content.mtime_ns,
+                known.content.sha256,
                 known.made,
                 json.dumps(known.files, separators=(",", ":")),
             )

@@ -11,25 +11,24 @@ from pathlib import Path
 from typing import Any, Final
 
 from worker import __version__
-from worker.console.text import plain
+from worker.console.text import plain, size
+from worker.convert.engine import PACKAGES
 from worker.convert.memory import MemoryWatch
 from worker.convert.names import FAILURES
 from worker.convert.options import ConvertOptions
-from worker.convert.outcomes import Stop
-from worker.convert.tally import SECONDS, Tally, failure_fields, json_bytes
+from worker.convert.outcomes import RunEnd
+from worker.convert.tally import SECONDS, Tally, failure_fields
 from worker.photo.recipe import Recipe
 from worker.system import processes
 from worker.system.facts import machine, versions
 
 SCHEMA: Final = "photo-convert/1"
 
-_PACKAGES: Final = ("pyvips", "pyvips-binary", "pillow", "pi-heif")
 _SHOWN: Final = 20
-_MIB: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class RunFacts:
     """What a run was, besides its counts."""
 
     started: datetime
@@ -46,7 +45,7 @@ class Run:
         return (self.ended - self.started).total_seconds()
 
 
-def summarise(run: Run, tally: Tally, watch: MemoryWatch, stop: Stop) -> dict[str, Any]:
+def summarise(run: RunFacts, tally: Tally, watch: MemoryWatch, end: RunEnd) -> dict[str, Any]:
     """Everything, ready to be written; after the children have ended: their CPU seconds count."""
     counts, seconds = tally.counts, max(run.seconds, 1e-6)
     tried = counts.converted + counts.failed
@@ -62,7 +61,7 @@ def summarise(run: Run, tally: Tally, watch: MemoryWatch, stop: Stop) -> dict[st
         "ended_at": run.ended.isoformat(timespec="milliseconds"),
         "seconds": round(run.seconds, 3),
         "complete": run.complete,
-        "ended_by": _ended_by(run, stop),
+        "ended_by": _ended_by(run, end),
         "found": counts.found,
         "converted": counts.converted,
         "current": counts.current,
@@ -128,19 +127,10 @@ def summarise(run: Run, tally: Tally, watch: MemoryWatch, stop: Stop) -> dict[st
         "versions": {
             "photo-worker": __version__,
             "python": platform.python_version(),
-            **versions(_PACKAGES),
+            **versions(PACKAGES),
             "codecs": run.recipe.codec,
         },
     }
-
-
-def write_json(file: Path, summary: dict[str, Any]) -> None:
-    """Write it whole or not at all.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    write_whole(file, json_bytes(summary, indent=2) + b"\n")
 
 
 def write_whole(file: Path, data: bytes) -> None:
@@ -150,33 +140,29 @@ def write_whole(file: Path, data: bytes) -> None:
         OSError: it cannot be written.
     """
     half = file.with_name(f".{file.name}.{os.getpid()}.part")
+    half.unlink(missing_ok=True)
     try:
-        half.write_bytes(data)
+        with half.open("xb") as new:  # through a link it would be another file
+            new.write(data)
         half.replace(file)
     finally:
         half.unlink(missing_ok=True)
 
 
-def as_text(summary: dict[str, Any], *, as_json: bool) -> str:
-    """For standard output: one JSON object, or lines for people."""
-    if as_json:
-        return json_bytes(summary, indent=2).decode()
-    return "\n".join(_lines(summary))
-
-
-def _lines(summary: dict[str, Any]) -> list[str]:
+def as_text(summary: dict[str, Any]) -> str:
+    """A few lines for a terminal."""
     head = f"{summary['converted']:,} converted"
     if summary["dry_run"]:
-        size = summary["would_read_bytes"] / _MIB
-        head = f"{summary['would_convert']:,} would be converted ({size:,.1f} MiB)"
+        read = size(summary["would_read_bytes"])
+        head = f"{summary['would_convert']:,} would be converted ({read})"
     counted = f"{summary['current']:,} current, {summary['failed']:,} failed"
     lines = [f"{head}, {counted}, {summary['skipped']:,} files passed over"]
     if summary["converted"]:
         peak_bytes = summary["memory"]["peak_bytes"]
-        at_most = f", at most {peak_bytes / _MIB:,.0f} MiB" if peak_bytes else ""
+        at_most = f", at most {size(peak_bytes)}" if peak_bytes else ""
         lines.append(
-            f"{summary['bytes_in'] / _MIB:,.1f} MiB of originals, "
-            f"{summary['bytes_out'] / _MIB:,.1f} MiB written, in {summary['seconds']:,.1f} s "
+            f"{size(summary['bytes_in'])} of originals, {size(summary['bytes_out'])} written, "
+            f"in {summary['seconds']:,.1f} s "
             f"({summary['images_per_second']:,.1f} images a second, "
             f"{summary['cpu_seconds']['total']:,.1f} CPU seconds{at_most})"
         )
@@ -190,15 +176,15 @@ def _lines(summary: dict[str, Any]) -> list[str]:
         lines.append(f"... and {summary['failed'] - _SHOWN:,} more{where}")
     if not summary["complete"]:
         lines.append(f"not complete ({summary['ended_by']}): the same command goes on from here")
-    return lines
+    return "\n".join(lines)
 
 
-def _ended_by(run: Run, stop: Stop) -> str:
-    if stop.fatal is not None:
-        return str(stop.fatal)
-    if stop.signal is not None:
-        return f"signal {stop.signal}"
-    if stop.full:
+def _ended_by(run: RunFacts, end: RunEnd) -> str:
+    if end.fatal is not None:
+        return str(end.fatal)
+    if end.signals.number is not None:
+        return f"signal {end.signals.number:d}"
+    if end.limited:
         return f"--limit {run.options.limit}"
     return "all done"
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import bisect
 import heapq
-import json
 import threading
 from collections import Counter
 from contextlib import suppress
@@ -16,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final
 
+from worker.console.text import to_json
 from worker.convert.outcomes import Converted, Failed, Found, Outcome, PassedOver, Unchanged
 
 LISTED: Final = 1000
@@ -150,43 +150,39 @@ class Tally:
                     self._lines.close()
 
     def _converted(self, done: Converted) -> None:
-        counts, original_bytes = self.counts, done.source.size_bytes
+        counts, facts, seconds = self.counts, done.facts, done.cost.seconds
+        original_bytes, largest = done.content.size_bytes, done.files[-1]
         counts.converted += 1
         counts.kept += done.kept
         counts.bytes_in += original_bytes
-        counts.pixels += done.width * done.height
-        counts.seconds += done.seconds
-        counts.child_cpu_seconds += done.cpu_seconds
-        counts.longest_seconds = max(counts.longest_seconds, done.seconds)
-        shortest = counts.shortest_seconds if counts.converted > 1 else done.seconds
-        counts.shortest_seconds = min(shortest, done.seconds)
-        counts.largest_render_bytes = max(counts.largest_render_bytes, done.peak_bytes)
-        self.formats[done.format] += 1
-        self.times[bisect.bisect_left(SECONDS, done.seconds)] += 1
-        for each in done.renditions:
+        counts.pixels += facts.width * facts.height
+        counts.seconds += seconds
+        counts.child_cpu_seconds += done.cost.cpu_seconds
+        counts.longest_seconds = max(counts.longest_seconds, seconds)
+        shortest = counts.shortest_seconds if counts.converted > 1 else seconds
+        counts.shortest_seconds = min(shortest, seconds)
+        counts.largest_render_bytes = max(counts.largest_render_bytes, done.cost.peak_bytes)
+        self.formats[facts.format] += 1
+        self.times[bisect.bisect_left(SECONDS, seconds)] += 1
+        for each in done.files:
             counts.bytes_out += each.size_bytes
             total = self.rungs.setdefault(each.rung, RungTotal())
             total.count += 1
             total.bytes += each.size_bytes
             total.pixels += each.width * each.height
             total.original_bytes += original_bytes
-        self._compare(done)
-
-    def _compare(self, done: Converted) -> None:
-        original_bytes, largest = done.source.size_bytes, done.renditions[-1]
         saving = Saving(
             share=round(1 - largest.size_bytes / original_bytes, 4),
             name=done.found.name,
             original_bytes=original_bytes,
             rendition_bytes=largest.size_bytes,
-            width=done.width,
-            height=done.height,
-            format=done.format,
+            width=facts.width,
+            height=facts.height,
+            format=facts.format,
             kept=done.kept,
         )
-        number = self.counts.converted
-        _keep(self._best, (saving, number))
-        _keep(self._worst, ((-saving.share, number), saving))
+        _keep(self._best, (saving, counts.converted))
+        _keep(self._worst, ((-saving.share, counts.converted), saving))
 
     def _failed(self, failed: Failed) -> None:
         self.counts.failed += 1
@@ -198,7 +194,7 @@ class Tally:
         try:
             if self._lines is None:
                 self._lines = self._file.open("wb")
-            self._lines.write(json_bytes(failure_fields(failed)) + b"\n")
+            self._lines.write(f"{to_json(failure_fields(failed), indent=None)}\n".encode())
         except OSError:
             # A full disk: the next picture tells of it, and ends the run.
             self._file = None
@@ -207,12 +203,6 @@ class Tally:
 def failure_fields(failed: Failed) -> dict[str, str]:
     """As the summary and the file of failures have it."""
     return {"name": failed.name, "reason": failed.reason, "message": failed.message}
-
-
-def json_bytes(value: object, indent: int | None = None) -> bytes:
-    """JSON in UTF-8; a name's bytes that are no text are escaped as Python reads them back."""
-    text = json.dumps(value, ensure_ascii=False, indent=indent)
-    return text.encode("utf-8", "backslashreplace")
 
 
 def _keep(heap: list[Any], item: Any) -> None:  # noqa: ANN401 (whatever compares)

@@ -1,23 +1,23 @@
-"""Patience: how long a bucket is waited for, retries and time-outs in one value."""
+"""Patience: retries and time-outs of requests to Cloud Storage, in one value."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 SLOWEST_UPLOAD_BYTES_PER_SECOND = 1 << 20
-"""Eight megabit a second, a home's uplink; below it an upload counts as stuck."""
+"""Eight megabit a second, a home's uplink. A slower upload counts as stuck."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
-    """How long a bucket is waited for; seconds.
+    """How long a request may take.
 
-    No attempt begins after `retry_seconds`, so a call ends within that and one attempt's time-outs:
+    Attempts begin within `retry_seconds`, so a call ends within that and one attempt's time-outs:
     with the defaults less than the default drain.
     """
 
     connect_seconds: float = 3.05
-    """To connect. Just over TCP's first retransmission, which comes after 3 s."""
+    """To connect. TCP retransmits for the first time after 3 s."""
 
     answer_seconds: float = 5.0
     """Between two bytes of an answer."""
@@ -29,22 +29,22 @@ class Patience:
     """The longest pause after a first fault; it doubles with each, up to 3 s."""
 
     download_seconds: float = 120.0
-    """One original in all: a server that trickles never meets the time-out between two bytes."""
+    """One original in all. A server that trickles stays below the time-out between two bytes."""
 
     read_seconds: float = 10.0
-    """The same for a manifest."""
+    """One manifest in all."""
 
     @classmethod
     def within(cls, drain_seconds: float) -> Patience:
-        """Retries that end before a drain of this length does."""
+        """Retries that end within half of a drain of this length."""
         return cls(retry_seconds=min(cls().retry_seconds, drain_seconds / 2))
 
     @property
     def timeout(self) -> tuple[float, float]:
-        """As `requests` takes it."""
+        """To connect and between two bytes, as `requests` takes it."""
         return self.connect_seconds, self.answer_seconds
 
     def upload_timeout(self, size_bytes: int) -> tuple[float, float]:
-        """The same for an upload: urllib3 sends a whole body within the time to *connect*."""
+        """The same for an upload: urllib3 sends a whole body within the time to connect."""
         sending = size_bytes / SLOWEST_UPLOAD_BYTES_PER_SECOND
         return self.connect_seconds + sending, self.answer_seconds

@@ -1,8 +1,8 @@
-"""Attempts: one request to Cloud Storage, sent until it is answered or patience ends.
+"""Retries: a request to Cloud Storage is sent until it is answered or patience ends.
 
-The only loop of retries, with full jitter: the client's own are off, because two stacked ones would
-outlast a drain. Google's, requests' and urllib3's exceptions end here; the two answers that a
-caller decides about, "not there" and "not at that generation", pass.
+This is the only loop of retries, with full jitter. The client's own is off, because two nested
+loops would outlast a drain. The exceptions of Google, requests and urllib3 end here, except for two
+answers that callers decide about: `NotFound` and `PreconditionFailed`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _TRANSIENT: Final = (
     requests.exceptions.ChunkedEncodingError,
     requests.exceptions.Timeout,
     google.auth.exceptions.TransportError,
-    # A raw download reads urllib3's stream itself, so requests translates nothing of it.
+    # A raw download reads urllib3's stream, so requests does not translate its exceptions.
     urllib3.exceptions.HTTPError,
     Damaged,
     ConnectionError,
@@ -48,7 +48,7 @@ _TRANSIENT: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Attempts:
+class Retries:
     """Sends requests with patience; thread-safe."""
 
     patience: Patience
@@ -58,7 +58,7 @@ class Attempts:
 
         Raises:
             api.NotFound, api.PreconditionFailed: the service's answer.
-            StorageForbidden: refused, which no further attempt would change.
+            StorageForbidden: the service refused it.
             StorageUnavailable: every attempt failed.
         """
         retrying = Retrying(

@@ -1,7 +1,7 @@
-"""Google Cloud Storage: the only room that imports its client.
+"""Google Cloud Storage: `ports.ObjectStore` over Google's client.
 
-Every operation is one HTTP request, sent by `attempts` until it succeeds; what is not there, or not
-at the generation asked for, is an answer, and told from a fault here.
+Every operation is one HTTP request, which `retry` sends until it succeeds. "Not found" and "another
+generation" are answers here, not faults.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import google.auth.exceptions
 import requests
@@ -28,14 +28,17 @@ from worker.errors import (
     StorageForbidden,
 )
 from worker.gcs.patience import Patience
-from worker.gcs.retry import Attempts
-from worker.gcs.transfers import Damaged, Incoming, Transfers, settle
+from worker.gcs.retry import Retries
+from worker.gcs.transfers import Damaged, Incoming, Transfers, configure_session
 from worker.photo.checksum import crc32c_of, crc32c_of_file
 from worker.photo.ports import StoredObject
 
-# Otherwise the client asks for each bucket's metadata in the background, for traces that nobody has
-# turned on, with a permission that the worker need not have.
+# Otherwise the client reads each bucket's metadata in the background, for traces that are off, with
+# a permission that the worker may lack.
 os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
+
+
+T = TypeVar("T")
 
 
 class GcsStore:
@@ -49,13 +52,13 @@ class GcsStore:
         connections: int,
         patience: Patience | None = None,
     ) -> None:
-        """Open no connection yet; `connections` sizes the HTTP pool (one for each thread).
+        """`connections` sizes the HTTP pool: one for each thread.
 
         Raises:
-            Fatal: there are no credentials.
+            Fatal: credentials are missing.
         """
         self._patience = patience or Patience()
-        self._attempts = Attempts(self._patience)
+        self._retries = Retries(self._patience)
         if emulator_url:
             self._client = storage.Client(
                 project=project or "emulated",
@@ -68,17 +71,18 @@ class GcsStore:
             except google.auth.exceptions.GoogleAuthError as error:
                 raise NoCredentials.of(error) from error
         session: requests.Session = self._client._http  # noqa: SLF001 (no public way to it)
-        settle(session, self._client.api_endpoint, connections)
+        configure_session(session, self._client.api_endpoint, connections)
         self._transfers = Transfers(session, self._client.api_endpoint)
 
     def stat(self, bucket: str, name: str, generation: str | None = None) -> StoredObject | None:
         """See `ports.ObjectStore`."""
         blob = self._blob(bucket, name, int(generation) if generation else None)
-        try:
-            self._attempts(lambda: blob.reload(timeout=self._patience.timeout, retry=None))
-        except api.NotFound:
-            return None
-        return _stored(blob)
+
+        def attempt() -> StoredObject:
+            blob.reload(timeout=self._patience.timeout, retry=None)
+            return _stored(blob)
+
+        return self._found(attempt)
 
     def fetch(
         self,
@@ -108,13 +112,17 @@ class GcsStore:
                 created=incoming.created,
             )
 
+        return self._found(attempt)
+
+    def _found(self, request: Callable[[], T]) -> T | None:
+        """What the request returns; `None` where the object does not exist."""
         try:
-            return self._attempts(attempt)
+            return self._retries(request)
         except api.NotFound:
             return None
 
     def _size_bytes(self, bucket: str, name: str, incoming: Incoming) -> int:
-        """Its size as stored, before its first byte."""
+        """The size as stored, known before the first byte."""
         if incoming.size_bytes is not None:
             return incoming.size_bytes
         blob = self._blob(bucket, name, incoming.generation)
@@ -140,10 +148,7 @@ class GcsStore:
                 pieces = incoming.pieces(self._patience.read_seconds)
                 return b"".join(pieces), incoming.generation
 
-        try:
-            return self._attempts(attempt)
-        except api.NotFound:
-            return None
+        return self._found(attempt)
 
     def write(  # noqa: PLR0913
         self,
@@ -166,13 +171,13 @@ class GcsStore:
             "name": name,
             "contentType": content_type,
             "cacheControl": cache_control,
-            # The server refuses what arrives as something else.
+            # The server refuses bytes of another checksum.
             "crc32c": checksum,
         }
         if custom_time is not None:
             metadata["customTime"] = custom_time.isoformat()
         try:
-            uploaded = self._attempts(
+            return self._retries(
                 lambda: self._transfers.upload(
                     bucket,
                     metadata,
@@ -185,23 +190,16 @@ class GcsStore:
             raise PreconditionFailed(name) from error
         except api.NotFound as error:
             raise _no_bucket(bucket) from error
-        return StoredObject(
-            bucket=bucket,
-            name=name,
-            generation=uploaded.generation,
-            size_bytes=uploaded.size_bytes,
-            crc32c=uploaded.crc32c,
-            created=uploaded.created,
-        )
 
     def delete(self, bucket: str, name: str) -> bool:
         """See `ports.ObjectStore`."""
         blob = self._blob(bucket, name)
-        try:
-            self._attempts(lambda: blob.delete(timeout=self._patience.timeout, retry=None))
-        except api.NotFound:
-            return False
-        return True
+
+        def attempt() -> bool:
+            blob.delete(timeout=self._patience.timeout, retry=None)
+            return True
+
+        return self._found(attempt) is not None
 
     def objects(
         self, bucket: str, prefix: str, *, start: str | None = None, end: str | None = None
@@ -210,7 +208,7 @@ class GcsStore:
         token: str | None = None
         while True:
             try:
-                page, token = self._attempts(partial(self._page, bucket, prefix, start, end, token))
+                page, token = self._retries(partial(self._page, bucket, prefix, start, end, token))
             except api.NotFound as error:
                 raise _no_bucket(bucket) from error
             yield from page
@@ -220,8 +218,8 @@ class GcsStore:
     def _page(
         self, bucket: str, prefix: str, start: str | None, end: str | None, token: str | None
     ) -> tuple[list[StoredObject], str | None]:
-        # A fresh iterator for each page: the client's own is a generator, and one that failed
-        # once says "no more pages" when it is asked again.
+        # A fresh iterator for each page: the client's is a generator, which ends the listing
+        # silently when it is asked again after a failure.
         listing = self._client.list_blobs(
             bucket,
             prefix=prefix,
@@ -238,7 +236,7 @@ class GcsStore:
     def check_bucket(self, bucket: str) -> None:
         """See `ports.ObjectStore`; needs the permission storage.objects.list."""
         try:
-            self._attempts(
+            self._retries(
                 lambda: next(
                     self._client.list_blobs(
                         bucket, max_results=1, timeout=self._patience.timeout, retry=None
@@ -261,7 +259,7 @@ class GcsStore:
             with contextlib.suppress(api.Conflict):
                 self._client.create_bucket(bucket, timeout=self._patience.timeout, retry=None)
 
-        self._attempts(create)
+        self._retries(create)
 
     def close(self) -> None:
         """Close the pooled connections."""
@@ -284,6 +282,6 @@ def _stored(blob: Any) -> StoredObject:  # noqa: ANN401 (the client has no types
         generation=int(blob.generation),
         size_bytes=int(blob.size),
         crc32c=blob.crc32c or "",
-        # Without one, as good as new: what decides by age must not take it for old.
+        # Without a time it counts as new, because the sweep deletes by age.
         created=blob.time_created or datetime.now(UTC),
     )

@@ -1,8 +1,8 @@
-"""The bytes of objects over the wire: one request for one object, in pieces, whatever its size.
+"""The bytes of objects over the wire: one request for one object of any size, in pieces.
 
-The client's own up- and downloads copy an object several times in memory and read it in pieces of
-8 KiB; one that meets a 404 gives its connection up; and from 8 MiB on uploads become resumable,
-whose preconditions bind nobody (they are checked when such an upload starts). Google's JSON API:
+Google's client copies an object several times in memory, reads it in pieces of 8 KiB, and gives its
+connection up at a 404. From 8 MiB on its uploads are resumable, whose preconditions do not hold
+(they are checked when such an upload starts). Google's JSON API:
 https://docs.cloud.google.com/storage/docs/json_api/v1/objects
 """
 
@@ -14,7 +14,6 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -29,6 +28,7 @@ import requests.utils
 from google.api_core import exceptions as api
 
 from worker.photo.checksum import stated
+from worker.photo.ports import StoredObject
 
 _PIECE_BYTES = 1 << 17
 
@@ -40,20 +40,20 @@ Timeout = tuple[float, float]
 
 
 class Damaged(Exception):
-    """What came is not what is stored: short, or of another checksum."""
+    """The bytes that came differ from those stored: too few, or of another checksum."""
 
 
 class Incoming:
-    """An object whose head is here and whose bytes are still to be taken, once.
+    """An object whose head is here; its bytes can be taken once.
 
-    `crc32c` is base64 as GCS states it; `size_bytes` is as stored, `None` where the head is silent.
+    `crc32c` is base64 as GCS states it, or empty. `size_bytes` is as stored, `None` if unknown.
     """
 
     def __init__(self, response: requests.Response) -> None:
         """Read the head only.
 
         Raises:
-            Damaged: it is no object's.
+            Damaged: it is not the head of an object.
         """
         self._response = response
         headers = response.headers
@@ -68,15 +68,15 @@ class Incoming:
         self.crc32c = next((each[7:] for each in sums if each.startswith("crc32c=")), "")
 
     def pieces(self, seconds: float) -> Iterator[bytes]:
-        """Every byte as it is stored, whatever its encoding.
+        """Every byte as it is stored, still compressed where it is stored compressed.
 
         Raises:
             TimeoutError: it takes longer than `seconds` in all.
-            Damaged: known behind the last byte, so nothing may be believed before.
+            Damaged: after the last byte, so use the bytes only once all have come.
         """
         deadline = time.monotonic() + seconds
         checksum, size_bytes = 0, 0
-        # Not `read`, which waits for a whole piece, of a server that trickles for hours.
+        # `read` would wait for a whole piece, which takes hours if the server trickles.
         while piece := self._response.raw.read1(_PIECE_BYTES, decode_content=False):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"the download took longer than {seconds:.0f} s")
@@ -93,12 +93,11 @@ class Incoming:
 class Outgoing:
     """The body of an upload: an object's metadata and its bytes, as `multipart/related`.
 
-    Iterable again and again, and never whole in memory where the bytes lie in a file. Sending it
-    must not take longer than `seconds`.
+    It can be iterated again for a retry, and reads a file in pieces. Sending it must not take
+    longer than `seconds`.
     """
 
     def __init__(self, metadata: Mapping[str, Any], data: bytes | Path, seconds: float) -> None:
-        """Open no file yet."""
         boundary = secrets.token_hex(16)
         self.content_type = f'multipart/related; boundary="{boundary}"'
         self._head = (
@@ -112,7 +111,7 @@ class Outgoing:
         self._seconds = seconds
 
     def __len__(self) -> int:
-        """Bytes in all; makes `requests` send it with a length, not in chunks."""
+        """Bytes in all; with a length `requests` does not send it in chunks."""
         return len(self._head) + self._data_bytes + len(self._tail)
 
     def __iter__(self) -> Iterator[bytes]:
@@ -121,7 +120,7 @@ class Outgoing:
             # One segment on the wire rather than three.
             yield self._head + self._data + self._tail
             return
-        # A time-out holds for each piece; a server that takes them one by one would never meet it.
+        # The socket's time-out holds for each piece; a slow server takes each of them in time.
         deadline = time.monotonic() + self._seconds
         yield self._head
         for piece in self._pieces():
@@ -134,8 +133,8 @@ class Outgoing:
         if isinstance(self._data, bytes):
             yield self._data
             return
-        # Not a byte more than announced: what a file has grown by since, by a child that was taken
-        # over, would go out as a request of its own on this connection.
+        # Send as many bytes as announced. A hostile child could make the file longer meanwhile, and
+        # the surplus would go out as a request of its own on this connection.
         left = self._data_bytes
         with self._data.open("rb", buffering=0) as file:
             while left and (piece := file.read(min(left, _PIECE_BYTES))):
@@ -145,18 +144,8 @@ class Outgoing:
             raise Damaged(f"{self._data.name} has shrunk by {left} bytes since it was measured")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Uploaded:
-    """What the server says of an object that it has just stored."""
-
-    generation: int
-    size_bytes: int
-    crc32c: str
-    created: datetime
-
-
 class Transfers:
-    """Up- and downloads over one session; as thread-safe as that."""
+    """Up- and downloads over one session; as thread-safe as the session."""
 
     def __init__(self, session: requests.Session, endpoint: str) -> None:
         """`endpoint` is the API's address, with its scheme."""
@@ -167,17 +156,17 @@ class Transfers:
     def incoming(
         self, bucket: str, name: str, generation: str | None, timeout: Timeout
     ) -> Iterator[Incoming]:
-        """Ask for an object, or for one generation of it; its bytes come when they are taken.
+        """Ask for an object, or for one generation of it; its bytes are read later.
 
         Raises:
-            GoogleAPICallError: what the server answers instead, such as `NotFound`.
+            GoogleAPICallError: the server's other answers, such as `NotFound`.
         """
         url = f"{self._endpoint}/download/storage/v1/b/{_quoted(bucket)}/o/{_quoted(name)}"
         pin = {"generation": generation} if generation else {}
         with self._session.get(
             url,
             params={"alt": "media", **pin},
-            # Otherwise what is stored compressed would be unpacked on the way.
+            # Otherwise the server would unpack what is stored compressed.
             headers={"Accept-Encoding": "gzip"},
             timeout=timeout,
             stream=True,
@@ -194,15 +183,15 @@ class Transfers:
         *,
         if_generation: int,
         timeout: Timeout,
-    ) -> Uploaded:
-        """Store an object in a single request; what the server says of it.
+    ) -> StoredObject:
+        """Store an object in a single request; returns the server's answer about it.
 
-        `metadata` holds `name` and `contentType` at least. The first of `timeout` is for
+        `metadata` holds `name` and `contentType` at least. The first number of `timeout` is for
         the body as well: urllib3 sends within the time to connect.
 
         Raises:
-            GoogleAPICallError: what the server answers instead, such as `PreconditionFailed`.
-            Damaged: its answer is none, or the file has become shorter meanwhile.
+            GoogleAPICallError: the server's other answers, such as `PreconditionFailed`.
+            Damaged: its answer is unreadable, or the file has become shorter meanwhile.
         """
         body = Outgoing(metadata, data, timeout[0])
         with self._session.post(
@@ -211,20 +200,20 @@ class Transfers:
             data=body,
             headers={"Content-Type": body.content_type},
             timeout=timeout,
-            # Followed, it would become a GET, and its answer pass for the upload's.
+            # A redirect would become a GET, and its answer would pass for the upload's.
             allow_redirects=False,
         ) as response:
             _raise_unless_ok(response)
-            return _uploaded(response)
+            return _stored(response, bucket, metadata["name"])
 
 
-def settle(session: requests.Session, endpoint: str, connections: int) -> None:
+def configure_session(session: requests.Session, endpoint: str, connections: int) -> None:
     """Fit a session for one server and as many threads as there are `connections`."""
     # The default pool of ten drops and reopens connections beneath more threads than that.
     adapter = _Adapter(pool_connections=4, pool_maxsize=connections)
     for scheme in ("https://", "http://"):
         session.mount(scheme, adapter)
-    # Asked for once: to look for proxies, bundles and a .netrc takes a third of a request's time.
+    # Looked for once: proxies, bundles and a .netrc take a third of each request's time.
     session.proxies = requests.utils.get_environ_proxies(endpoint)
     session.verify = (
         os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or session.verify
@@ -233,9 +222,9 @@ def settle(session: requests.Session, endpoint: str, connections: int) -> None:
 
 
 class _Adapter(requests.adapters.HTTPAdapter):
-    """Refuses an answer whose head was cut, which http.client takes for one without a body.
+    """Refuses an answer whose head was cut, which http.client reads as an empty body.
 
-    A listing cut so is not an empty one, nor a manifest an empty file.
+    Otherwise a listing that was cut would look like an empty bucket.
     """
 
     def send(self, *args: Any, **kwargs: Any) -> requests.Response:  # noqa: ANN401
@@ -255,10 +244,12 @@ class _Adapter(requests.adapters.HTTPAdapter):
         return response
 
 
-def _uploaded(response: requests.Response) -> Uploaded:
+def _stored(response: requests.Response, bucket: str, name: str) -> StoredObject:
     try:
         resource = response.json()
-        return Uploaded(
+        return StoredObject(
+            bucket=bucket,
+            name=name,
             generation=int(resource["generation"]),
             size_bytes=int(resource["size"]),
             crc32c=str(resource.get("crc32c", "")),
@@ -269,9 +260,9 @@ def _uploaded(response: requests.Response) -> Uploaded:
 
 
 def _moment(parse: Callable[[str], datetime], stated: str | None) -> datetime:
-    """As stated, in UTC where no offset is; the moment of now where it is not told.
+    """As stated, in UTC where it has no offset; now where it is missing.
 
-    What decides by age must not take an object for old without knowing it.
+    The sweep deletes by age, so an object of unknown age counts as new.
     """
     if not stated:
         return datetime.now(UTC)
@@ -288,5 +279,5 @@ def _quoted(name: str) -> str:
 
 def _raise_unless_ok(response: requests.Response) -> None:
     if response.status_code != HTTPStatus.OK:
-        # Reads the rest as well, so that the connection can be used again.
+        # This reads the rest as well, so that the connection can be used again.
         raise api.from_http_response(response)  # type: ignore[no-untyped-call]

@@ -1,8 +1,8 @@
-"""The brake: when almost every photo fails for good, the worker is at fault and not the photos.
+"""The brake, a circuit breaker: when almost every photo fails for good, the worker is at fault.
 
-A bad deploy or a wrong bucket would otherwise turn a whole backlog into dead letters. This room
-decides when to stop, when to try again, and when to give up; it stops nothing itself (`daemon`
-does), and knows neither streams nor messages. Why these rules: docs/decisions/0011.
+A bad deploy or a wrong bucket would otherwise turn a whole backlog into dead letters. `Brake`
+decides when to stop, when to try again, and when to give up; `daemon` does it. Why these rules:
+docs/decisions/0011.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ from worker.errors import BrakeHeld, Permanent, Reason
 from worker.photo.outcome import Effect
 
 TRIAL_DELIVERIES: Final = 3
-"""Handed out in one trial, one by one. None of them may fail, so that a backlog of which one in ten
-is sound does not take the brake off; and a delivery that is given back costs the backlog an
-attempt, so they are few."""
+"""Handed out in one trial, one by one. All must succeed, so a backlog in which one photo in ten is
+sound does not take the brake off. They are few, because each one that is given back has lost a
+delivery attempt."""
 
 TRIAL_IN_FLIGHT: Final = 1
 
 _FIRST_REST: Final = 1 / 30
 _LONGEST_REST: Final = 1 / 5
-"""Of the whole time, between trials; each rest is twice as long as the last. Six trials fit, so
-whatever Pub/Sub delivers first each time loses six of its attempts at most."""
+"""Shares of the whole time, between trials; each rest is twice as long as the last. Six trials fit,
+so a message that Pub/Sub delivers first each time loses six attempts at most."""
 
 _PROOF = frozenset({Effect.REGISTERED, Effect.DEREGISTERED})
-"""What shows in a trial that work succeeds again; events that were moot show nothing."""
+"""What shows in a trial that work succeeds again; no-ops do not."""
 
 _SOUND = _PROOF | {Effect.ALREADY_CURRENT, Effect.SUPERSEDED}
-"""What stands against the failures before the brake comes on. Moot events are among it: were they
-left out, the one bad photo in a hundred of a replayed backlog would look like all of it."""
+"""What counts against the failures before the brake comes on. No-ops count too: without them, one
+bad photo in a hundred of a replayed backlog would look like all of it."""
 
 
-class Move(Enum):
-    """What the worker has to do now."""
+class BrakeAction(Enum):
+    """What the worker has to do with its stream now."""
 
     STOP = auto()
     """The brake has come on: end the stream."""
@@ -49,15 +49,15 @@ class Move(Enum):
     """Open a stream with `TRIAL_IN_FLIGHT` messages."""
 
     REST = auto()
-    """The trial has shown no progress: end its stream."""
+    """The trial has failed: end its stream."""
 
     GO = auto()
     """The brake is off: end the trial's stream and open a full one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standstill:
-    """What had happened when the brake came on; `example` is the last failure with that reason."""
+class BrakeCause:
+    """Why the brake came on; `example` is the message of the last failure with that reason."""
 
     failed: int
     of: int
@@ -89,8 +89,8 @@ class _Trial:
 class Brake:
     """Comes on once `share` of the last `events` photos have failed; thread-safe.
 
-    A photo counts once, with its latest end. `next_move` has one caller, every other method any
-    number of them. `clock` gives monotonic seconds.
+    A photo counts once, with its latest end. With a share of 0 it stays off. After `seconds`
+    without success it gives up. One thread calls `next_action`. `clock` gives monotonic seconds.
     """
 
     def __init__(
@@ -101,7 +101,6 @@ class Brake:
         seconds: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Off. A share of 0 never comes on; on for `seconds` without success, it gives up."""
         self._events = events
         # Rounded first: 0.55 * 100 is a little more than 55.
         self._too_many = max(1, math.ceil(round(share * events, 6))) if share else math.inf
@@ -110,40 +109,40 @@ class Brake:
         self._lock = threading.Lock()
         self._ends: OrderedDict[str, Permanent | None] = OrderedDict()
         self._state = _State.OFF
-        self._move: Move | None = None
+        self._action: BrakeAction | None = None
         self._trial = _Trial()
         self._on_since = 0.0
         self._rest_seconds = 0.0
         self._rest_until = 0.0
-        self._standstill: Standstill | None = None
+        self._cause: BrakeCause | None = None
 
     @classmethod
     def disengaged(cls) -> Self:
-        """One that never comes on."""
+        """A brake that stays off."""
         return cls(share=0, events=1, seconds=0)
 
     @property
     def on(self) -> bool:
-        """Whether no failure may be put on record, trials included."""
+        """Whether failures are kept off the record; true in trials too."""
         return self._state is not _State.OFF
 
     @property
-    def standstill(self) -> Standstill | None:
+    def cause(self) -> BrakeCause | None:
         """Why it came on last."""
-        return self._standstill
+        return self._cause
 
     @property
     def on_seconds(self) -> float:
-        """Since it came on last."""
+        """Seconds since it came on last."""
         return self._clock() - self._on_since
 
     @property
     def next_trial_seconds(self) -> float:
-        """Until the next trial, while it rests."""
+        """Seconds until the next trial, while it rests."""
         return max(0.0, self._rest_until - self._clock())
 
     def admits(self) -> bool:
-        """Whether a delivery may be handled at all; in a trial, only a few are."""
+        """Whether a delivery may be handled; in a trial, only a few are."""
         with self._lock:
             if self._state is _State.TRYING and self._trial.handed_out < TRIAL_DELIVERIES:
                 self._trial.handed_out += 1
@@ -153,8 +152,7 @@ class Brake:
     def may_fail(self, photo: str, error: Permanent) -> bool:
         """Count a permanent failure; whether it may be put on record and dead-lettered.
 
-        False from the very failure on with which the brake comes on: at most one less than it
-        takes has been dead-lettered, however many are in flight.
+        The failure that brings the brake on gets False already, and so do all in flight behind it.
         """
         with self._lock:
             if self._state is _State.TRYING:
@@ -180,36 +178,36 @@ class Brake:
                     self._come_off() if self._trial.proven else self._rest()
 
     def giving_back(self) -> None:
-        """Know that a delivery is about to be nacked: that says nothing, but ends a trial."""
+        """Note that a delivery is about to be nacked, which ends a trial."""
         with self._lock:
             if self._state is _State.TRYING:
                 self._rest()
 
-    def next_move(self) -> Move | None:
-        """What is to be done now, if anything; each move is told once.
+    def next_action(self) -> BrakeAction | None:
+        """What to do now, if anything; each action comes once.
 
         Raises:
             BrakeHeld: it has been on for too long.
         """
         with self._lock:
             now = self._clock()
-            move, self._move = self._move, None
-            if move is not None or self._state is _State.OFF:
-                return move
+            action, self._action = self._action, None
+            if action is not None or self._state is _State.OFF:
+                return action
             if now >= self._on_since + self._seconds:
                 if self._state is _State.TRYING and self._trial.proven:
-                    # Nothing else has come to show more; what came was sound.
+                    # Fewer messages came than a trial takes, and all of them succeeded.
                     self._come_off()
-                    self._move = None
-                    return Move.GO
+                    self._action = None
+                    return BrakeAction.GO
                 raise BrakeHeld(
                     f"the brake was on for {self._seconds:.0f} s and nothing got better: "
-                    f"{self._standstill}; what was not dead-lettered is still in the subscription"
+                    f"{self._cause}; what was not dead-lettered is still in the subscription"
                 )
             if self._state is _State.ON and now >= self._rest_until:
                 self._state = _State.TRYING
                 self._trial = _Trial()
-                return Move.TRY
+                return BrakeAction.TRY
             return None
 
     def _note(self, photo: str, end: Permanent | None) -> None:
@@ -220,7 +218,7 @@ class Brake:
 
     def _come_on(self, failures: list[Permanent]) -> None:
         (reason, count), *_ = Counter(error.reason for error in failures).most_common()
-        self._standstill = Standstill(
+        self._cause = BrakeCause(
             failed=len(failures),
             of=len(self._ends),
             reason=reason,
@@ -232,14 +230,14 @@ class Brake:
         self._on_since = self._clock()
         self._rest_seconds = self._seconds * _FIRST_REST
         self._rest_until = self._on_since + self._rest_seconds
-        self._move = Move.STOP
+        self._action = BrakeAction.STOP
 
     def _rest(self) -> None:
         self._state = _State.ON
         self._rest_seconds = min(self._rest_seconds * 2, self._seconds * _LONGEST_REST)
         self._rest_until = self._clock() + self._rest_seconds
-        self._move = Move.REST
+        self._action = BrakeAction.REST
 
     def _come_off(self) -> None:
         self._state = _State.OFF
-        self._move = Move.GO
+        self._action = BrakeAction.GO

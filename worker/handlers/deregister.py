@@ -1,6 +1,6 @@
-"""Deregister: a tombstone first, then the photo's own objects and nobody else's.
+"""Deregister: a tombstone first, then the photo's own objects are deleted.
 
-swap in the tombstone → delete → outcome
+commit the tombstone → delete
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from worker.handlers.manifests import Manifests
 from worker.handlers.renditions import Renditions
 from worker.handlers.steps import Steps
 from worker.photo.events import Deregister
-from worker.photo.manifest import Manifest, State, Superseded, deregister_is_moot, tombstone_after
+from worker.photo.manifest import Manifest, NoOp, State, deregister_no_op, tombstone_after
 from worker.photo.outcome import Effect, Outcome, unchanged
 
 
@@ -21,8 +21,8 @@ from worker.photo.outcome import Effect, Outcome, unchanged
 class DeregisterHandler:
     """Handles `photo.deregister`; thread-safe, idempotent.
 
-    The tombstone comes before the deletes, also where nothing was registered: without it a
-    registration that is still on its way would bring the photo back.
+    The tombstone is written also where nothing was registered: it stops a registration that is
+    still on its way.
     """
 
     manifests: Manifests
@@ -43,24 +43,19 @@ class DeregisterHandler:
             committed = self.manifests.commit(
                 event.photo_id,
                 lambda current: (
-                    deregister_is_moot(current, event.version)
-                    or tombstone_after(current, tombstone)
+                    deregister_no_op(current, event.version) or tombstone_after(current, tombstone)
                 ),
             )
         with steps.time("delete"):
             # Also behind a tombstone of this very version, or a newer manifest: the worker that
             # swapped in the tombstone may have died before this.
             steps.facts["deleted"] = self.renditions.remove_own(event.photo_id, event.version)
-        if committed is Superseded.SUPERSEDED:
-            return Outcome(effect=Effect.SUPERSEDED, manifest=self._untold(event))
-        if isinstance(committed, Superseded):
-            return unchanged(committed, self.manifests.read(event.photo_id))
-        return Outcome(effect=Effect.DEREGISTERED, manifest=committed.manifest)
-
-    def _untold(self, event: Deregister) -> Manifest | None:
-        """A rejected manifest that this very event may have committed, and died before telling.
-
-        Only then does a deregistration leave something newer than itself (`tombstone_after`).
-        """
+        if not isinstance(committed, NoOp):
+            return Outcome(effect=Effect.DEREGISTERED, manifest=committed.manifest)
         current = self.manifests.read(event.photo_id)
-        return current if current is not None and current.state is State.REJECTED else None
+        if committed is NoOp.ALREADY_CURRENT:
+            return unchanged(committed, current)
+        # `tombstone_after` may leave a rejection that is newer than this event. An earlier attempt
+        # may have committed it and died before it published the outcome.
+        rejected = current is not None and current.state is State.REJECTED
+        return Outcome(effect=Effect.SUPERSEDED, manifest=current if rejected else None)

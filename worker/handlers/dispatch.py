@@ -1,8 +1,8 @@
-"""Dispatch: a delivery to its handler, and the answer back. The only room that acks.
+"""Dispatch: a delivery goes to its handler, and its answer goes back. The only module that acks.
 
-An ack is sent only after the effect, the outcome and, for a permanent failure, the dead letter
-are confirmed. Whatever is not understood is nacked: a bug may delay a message, never lose it. No
-failure is put on record before the brake has been asked.
+An ack is sent after the effect, the outcome and, for a permanent failure, the dead letter are
+confirmed. Every unknown exception is nacked, so a bug can delay a message but not lose it. The
+brake is asked before a failure is put on record.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from worker.photo.delivery import Delivery
 from worker.photo.events import Buckets, Deregister, Event, Ignored, Register, parse
 from worker.photo.outcome import Effect, Outcome, outcome_event
 from worker.photo.ports import Publisher
-from worker.telemetry.counters import Measures
+from worker.telemetry.counters import Counters
 from worker.telemetry.logs import Log
 from worker.telemetry.metrics import IGNORED, INVALID, NACKED
 from worker.telemetry.spans import UNTRACED, Tracer
 
 RENDER_ATTEMPTS = 3
 """Deliveries that a crashed, hung or starved render gets before it counts as the picture's fault.
-A neighbour that ate the memory is gone by then."""
+By then a neighbour that ate the memory is gone."""
 
 NACK_PAUSE_SECONDS = 1.0
-"""Held before a nack, unless the worker drains: on a subscription without a backoff of its own, a
-full disk or a missing topic would otherwise use up every delivery attempt within seconds."""
+"""Before a nack, unless the worker drains. On a subscription without a backoff, a full disk or a
+missing topic would otherwise use up all delivery attempts within seconds."""
 
 BRAKED_PAUSE_SECONDS = 10.0
-"""The same once the brake is on, until the stream is closed: nacked a moment before that, a message
-would come straight back, and lose another attempt."""
+"""The same while the brake is on and its stream is still open. A message that is nacked earlier
+comes straight back, and loses another attempt."""
 
 _LETTER_MESSAGE_BYTES = 1000
 """Pub/Sub refuses attribute values of more than 1,024 bytes of UTF-8."""
@@ -81,7 +81,8 @@ class Ending:
 class Dispatcher:
     """Handles deliveries, each in the thread that brings it; thread-safe.
 
-    `pause` waits so many seconds, or less once the worker drains.
+    `pause` waits for so many seconds, or less once the worker drains. `fatal_errors` is how the
+    daemon learns of an error that ends the worker.
     """
 
     buckets: Buckets
@@ -90,74 +91,40 @@ class Dispatcher:
     reject: Rejector
     publisher: Publisher
     topics: Topics
-    troubles: queue.SimpleQueue[Fatal]
+    fatal_errors: queue.SimpleQueue[Fatal]
     pause: Callable[[float], object]
     worker_name: str
     log: Log
     brake: Brake = field(default_factory=Brake.disengaged)
-    measures: Measures = field(default_factory=Measures)
+    counters: Counters = field(default_factory=Counters)
     tracer: Tracer = UNTRACED
 
     def __call__(self, delivery: Delivery) -> None:
-        """Handle one delivery and answer it; raises only what its answering raises."""
+        """Handle one delivery and answer it; raises only what sending the answer raises."""
         with self.tracer.receive(delivery) as spans:
-            self._answer(delivery, Steps(spans=spans))
+            self.counters.delivered(delivery.attempt)
+            steps = Steps(spans=spans)
+            ending = self._handle(delivery, steps)
+            answered = self._answer(delivery, steps, ending)
+            self._report(delivery, steps, ending, answered=answered)
 
-    def _answer(self, delivery: Delivery, steps: Steps) -> None:
-        self.measures.delivered(delivery.attempt)
-        ending = self._end(delivery, steps)
-        if ending.error is None:
-            answered = delivery.ack()
-        else:
-            answered = self._give_back(delivery, ending.pause_seconds)
-        if answered and ending.effect is not None:
-            self.brake.acked(_photo(delivery, steps), ending.effect)
-            self.measures.progressed()
-        self.measures.handled(steps.kind, ending.outcome, steps.seconds.items())
-        self.measures.rendered(
-            bytes_in=steps.bytes_in,
-            bytes_out=steps.bytes_out,
-            cpu_seconds=steps.render_cpu_seconds,
-        )
-        steps.spans.end(ending.outcome, steps.facts, ending.error)
-        if isinstance(ending.error, Fatal):
-            # No event can be handled now. The daemon ends the worker, and says what to mend.
-            self.troubles.put(ending.error)
-        log = self.log.bind(message_id=delivery.message_id, delivery_attempt=delivery.attempt)
-        # The error's detail replaces that of a refusal: it says what the nack waits for.
-        log.log(
-            ending.level,
-            "handled",
-            outcome=ending.outcome,
-            answered=answered,
-            **{**steps.fields(), **ending.fields()},
-        )
-
-    def _end(self, delivery: Delivery, steps: Steps) -> Ending:
-        """Handle the event; whatever is raised becomes an ending that is nacked."""
+    def _handle(self, delivery: Delivery, steps: Steps) -> Ending:
+        """Handle the event; every exception becomes an ending that is nacked."""
         try:
             with steps.time("total"):
                 outcome = self._settle(delivery, steps)
         except Transient as error:
             return Ending(error=error, pause_seconds=_pause_seconds(error), level=logging.WARNING)
         except Fatal as error:
-            return Ending(error=error, pause_seconds=0.0, level=logging.ERROR)
+            return Ending(error=error, level=logging.ERROR)
         except Exception as error:  # noqa: BLE001 (a bug may delay a message, never lose it)
             return Ending(
                 error=error, pause_seconds=NACK_PAUSE_SECONDS, level=logging.ERROR, traceback=True
             )
         return Ending(effect=outcome.effect)
 
-    def _give_back(self, delivery: Delivery, pause_seconds: float) -> bool:
-        # A delivery that a drain has given back already is not part of the running trial.
-        if not delivery.settled:
-            self.brake.giving_back()
-        if pause_seconds:
-            self.pause(pause_seconds)
-        return delivery.nack()
-
     def _settle(self, delivery: Delivery, steps: Steps) -> Outcome:
-        """Everything that must be durable before the ack."""
+        """Do everything that must be durable before the ack."""
         if not self.brake.admits():
             raise Braked("not begun: the brake is on")
         event: Event | None = None
@@ -165,7 +132,7 @@ class Dispatcher:
             event = parse(delivery.data, delivery.attributes, self.buckets)
             steps.kind = IGNORED if isinstance(event, Ignored) else event.type
             steps.facts |= _about(event)
-            outcome = self._handle(event, delivery, steps)
+            outcome = self._call_handler(event, delivery, steps)
         except Permanent as error:
             if event is None:
                 steps.kind = INVALID
@@ -178,7 +145,7 @@ class Dispatcher:
                 self.publisher.publish(self.topics.outcome, data, attributes)
         return outcome
 
-    def _handle(self, event: Event, delivery: Delivery, steps: Steps) -> Outcome:
+    def _call_handler(self, event: Event, delivery: Delivery, steps: Steps) -> Outcome:
         if isinstance(event, Ignored):
             return Outcome(effect=Effect.IGNORED)
         if isinstance(event, Deregister):
@@ -193,19 +160,19 @@ class Dispatcher:
                 message_id=delivery.message_id,
                 reason=error.reason.value,
             )
-        # Drains and vanished machines count as attempts too, so the last one gets a second try:
-        # a sound photo is never dead-lettered for its first crash.
+        # Drains and vanished machines count as attempts too. So the last attempt gets a second
+        # try, and a sound photo is not dead-lettered for its first crash.
         return self.register(event, steps)
 
     def _ask_brake(self, error: Permanent, delivery: Delivery, steps: Steps) -> None:
-        """See that this failure may be put on record.
+        """Check that this failure may be put on record.
 
-        A replayed message is not the brake's business: that it fails again tells nothing about the
-        worker, and it only goes back to where it came from.
+        The brake ignores replayed messages: a second failure says nothing about the worker, and the
+        message only returns to the dead-letter topic.
 
         Raises:
             Braked: the brake is on, or comes on with it.
-            Draining: the delivery was given back meanwhile, so whoever gets it next decides.
+            Draining: the delivery was given back meanwhile; its next worker decides.
         """
         if delivery.settled:
             raise Draining(f"{error.reason}: {error} (given back before it was put on record)")
@@ -217,9 +184,9 @@ class Dispatcher:
     def _refuse(
         self, event: Event | None, error: Permanent, delivery: Delivery, steps: Steps
     ) -> Outcome:
-        """Record a permanent failure and dead-letter its message, in this order.
+        """Record a permanent failure, then dead-letter its message.
 
-        A registration that a newer version has overtaken meanwhile needs neither.
+        A registration that a newer version has overtaken meanwhile skips both.
 
         Raises:
             Transient: one of the two was not confirmed, or there is no dead-letter topic.
@@ -245,8 +212,46 @@ class Dispatcher:
                 {**delivery.attributes, **letter},
                 delivery.ordering_key,
             )
-        self.measures.dead_lettered(error.reason)
-        return Outcome(effect=Effect.REJECTED, manifest=outcome.manifest)
+        self.counters.dead_lettered(error.reason)
+        return outcome
+
+    def _answer(self, delivery: Delivery, steps: Steps, ending: Ending) -> bool:
+        """Ack or nack; whether this answer counts, or a drain has nacked the delivery before."""
+        if ending.effect is not None:
+            answered = delivery.ack()
+            if answered:
+                self.brake.acked(_photo(delivery, steps), ending.effect)
+                self.counters.progressed()
+            return answered
+        # A delivery that a drain has given back already is not part of the running trial.
+        if not delivery.settled:
+            self.brake.giving_back()
+        if ending.pause_seconds:
+            self.pause(ending.pause_seconds)
+        return delivery.nack()
+
+    def _report(self, delivery: Delivery, steps: Steps, ending: Ending, *, answered: bool) -> None:
+        """Count the ending, trace it, log it, and pass a fatal error on to the daemon."""
+        self.counters.handled(steps.kind, ending.outcome, steps.seconds.items())
+        self.counters.rendered(
+            bytes_in=steps.bytes_in,
+            bytes_out=steps.bytes_out,
+            cpu_seconds=steps.render_cpu_seconds,
+        )
+        steps.spans.end(ending.outcome, steps.facts, ending.error)
+        if isinstance(ending.error, Fatal):
+            self.fatal_errors.put(ending.error)
+        # `ending` comes last: where a refusal was nacked, its detail says what the nack waits for.
+        fields = {**steps.fields(), **ending.fields()}
+        self.log.log(
+            ending.level,
+            "handled",
+            message_id=delivery.message_id,
+            delivery_attempt=delivery.attempt,
+            outcome=ending.outcome,
+            answered=answered,
+            **fields,
+        )
 
 
 def _pause_seconds(error: Transient) -> float:
@@ -256,7 +261,7 @@ def _pause_seconds(error: Transient) -> float:
 
 
 def _photo(delivery: Delivery, steps: Steps) -> str:
-    """Whose end this is: what is no event at all stands for itself."""
+    """What the brake counts an ending under: the photo, or the message if it is no event."""
     return str(steps.facts.get("photo_id", delivery.message_id))
 
 

@@ -1,8 +1,8 @@
 """The gate between the stream and `dispatch`: a delivery waits here while Cloud Storage is silent.
 
-Tried again and again during an outage, a message would use up within minutes all the delivery
-attempts that its subscription allows. So it is held, with its lease extended, until the service
-answers or the worker drains.
+If deliveries were tried and nacked during an outage, they would use up their delivery attempts
+within minutes. So they are held, with their leases extended, until the service answers or the
+worker drains.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Renders(Protocol):
         """Accept renders again."""
 
     def close_admission(self) -> None:
-        """Turn away what waits and what comes; running renders go on."""
+        """Turn away renders that wait or arrive; running ones go on."""
 
 
 class Gate:
@@ -34,7 +34,7 @@ class Gate:
         dispatch: handles and answers one delivery.
         storage_answers: whether Cloud Storage has answered lately.
         renders: opened and closed with the gate.
-        leases: told what is held, and what of it is being handled.
+        leases: keeps which deliveries are held, and which are being handled.
         closed: set while the gate is closed. `dispatch` waits on it before it nacks.
     """
 

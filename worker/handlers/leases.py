@@ -1,8 +1,7 @@
-"""Leases: which messages are held in this moment, and since when.
+"""Leases: which messages are held at this moment, and since when.
 
-A message may wait before it is handled, while Cloud Storage is silent, as long as that takes; what
-is being handled has an end that can be foretold. So both are told apart here. Knows no message's
-content, and answers none.
+A message may wait at the gate for as long as Cloud Storage is silent. Its handling must end within
+a known time. So both times are kept apart.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from worker.photo.delivery import Delivery
 
 
 class Lease:
-    """One message's time here. Used by the thread that has it, read by others."""
+    """How long one message has been held and handled; written by its thread, read by others."""
 
     __slots__ = ("_clock", "delivery", "handled_since", "held_since")
 
@@ -27,22 +26,21 @@ class Lease:
         self.handled_since: float | None = None
 
     def begin(self) -> None:
-        """It waits no longer: its handling begins."""
+        """Note that the handling begins."""
         self.handled_since = self._clock()
 
 
 class Leases:
-    """What is held; thread-safe. `clock` gives monotonic seconds."""
+    """The messages that are held; thread-safe. `clock` gives monotonic seconds."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """Nothing is held."""
         self._clock = clock
         self._lock = threading.Lock()
         self._leases: set[Lease] = set()
 
     @contextmanager
     def hold(self, delivery: Delivery) -> Iterator[Lease]:
-        """Know of a delivery for as long as the block runs."""
+        """Count a delivery as held while the block runs."""
         lease = Lease(delivery, self._clock)
         with self._lock:
             self._leases.add(lease)
@@ -54,14 +52,14 @@ class Leases:
 
     @property
     def oldest_seconds(self) -> float:
-        """How long the longest-held message that has no answer yet has been held; 0 without any."""
+        """For how long the oldest unanswered message has been held; 0 without any."""
         return self._longest(
             lease.held_since for lease in self._now() if not lease.delivery.settled
         )
 
     @property
     def longest_handling_seconds(self) -> float:
-        """For how long the slowest handling has gone on, its answer given or not; 0 without any."""
+        """For how long the slowest handling has gone on, answered or not; 0 without any."""
         return self._longest(
             lease.handled_since for lease in self._now() if lease.handled_since is not None
         )

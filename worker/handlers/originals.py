@@ -1,4 +1,4 @@
-"""Originals: fetched to this machine, pinned to one generation, within the limits."""
+"""Originals: downloaded at one generation, from allowed buckets, within the limits."""
 
 from __future__ import annotations
 
@@ -27,21 +27,14 @@ class FetchedOriginal:
 
 
 class Originals:
-    """Where originals may lie, and how long a missing one is waited for. Thread-safe."""
+    """The originals of some buckets; thread-safe.
+
+    An event may overtake its upload, so a missing original is asked for again for `grace_seconds`.
+    """
 
     def __init__(
-        self,
-        store: ObjectStore,
-        *,
-        buckets: Buckets,
-        limits: Limits,
-        grace_seconds: float,
+        self, store: ObjectStore, *, buckets: Buckets, limits: Limits, grace_seconds: float
     ) -> None:
-        """Touch nothing yet.
-
-        `grace_seconds`: an event may overtake its upload, so a missing original is asked for again
-        for this long.
-        """
         self._store = store
         self._buckets = buckets
         self._limits = limits
@@ -65,7 +58,7 @@ class Originals:
         """Download an event's original into `folder`.
 
         Raises:
-            OriginalMissing: not there after the grace.
+            OriginalMissing: it is missing after the grace.
             OriginalTooLarge, CorruptOriginal: by its stored size, before any byte is downloaded.
             BucketUnavailable: its whole bucket is gone.
             StorageUnavailable: the bucket does not answer.
@@ -85,7 +78,7 @@ class Originals:
         return FetchedOriginal(path=path, stored=stored, hash=digest)
 
     def find(self, event: Register) -> StoredObject:
-        """An event's original as it lies there now, within the limits.
+        """Look up an event's original without downloading it.
 
         Raises:
             OriginalMissing, OriginalTooLarge, CorruptOriginal, BucketUnavailable,
@@ -103,15 +96,15 @@ class Originals:
         """What `look` finds, asked again during the grace.
 
         Raises:
-            OriginalMissing, BucketUnavailable: it never finds anything.
+            OriginalMissing, BucketUnavailable: it finds nothing until then.
         """
-        patient = Retrying(
+        retrying = Retrying(
             retry=retry_if_result(lambda stored: stored is None),
             wait=wait_exponential(multiplier=0.25, max=1.0),
             stop=stop_after_delay(self._grace_seconds),
             retry_error_callback=lambda _: None,
         )
-        stored: StoredObject | None = patient(look)
+        stored: StoredObject | None = retrying(look)
         if stored is None:
             # A bucket that is gone would make every event of the backlog look like a lost original.
             self._store.check_bucket(event.bucket)

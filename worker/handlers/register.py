@@ -1,6 +1,6 @@
 """Register: an original becomes a ladder of renditions and a ready manifest.
 
-current? → source → original → render → upload → commit → clean up → outcome
+read manifest → check source → download → render and upload → commit → clean up
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from worker.photo.events import Register
 from worker.photo.header import PictureFacts
 from worker.photo.manifest import (
     Manifest,
+    NoOp,
     OriginalFacts,
     Placeholder,
     Rendition,
     State,
-    Superseded,
     fence_of,
     ready_after,
-    register_is_moot,
+    register_no_op,
 )
 from worker.photo.outcome import Effect, Outcome, unchanged
 from worker.photo.ports import Renderer
@@ -38,7 +38,7 @@ class RegisterHandler:
     """Handles `photo.register`; thread-safe.
 
     Raises what its parts raise: a `Permanent` error is about the event, a `Transient` one about
-    the world. Until the commit, nothing that a reader can see has changed.
+    the world. Readers see a change only with the commit.
     """
 
     manifests: Manifests
@@ -52,12 +52,11 @@ class RegisterHandler:
     def __call__(self, event: Register, steps: Steps) -> Outcome:
         """Bring the photo to this event's version."""
         with steps.time("read_manifest"):
-            standing = self.manifests.look(event.photo_id)
-        current = standing.manifest
-        if moot := self._is_moot(event, current):
+            seen = self.manifests.snapshot(event.photo_id)
+        if no_op := self._no_op(event, seen.manifest):
             with steps.time("clean_up"):
-                self._clean_up_if_superseded(event, moot)
-            return unchanged(moot, current)
+                self._remove_own_if_superseded(event, no_op)
+            return unchanged(no_op, seen.manifest)
         self.originals.check_source(event)
         with tempfile.TemporaryDirectory(
             dir=self.scratch,
@@ -65,30 +64,30 @@ class RegisterHandler:
             # A child whose upload failed may still write into it.
             ignore_cleanup_errors=True,
         ) as folder:
-            manifest = self._render_and_upload(event, fence_of(current), Path(folder), steps)
+            ready = self._render_and_upload(event, fence_of(seen.manifest), Path(folder), steps)
         with steps.time("commit"):
             committed = self.manifests.commit(
                 event.photo_id,
-                lambda current: self._is_moot(event, current) or ready_after(current, manifest),
-                standing,
+                lambda current: self._no_op(event, current) or ready_after(current, ready),
+                seen,
             )
         with steps.time("clean_up"):
-            self._clean_up_if_superseded(event, committed)
-            self._clean_up_replaced(event, committed)
-        if isinstance(committed, Superseded):
+            self._remove_own_if_superseded(event, committed)
+            self._remove_replaced(event, committed)
+        if isinstance(committed, NoOp):
             return unchanged(committed, self.manifests.read(event.photo_id))
         return Outcome(effect=Effect.REGISTERED, manifest=committed.manifest)
 
-    def _is_moot(self, event: Register, current: Manifest | None) -> Superseded | None:
-        return register_is_moot(current, event.version, self.renderer.recipe.fingerprint)
+    def _no_op(self, event: Register, current: Manifest | None) -> NoOp | None:
+        return register_no_op(current, event.version, self.renderer.recipe.fingerprint)
 
     def _render_and_upload(
         self, event: Register, fence: int, folder: Path, steps: Steps
     ) -> Manifest:
-        """Fetch, render, and upload each rendition while the child encodes the next.
+        """Download, render, and upload each rendition while the child encodes the next one.
 
-        However this ends, none of its uploads is under way any more: none can come behind the
-        clean-up, nor meet a folder that is gone.
+        All uploads have ended when this returns or raises. A later one could follow the clean-up,
+        or read from a folder that is gone.
         """
         with steps.time("download"):
             original = self.originals.fetch(event, folder)
@@ -101,14 +100,9 @@ class RegisterHandler:
         uploads: list[Future[Rendition]] = []
         with steps.time("render_and_upload"):
             try:
-                uploads.extend(
-                    self.renditions.begin_put(
-                        ladder,
-                        each,
-                        steps.beside("upload", rung=each.size.rung, bytes=each.size_bytes),
-                    )
-                    for each in rendering
-                )
+                for each in rendering:
+                    span = steps.span("upload", rung=each.size.rung, bytes=each.size_bytes)
+                    uploads.append(self.renditions.start_upload(ladder, each, span))
             finally:
                 with steps.time("last_uploads"):
                     wait(uploads)
@@ -118,9 +112,9 @@ class RegisterHandler:
             bytes_out=sum(rendition.bytes for rendition in uploaded),
             cost=rendering.cost,
         )
-        return self._manifest(event, fence, original, rendering.facts, uploaded)
+        return self._ready(event, fence, original, rendering.facts, uploaded)
 
-    def _manifest(
+    def _ready(
         self,
         event: Register,
         fence: int,
@@ -154,18 +148,17 @@ class RegisterHandler:
             fence=fence,
         )
 
-    # Only what can never be named again is removed. Once a newer version or a tombstone stands, no
-    # older one can be committed, so its renditions can go. Renditions of the *same* version stay
-    # for the sweep: a duplicate of this event, in a worker with another recipe, may be about to
-    # commit them.
+    # Once a newer version or a tombstone stands, an older one can no longer be committed, so its
+    # renditions can go. Renditions of the *same* version stay for the sweep: a duplicate of this
+    # event, in a worker with another recipe, may be about to commit them.
 
-    def _clean_up_if_superseded(self, event: Register, committed: Committed | Superseded) -> None:
+    def _remove_own_if_superseded(self, event: Register, committed: Committed | NoOp) -> None:
         """Remove what this event left, in this attempt or in one that was killed."""
-        if committed is Superseded.SUPERSEDED:
+        if committed is NoOp.SUPERSEDED:
             self.renditions.remove_own(event.photo_id, event.version)
 
-    def _clean_up_replaced(self, event: Register, committed: Committed | Superseded) -> None:
-        """Remove the renditions of the manifest that this event's has replaced."""
+    def _remove_replaced(self, event: Register, committed: Committed | NoOp) -> None:
+        """Remove the renditions of the older manifest that this event's has replaced."""
         replaced = committed.replaced if isinstance(committed, Committed) else None
         if replaced is not None and replaced.version < event.version:
             self.renditions.remove(replaced.object_names)

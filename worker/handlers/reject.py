@@ -9,12 +9,12 @@ from datetime import datetime
 from worker.errors import Permanent
 from worker.handlers.manifests import Manifests
 from worker.photo.events import Register
-from worker.photo.manifest import Manifest, Rejection, State, Superseded, rejected_after
+from worker.photo.manifest import Manifest, NoOp, Rejection, State, rejected_after
 from worker.photo.outcome import Effect, Outcome, unchanged
 from worker.photo.ports import Renderer
 
 _MESSAGE_MAX = 500
-"""A decoder's complaint can run to pages; a manifest is read by browsers."""
+"""Characters. A decoder's complaint can run to pages, and browsers read manifests."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +51,8 @@ class Rejector:
         committed = self.manifests.commit(
             event.photo_id, lambda current: rejected_after(current, rejected)
         )
-        if committed is Superseded.SUPERSEDED:
-            return unchanged(committed, None)
-        if isinstance(committed, Superseded):
-            # The attempt that put it on show may have died before it told anybody.
-            return unchanged(committed, self.manifests.read(event.photo_id))
+        if isinstance(committed, NoOp):
+            # The attempt that committed the current manifest may have died before its outcome.
+            already = committed is NoOp.ALREADY_CURRENT
+            return unchanged(committed, self.manifests.read(event.photo_id) if already else None)
         return Outcome(effect=Effect.REJECTED, manifest=committed.manifest)

@@ -1,4 +1,4 @@
-"""Renditions in the bucket: stored once under deterministic names, and removed exactly."""
+"""Renditions in the bucket: stored once under deterministic names, removed by exact name."""
 
 from __future__ import annotations
 
@@ -9,12 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from worker.errors import (
-    ObjectMissing,
-    PreconditionFailed,
-    RenderCrashed,
-    StorageUnavailable,
-)
+from worker.errors import ObjectMissing, PreconditionFailed, RenderCrashed, StorageUnavailable
 from worker.photo.checksum import crc32c_of_file
 from worker.photo.layout import Layout
 from worker.photo.manifest import Rendition
@@ -30,7 +25,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LadderFolder:
-    """Which folder a ladder's renditions go to: one photo, version and digest."""
+    """The folder of one ladder's renditions: one photo, version and digest."""
 
     photo_id: str
     version: int
@@ -40,54 +35,53 @@ class LadderFolder:
 class Renditions:
     """The renditions under one prefix of one bucket; thread-safe.
 
-    Requests about different renditions run side by side in `threads`, one by one without any: the
-    order in which they take effect never matters, and a distant bucket takes its time for each.
+    Requests about different renditions run side by side in `threads` (one by one without), because
+    a distant bucket takes its time for each. They may take effect in any order.
     """
 
     def __init__(
         self, store: ObjectStore, bucket: str, layout: Layout, threads: Executor | None = None
     ) -> None:
-        """Touch nothing yet."""
         self._store = store
         self._bucket = bucket
         self._layout = layout
         self._threads = threads
 
-    def begin_put(
+    def start_upload(
         self,
         ladder: LadderFolder,
         rendered: Rendered,
         within: AbstractContextManager[object] = nullcontext(),  # noqa: B008 (it has no state)
     ) -> Future[Rendition]:
-        """`put`, without waiting for it where there are threads; `within` surrounds it there."""
+        """Begin an `upload`, in a thread where there are threads; `within` surrounds it there."""
 
-        def put() -> Rendition:
+        def upload() -> Rendition:
             with within:
-                return self.put(ladder, rendered)
+                return self.upload(ladder, rendered)
 
-        return self._begin(put)
+        return self._start(upload)
 
-    def _begin(self, request: Callable[[], T]) -> Future[T]:
+    def _start(self, request: Callable[[], T]) -> Future[T]:
         if self._threads is not None:
             return self._threads.submit(request)
         future: Future[T] = Future()
         future.set_result(request())
         return future
 
-    def put(self, ladder: LadderFolder, rendered: Rendered) -> Rendition:
-        """Store a rendition unless its name is taken, and say what lies there.
+    def upload(self, ladder: LadderFolder, rendered: Rendered) -> Rendition:
+        """Store a rendition unless its name is taken; returns what lies there.
 
         The same work has the same name, so a taken name is an earlier attempt's upload (perhaps
-        one whose response was lost). Its bytes are what a reader gets, so its checksum is what
-        the manifest must state, even where another machine's codec rounded differently.
+        one whose response was lost). Readers get its bytes, so the manifest states its checksum,
+        even where another machine's codec rounded differently.
 
         Raises:
             StorageUnavailable: the bucket does not answer, or stored other bytes than were sent.
             ObjectMissing: the name is taken and free in turns.
-            RenderCrashed: the file is not what was rendered.
+            RenderCrashed: the file differs from what was rendered.
         """
         if crc32c_of_file(rendered.path) != rendered.crc32c:
-            # Before anything is stored: a name that is taken is believed by the next attempt.
+            # Checked before anything is stored, because the next attempt trusts a taken name.
             raise RenderCrashed(f"{rendered.path.name} is not what the child says it wrote")
         name = self._layout.rendition(
             ladder.photo_id, ladder.version, ladder.digest, rendered.size.rung
@@ -114,14 +108,14 @@ class Renditions:
         raise ObjectMissing(f"{name} is deleted by another worker as often as it is written")
 
     def remove(self, names: Iterable[str]) -> int:
-        """Delete objects by name; how many were there."""
-        deletes = [self._begin(partial(self._store.delete, self._bucket, name)) for name in names]
+        """Delete objects by name; returns how many were there."""
+        deletes = [self._start(partial(self._store.delete, self._bucket, name)) for name in names]
         return sum(delete.result() for delete in deletes)
 
     def remove_own(self, photo_id: str, up_to_version: int) -> int:
-        """Delete every rendition of this photo of a version up to this; how many were there.
+        """Delete this photo's renditions up to this version; returns how many were there.
 
-        Photos that nest below this one keep theirs, and so does a newer version whose manifest
+        Photos that nest below this one keep theirs, and so does a newer version, whose manifest
         may be about to be committed.
         """
         prefix, start, end = self._layout.own_range(photo_id)

@@ -1,4 +1,4 @@
-"""How long each step of one event took, and what it moved: for its log line and the counts."""
+"""How long each step of one event took, and what it moved: for its log line and the metrics."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from worker.telemetry.spans import UNTRACED, Fact, Spans
 class Steps:
     """Seconds by step, and facts by name; used by the one thread that handles the event.
 
-    `kind` is the event's type where it has one, and else what it is instead (`metrics.EVENTS`).
+    `kind` is the `type` label of `metrics.EVENTS`: the event's type, or what it is instead.
     """
 
     clock: Callable[[], float] = time.perf_counter
@@ -39,12 +39,12 @@ class Steps:
         finally:
             self.seconds[step] += self.clock() - started
 
-    def beside(self, what: str, **facts: Fact) -> AbstractContextManager[object]:
-        """A span of what another thread does during this step; its seconds are not added up."""
-        return self.spans.span(what, **facts)
+    def span(self, name: str, **facts: Fact) -> AbstractContextManager[object]:
+        """A span for another thread's work during this step, which `seconds` already covers."""
+        return self.spans.span(name, **facts)
 
     def note_render(self, *, bytes_in: int, bytes_out: int, cost: RenderCost) -> None:
-        """Keep what a render took and made."""
+        """Keep what a finished render took and made."""
         self.seconds["render"] += cost.seconds
         self.bytes_in, self.bytes_out = bytes_in, bytes_out
         self.render_cpu_seconds = cost.cpu_seconds

@@ -1,98 +1,131 @@
-"""Checkpoint: a file that says where an interrupted run goes on, and what it had come to."""
+"""Checkpoint: a file with the progress of a run, so that an interrupted run can go on."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
 
 from worker.errors import UsageFault
+from worker.telemetry.logs import Log
+
+_SAVE_SECONDS: Final = 1.0
 
 
 class Resumable(Protocol):
-    """What a run came to so far: a dataclass of JSON's own types."""
+    """A report of a run so far: a dataclass of JSON's own types."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
     prefix: str
     """Every place begins with it."""
 
     resumed_at: str | None
+    complete: bool
 
 
 R = TypeVar("R", bound=Resumable)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint(Generic[R]):
-    """One run's; without a file nothing is kept.
+    """The progress of one run, for one thread. Without a file it keeps nothing.
 
-    `run` says what the run does and where. A checkpoint of anything else is refused: a dry run that
-    was interrupted must not shorten the real one. `report` is what reports are made of.
+    A write that fails is logged once, and the run goes on.
     """
 
-    file: Path | None
-    run: Mapping[str, object]
-    report: type[R]
+    def __init__(
+        self,
+        file: str | None,
+        *,
+        run: Mapping[str, object],
+        fresh: R,
+        log: Log,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Read the file, or begin with the report `fresh`.
 
-    def load(self) -> tuple[str, R] | None:
-        """Where to begin and the report so far, or `None` at the start.
+        `run` says what the run does and where. The file of another run is refused: an interrupted
+        dry run must not shorten the real one.
 
         Raises:
-            UsageFault: the file cannot be written, is no checkpoint, or is one of another run.
+            UsageFault: the file cannot be written, is no checkpoint, or belongs to another run.
         """
-        if self.file is None:
-            return None
-        self._try_to_write(self.file)
-        if not self.file.exists():
-            return None
+        self._file = Path(file) if file else None
+        self._run, self._log, self._monotonic = dict(run), log, monotonic
+        self.place: str | None = None
+        """Where to go on; `None` at the start."""
+
+        self.report = fresh
+        self._saved, self._failed = monotonic(), False
+        if self._file is not None:
+            self._try_to_write(self._file)
+            if self._file.exists():
+                self._load(self._file)
+
+    def reach(self, place: str) -> None:
+        """Note that everything before `place` is done; written once a second at most."""
+        self.place = place
+        if self._monotonic() - self._saved >= _SAVE_SECONDS:
+            self._write()
+
+    def end(self) -> None:
+        """Write the last place of a run; remove the file of a complete one."""
+        if self.report.complete or self.place is not None:
+            self._write()
+
+    def _load(self, file: Path) -> None:
         try:
-            kept = json.loads(self.file.read_text())
-            run, resume_at = kept["run"], kept["resume_at"]
-            report = self.report(**kept["report"])
+            kept = json.loads(file.read_text())
+            run, place = kept["run"], kept["resume_at"]
+            report = type(self.report)(**kept["report"])
         except (OSError, ValueError, TypeError, KeyError) as error:
-            raise UsageFault(f"{self.file} is no checkpoint; name another file") from error
-        if run != dict(self.run):
+            raise UsageFault(f"{file} is no checkpoint; name another file") from error
+        if run != self._run:
             raise UsageFault(
-                f"{self.file} is a checkpoint of another run ({_readable(run)}, not "
-                f"{_readable(self.run)}); remove it to start anew, or name another file"
+                f"{file} is a checkpoint of another run ({_readable(run)}, not "
+                f"{_readable(self._run)}); remove it to start anew, or name another file"
             )
-        if not isinstance(resume_at, str) or not resume_at.startswith(report.prefix):
-            raise UsageFault(f"{self.file} does not say where to go on; remove it to start anew")
-        report.resumed_at = resume_at
-        return resume_at, report
+        if not isinstance(place, str) or not place.startswith(report.prefix):
+            raise UsageFault(f"{file} does not say where to go on; remove it to start anew")
+        report.resumed_at = self.place = place
+        self.report = report
 
-    def save(self, resume_at: str, report: R) -> None:
-        """Keep it; a reader finds the old one or this one, never half of it.
-
-        Raises:
-            OSError: the disk is full, or the folder gone.
-        """
-        if self.file is not None:
-            kept = {"run": dict(self.run), "resume_at": resume_at, "report": asdict(report)}
-            half = self._half(self.file)
+    def _write(self) -> None:
+        if self._file is None:
+            return
+        self._saved = self._monotonic()
+        try:
+            if self.report.complete:
+                self._file.unlink(missing_ok=True)
+                return
+            kept = {"run": self._run, "resume_at": self.place, "report": asdict(self.report)}
+            # A reader finds the old file or the new one, whole.
+            half = _half(self._file)
             half.write_text(json.dumps(kept))
-            half.replace(self.file)
+            half.replace(self._file)
+        except OSError as error:
+            if not self._failed:
+                self._failed = True
+                self._log.error(
+                    "the checkpoint cannot be kept", file=str(self._file), error=str(error)
+                )
 
-    def clear(self) -> None:
-        """The run has come to its end."""
-        if self.file is not None:
-            self.file.unlink(missing_ok=True)
-
-    def _try_to_write(self, file: Path) -> None:
-        # Now, and not when the first hours of a run are to be kept.
+    @staticmethod
+    def _try_to_write(file: Path) -> None:
+        # At the start, because hours later the failure would cost the run's progress.
         try:
             if file.is_dir():
                 raise UsageFault(f"{file} is a folder; name a file for the checkpoint")
-            self._half(file).write_text("")
-            self._half(file).unlink()
+            _half(file).write_text("")
+            _half(file).unlink()
         except OSError as error:
             raise UsageFault(f"cannot write the checkpoint {file}: {error.strerror}") from error
 
-    @staticmethod
-    def _half(file: Path) -> Path:
-        return file.with_name(f".{file.name}.part")
+
+def _half(file: Path) -> Path:
+    return file.with_name(f".{file.name}.part")
 
 
 def _readable(run: object) -> str:

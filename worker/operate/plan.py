@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
+from worker.console.printer import Printer
+from worker.console.text import size, to_json
 from worker.photo.ladder import DEFAULT_LADDER
-from worker.render.capacity import MIB, Capacity
+from worker.pubsub.clients import PubSubPublisher
+from worker.render.capacity import Capacity
 from worker.render.memory import largest_pixels
 from worker.settings.settings import Settings
-from worker.system.machine import Machine
+from worker.system.machine import Machine, read_machine
+from worker.wiring import check_resources, open_store, open_subscriber
+
+_MEGAPIXEL = 1_000_000
 
 TYPICAL_PIXELS = 16_000_000
 CPU_SECONDS_PER_MEGAPIXEL = 0.095
@@ -16,8 +24,22 @@ OVERHEAD_CPU_SECONDS = 0.05
 """Download, uploads, Pub/Sub and Python around one photo."""
 
 TARGET_QUALITY_FACTOR = 3
-"""Encodes, and looks at what came of them, until a rung looks as it should; measured likewise. A
-target of bytes takes no more time in sum: what is smaller is encoded faster."""
+"""A target quality encodes and compares each rung until it fits; measured likewise. A target of
+bytes takes as long as no target: smaller files are encoded faster."""
+
+
+def run_plan(settings: Settings, *, check: bool, as_json: bool) -> None:
+    """Print the plan of this machine; with `check`, see first that the resources exist.
+
+    Raises:
+        Fatal: a resource is missing or does not answer.
+    """
+    machine = read_machine()
+    planned = plan(settings, machine, settings.capacity(machine))
+    if check:
+        _check(settings)
+        planned["resources"] = "checked"
+    Printer()(to_json(planned) if as_json else as_text(planned))
 
 
 def plan(settings: Settings, machine: Machine, capacity: Capacity) -> dict[str, object]:
@@ -48,25 +70,47 @@ def plan(settings: Settings, machine: Machine, capacity: Capacity) -> dict[str, 
     }
 
 
+def as_text(planned: dict[str, object]) -> str:
+    """The same for a terminal: a line of label and value each."""
+    labels = {key: _label(key) for key in planned}
+    width = max(map(len, labels.values()))
+    return "\n".join(f"{labels[key]:<{width}}  {_human(key, planned[key])}" for key in planned)
+
+
+def _check(settings: Settings) -> None:
+    with ExitStack() as stack:
+        store, subscriber = open_store(settings), open_subscriber(settings)
+        publisher = PubSubPublisher(settings.pubsub_emulator_host)
+        for each in (store, subscriber, publisher):
+            stack.callback(each.close)
+        check_resources(settings, store, publisher, subscriber)
+
+
 def _largest(settings: Settings, capacity: Capacity, *, progressive: bool) -> int:
-    """What is rendered here at most: by memory, or by the limit of pixels."""
+    """Pixels of the largest JPEG that is rendered here, by memory or by the limit of pixels."""
     recipe = settings.recipe("")
     by_memory = largest_pixels(capacity.render_memory_bytes, recipe, progressive=progressive)
     return min(settings.max_original_pixels, by_memory)
 
 
-def rows(planned: dict[str, object]) -> list[tuple[str, str]]:
-    """The same for a terminal: label and value."""
-    return [(key.replace("_", " "), _human(key, value)) for key, value in planned.items()]
+def _label(key: str) -> str:
+    for unit in ("_bytes", "_pixels", "_seconds"):
+        key = key.removesuffix(unit)
+    return key.replace("_", " ").replace("jpeg", "JPEG").replace("vcpus", "vCPUs")
 
 
 def _human(key: str, value: object) -> str:
     if value is None:
         return "unknown for a ladder of one's own"
     if key.endswith("_bytes") and isinstance(value, int):
-        return f"{value // MIB:,} MiB"
+        return size(value)
     if key.endswith("_pixels") and isinstance(value, int):
-        return f"about {value // 1_000_000:,} MP"
+        shown, unit = (
+            (value / _MEGAPIXEL, "megapixels") if value >= _MEGAPIXEL else (value, "pixels")
+        )
+        return f"{shown:,.0f} {unit}"
+    if key.endswith("_seconds"):
+        return f"{value:g} s"
     if key == "expected_photos_an_hour":
-        return f"about {value:,} (16 MP JPEG)"
+        return f"about {value:,} (JPEG of {TYPICAL_PIXELS // _MEGAPIXEL} megapixels)"
     return str(value)

@@ -1,45 +1,90 @@
-"""The `register` and `deregister` verbs: events published from the command line."""
+"""Publish: events to the topic, from the command line and from other verbs."""
 
 from __future__ import annotations
 
-import json
+import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from pydantic import ValidationError
 
-from worker.errors import (
-    ConfigurationError,
-    InvalidEvent,
-    PreconditionFailed,
-    StorageUnavailable,
-    UsageFault,
+from worker.errors import ConfigurationError, InvalidEvent, PreconditionFailed, StorageUnavailable
+from worker.operate.sources import Source
+from worker.photo.endings import content_type
+from worker.photo.events import Deregister, Register, explain
+from worker.photo.ports import (
+    BatchPublisher,
+    ObjectStore,
+    OutgoingMessage,
+    Publisher,
+    StoredObject,
 )
-from worker.photo.events import Deregister, Register, check_photo_id, explain
-from worker.photo.ports import ObjectStore, OutgoingMessage, Publisher, StoredObject
+from worker.pubsub.clients import PubSubPublisher
+from worker.settings.settings import Settings
+from worker.telemetry.exporters import traced
 
-CONTENT_TYPES = {
-    ".jpg": "image/jpeg",
-    ".jpeg": "image/jpeg",
-    ".png": "image/png",
-    ".webp": "image/webp",
-    ".gif": "image/gif",
-    ".tif": "image/tiff",
-    ".tiff": "image/tiff",
-    ".avif": "image/avif",
-    ".heic": "image/heic",
-    ".svg": "image/svg+xml",
-}
-"""Suffixes that a folder is searched for; a file named outright is taken whatever it is called."""
+BATCH: Final = 500
+"""Messages published, and confirmed, at once."""
 
-_UPLOADS = 4
-_UPLOAD_ROUNDS = 5
+_UPLOADS: Final = 4
+_UPLOAD_ROUNDS: Final = 5
 
 E = TypeVar("E", Register, Deregister)
+
+
+def open_publisher(
+    settings: Settings, stack: ExitStack, *, check_topic: bool = True
+) -> BatchPublisher:
+    """The publisher of a verb, with traces if the environment asks for them; `stack` closes it.
+
+    Raises:
+        SubscriptionUnavailable, StreamLost: with `check_topic`, the topic does not exist or
+            Pub/Sub does not answer.
+        Fatal: there are no credentials.
+    """
+    publisher = PubSubPublisher(settings.pubsub_emulator_host)
+    stack.callback(publisher.close)
+    if check_topic:
+        publisher.check_topic(settings.topic or "")
+    return traced(publisher, stack)
+
+
+class PacedPublisher:
+    """Publishes batches, `rate` messages a second at most; for one thread.
+
+    Args:
+        publish: returns once all messages of a batch are confirmed.
+        rate: messages a second; `None` for as many as Pub/Sub takes.
+        wait: sleeps for so many seconds.
+        monotonic: seconds of a clock.
+    """
+
+    def __init__(
+        self,
+        publish: Callable[[Sequence[OutgoingMessage]], object],
+        rate: float | None,
+        *,
+        wait: Callable[[float], object] = time.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._publish, self._rate, self._wait, self._monotonic = publish, rate, wait, monotonic
+        self._due = -math.inf
+        self.batch_size = BATCH if rate is None else max(1, min(BATCH, int(rate)))
+        """Messages that one call should publish: those of a second at most."""
+
+    def __call__(self, messages: Sequence[OutgoingMessage]) -> None:
+        """Wait until the rate allows this batch, and publish it; raises what `publish` raises."""
+        # Before the batch instead of after it, so that the last one ends the run at once.
+        if (seconds := self._due - self._monotonic()) > 0:
+            self._wait(seconds)
+        if self._rate is not None:
+            self._due = self._monotonic() + len(messages) / self._rate
+        self._publish(messages)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,12 +98,12 @@ class Published:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """One original to register: a file to upload first, or an object (`gs://`) that lies there."""
+class Unread:
+    """A source that could not be read and was left out; `message` says why."""
 
     photo_id: str
-    file: Path | None
-    url: str | None
+    file: Path
+    message: str
 
 
 def now_version() -> int:
@@ -66,72 +111,14 @@ def now_version() -> int:
     return time.time_ns() // 1000
 
 
-def _or_now(version: int | None) -> int:
-    return now_version() if version is None else version
-
-
-def find_sources(arguments: Iterable[str], photo_id: str | None = None) -> list[Source]:
-    """What `SOURCE...` names: objects, files, and the pictures below folders.
-
-    A file's photo id is its name, in a folder its path below that folder; the suffix stays, so
-    that `a.jpg` and `a.png` do not overwrite each other.
-
-    Raises:
-        UsageFault: something is not there or has an impossible name, or two have one photo id.
-    """
-    sources = [source for argument in arguments for source in _expand(argument)]
-    if photo_id is not None:
-        if len(sources) != 1:
-            raise UsageFault(f"--photo-id needs exactly one SOURCE, got {len(sources)}")
-        sources = [Source(photo_id=photo_id, file=sources[0].file, url=sources[0].url)]
-    seen: dict[str, Source] = {}
-    for source in sources:
-        try:
-            check_photo_id(source.photo_id)
-        except ValueError as error:
-            where = source.file or source.url
-            raise UsageFault(f"{str(where)!r} cannot be a photo: its id {error}") from error
-        if source.photo_id in seen:
-            one, two = (str(each.file or each.url) for each in (seen[source.photo_id], source))
-            raise UsageFault(
-                f"{one} and {two} would both be photo {source.photo_id!r}; register them apart"
-            )
-        seen[source.photo_id] = source
-    return sources
-
-
-def _expand(argument: str) -> Iterator[Source]:
-    if argument.startswith("gs://"):
-        name = argument.removeprefix("gs://").partition("/")[2]
-        yield Source(photo_id=name, file=None, url=argument)
-        return
-    path = Path(argument)
-    if not argument:
-        raise UsageFault("a SOURCE is empty; name a file, a folder or gs://BUCKET/OBJECT")
-    if path.is_file():
-        yield Source(photo_id=path.name, file=path, url=None)
-        return
-    if not path.is_dir():
-        raise UsageFault(f"{argument}: no such file or folder")
-    found = [
-        file
-        for file in sorted(path.rglob("*"))
-        if file.suffix.lower() in CONTENT_TYPES and file.is_file()
-    ]
-    if not found:
-        raise UsageFault(f"{argument}: no pictures in this folder")
-    for file in found:
-        yield Source(photo_id=file.relative_to(path).as_posix(), file=file, url=None)
-
-
 def upload(store: ObjectStore, bucket: str, name: str, file: Path) -> StoredObject:
-    """Put a file's bytes in a bucket, in place of what lies there.
+    """Put a file's bytes in a bucket, in place of the object of that name.
 
     Raises:
-        StorageUnavailable: the bucket does not answer, or somebody else keeps writing that name.
+        StorageUnavailable: the bucket does not answer, or another writer keeps replacing the
+            object.
         OSError: the file cannot be read.
     """
-    kind = CONTENT_TYPES.get(file.suffix.lower(), "application/octet-stream")
     for _ in range(_UPLOAD_ROUNDS):
         there = store.stat(bucket, name)
         try:
@@ -139,7 +126,7 @@ def upload(store: ObjectStore, bucket: str, name: str, file: Path) -> StoredObje
                 bucket,
                 name,
                 file,
-                content_type=kind,
+                content_type=content_type(file.name),
                 cache_control="private",
                 if_generation=there.generation if there else 0,
             )
@@ -149,16 +136,15 @@ def upload(store: ObjectStore, bucket: str, name: str, file: Path) -> StoredObje
 
 
 def message_of(event: Register | Deregister) -> OutgoingMessage:
-    """The message that says it."""
+    """The Pub/Sub message of an event."""
     data = event.model_dump_json(exclude_none=True).encode()
     return OutgoingMessage(data=data, attributes={"type": event.type})
 
 
 class EventPublisher:
-    """Publishes events, uploading local originals first; thread-safe."""
+    """Publishes events one by one, uploading local originals first; thread-safe."""
 
     def __init__(self, store: ObjectStore, publisher: Publisher, topic: str) -> None:
-        """Touch nothing yet."""
         self._store = store
         self._publisher = publisher
         self._topic = topic
@@ -170,7 +156,7 @@ class EventPublisher:
         bucket: str | None,
         labels: dict[str, str],
         version: int | None = None,
-    ) -> Iterator[Published]:
+    ) -> Iterator[Published | Unread]:
         """Register each source, several at a time; yields in the order given.
 
         Args:
@@ -180,13 +166,19 @@ class EventPublisher:
             version: for all of them; microseconds of now by default.
 
         Raises:
-            InvalidEvent: a photo id or label that no worker would accept; nothing is sent for it.
+            InvalidEvent: workers would refuse a photo id or label; its event is not published.
             StorageUnavailable, PublishFailed: what was yielded before is published, and up to
                 three more may be.
         """
 
-        def one(source: Source) -> Published:
-            return self._register(source, bucket, labels, version)
+        def one(source: Source) -> Published | Unread:
+            try:
+                return self._register(source, bucket, labels, version)
+            except OSError as error:
+                if source.file is None:
+                    raise
+                message = f"cannot be read: {error.strerror or error}"
+                return Unread(photo_id=source.photo_id, file=source.file, message=message)
 
         with ThreadPoolExecutor(_UPLOADS, thread_name_prefix="upload") as threads:
             yield from threads.map(one, sources)
@@ -204,6 +196,21 @@ class EventPublisher:
                 )
             )
             yield self.publish(event)
+
+    def publish(self, event: Register | Deregister) -> Published:
+        """Publish one event.
+
+        Raises:
+            PublishFailed: no confirmation in time; it may have been published.
+        """
+        message = message_of(event)
+        message_id = self._publisher.publish(self._topic, message.data, message.attributes)
+        return Published(
+            message_id=message_id,
+            photo_id=event.photo_id,
+            version=event.version,
+            original=event.original if isinstance(event, Register) else None,
+        )
 
     def _register(
         self, source: Source, bucket: str | None, labels: dict[str, str], version: int | None
@@ -225,30 +232,14 @@ class EventPublisher:
                 ["WORKER_ORIGINALS_BUCKETS is not set: local files are uploaded to its first"]
             )
         url = f"gs://{bucket}/{source.photo_id}"
-        # Before the upload: an event that no worker would accept must not leave an object behind.
+        # Before the upload, so that an event that workers would refuse leaves no object behind.
         _checked(lambda: event(url, None))
         stored = upload(self._store, bucket, source.photo_id, source.file)
         return self.publish(_checked(lambda: event(url, str(stored.generation))))
 
-    def publish(self, event: Register | Deregister) -> Published:
-        """Publish one event.
 
-        Raises:
-            PublishFailed: no confirmation in time; it may have been published.
-        """
-        message = message_of(event)
-        message_id = self._publisher.publish(self._topic, message.data, message.attributes)
-        return Published(
-            message_id=message_id,
-            photo_id=event.photo_id,
-            version=event.version,
-            original=event.original if isinstance(event, Register) else None,
-        )
-
-
-def as_json_text(published: Iterable[Published]) -> str:
-    """One JSON array for `--json`."""
-    return json.dumps([asdict(each) for each in published], ensure_ascii=False, indent=2)
+def _or_now(version: int | None) -> int:
+    return now_version() if version is None else version
 
 
 def _checked(build: Callable[[], E]) -> E:

@@ -1,19 +1,19 @@
 """Braces, brackets and commas in the text of globs: where they open and close, what they mean.
 
-Nothing is matched here; see `globs`.
+`globs` does the matching.
 """
 
 from __future__ import annotations
 
 EXPANSIONS_MAX = 1000
-"""A glob may stand for as many: each pair of braces multiplies them."""
+"""Globs that one glob may stand for: each pair of braces multiplies them."""
 
 
 def expand(glob: str, whole: str) -> list[str]:
-    """The globs without braces that a glob stands for; `whole` is what a message names.
+    """The globs without braces that a glob stands for; error messages quote `whole`.
 
     Raises:
-        ValueError: a brace or bracket that is not closed, a brace too many, or too many globs.
+        ValueError: a brace or bracket is not closed, a brace is too many, or too many globs.
     """
     expanded, position = [""], 0
     for start, end in _braces(glob, whole):
@@ -49,7 +49,7 @@ def _braces(glob: str, whole: str) -> list[tuple[int, int]]:
 
 
 def split(text: str, whole: str) -> list[str]:
-    """The parts between commas that are in no braces.
+    """The parts between commas outside of braces.
 
     Raises:
         ValueError: see `expand`.
@@ -65,7 +65,7 @@ def split(text: str, whole: str) -> list[str]:
 
 
 def bare(text: str, whole: str) -> list[tuple[int, str]]:
-    """Each character with its place, without escaped ones and those of a `[...]`.
+    """Each character with its index, without escaped ones and those of a `[...]`.
 
     Raises:
         ValueError: see `class_end`.
@@ -83,10 +83,10 @@ def bare(text: str, whole: str) -> list[tuple[int, str]]:
 
 
 def class_end(text: str, start: int, whole: str) -> int:
-    """The place behind the `]` of the `[` at `start`.
+    """The index after the `]` of the `[` at `start`.
 
     Raises:
-        ValueError: there is none, or a slash before it.
+        ValueError: it is missing, or a slash comes before it.
     """
     index = start + 1
     if text[index : index + 1] in ("!", "^"):

@@ -1,8 +1,7 @@
-"""Dead letters: one form for both ways in, filters, groups, and what a replay looks like.
+"""Dead letters: their fields, filters, groups, and the attributes of a replay. Pure.
 
-A message ends here by the worker (a permanent failure, with its reason) or by Pub/Sub (its delivery
-attempts are used up: crashes, time-outs, endless transient failures). Pure; the subscription is
-`letterbox`'s.
+The worker dead-letters a message for a permanent failure, with a reason. Pub/Sub does once its
+delivery attempts are used up: crashes, time-outs, endless transient failures.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import fnmatch
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -21,36 +20,36 @@ from worker.errors import InvalidArchive, Reason
 from worker.photo.events import NOTIFIED
 
 UNDELIVERABLE = "undeliverable"
-"""In place of a reason where Pub/Sub itself gave up; the logs of the worker know why."""
+"""The reason where Pub/Sub itself gave up; the worker's logs say why."""
 
 REPLAY_OF = "replay_of"
 REPLAY_COUNT = "replay_count"
 REPLAY_TRACE = "replay_traceparent"
-"""What trace the dead letter belongs to; its replay, perhaps weeks later, is another."""
+"""The trace of the dead letter; its replay, perhaps weeks later, begins another."""
 
 _BY_PUBSUB = "CloudPubSubDeadLetter"
 _BY_WORKER = "dead_letter_"
 _TRACE = ("googclient_traceparent", "traceparent")
 _TRANSPORT = (_BY_PUBSUB, _BY_WORKER, "googclient_", "traceparent", "tracestate")
-"""Attributes that say how a message travelled; a replay begins a journey of its own."""
+"""Prefixes of attributes about a message's transport; a replay leaves them out."""
 
 EXAMPLES = 3
 GROUPS = 1000
-"""As many groups are told apart; error texts that all differ must not fill the memory."""
+"""At most; error texts that all differ must not fill the memory."""
 
 OTHERS = "(others)"
 
 _TEXT_MAX = 800
-"""Characters of a field's value that are looked at: what is longer is none."""
+"""Characters of a field's value that are read: a valid value is shorter."""
 
 _COUNT_DIGITS = 9
 
 _VARIABLE = re.compile(r"gs://\S+|'[^']*'|\"[^\"]*\"|\b[0-9a-f]{12,}\b|\d+")
 
 
-@dataclass(frozen=True, kw_only=True)  # no slots: the event is read once and kept
+@dataclass(frozen=True, kw_only=True)  # without slots, because `event` is cached
 class DeadLetter:
-    """One message of the dead-letter subscription, as it lies there.
+    """One message of the dead-letter subscription.
 
     `published_at` is when it was dead-lettered, by Pub/Sub's clock.
     """
@@ -68,7 +67,7 @@ class DeadLetter:
 
     @property
     def message(self) -> str:
-        """What went wrong, in words."""
+        """The error in words."""
         if "dead_letter_message" in self.attributes:
             return self.attributes["dead_letter_message"]
         count = self.attributes.get(f"{_BY_PUBSUB}SourceDeliveryCount")
@@ -99,7 +98,7 @@ class DeadLetter:
         if "eventType" in self.attributes and "objectId" in self.attributes:
             return _of_notification(self.attributes)
         try:
-            # NaN and Infinity are no JSON, and must not get into any that is made of this.
+            # NaN and Infinity become texts: JSON made of this must not hold them.
             fields = json.loads(self.data, parse_constant=str)
         except (ValueError, RecursionError):
             return {}
@@ -135,10 +134,10 @@ class DeadLetter:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> DeadLetter:
-        """What `as_dict` made.
+        """The dead letter that `as_dict` was made of.
 
         Raises:
-            InvalidArchive: something else.
+            InvalidArchive: the fields are not those of a dead letter.
         """
         try:
             return cls(
@@ -153,7 +152,7 @@ class DeadLetter:
 
 
 def replay_attributes(letter: DeadLetter) -> dict[str, str]:
-    """The attributes of its replay: its own, without the transport's, and where it comes from."""
+    """The attributes of its replay: its own without the transport's, and where it comes from."""
     own = {
         name: value for name, value in letter.attributes.items() if not name.startswith(_TRANSPORT)
     }
@@ -165,23 +164,23 @@ def replay_attributes(letter: DeadLetter) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """Which dead letters are meant; every condition given must hold."""
+    """A choice of dead letters; every given condition must hold."""
 
     ids: frozenset[str] = frozenset()
     reasons: frozenset[str] = frozenset()
     types: frozenset[str] = frozenset()
     photo_id: str | None = None
-    """A glob, where `*` also crosses slashes."""
+    """A glob, in which `*` also matches slashes."""
 
     labels: Mapping[str, str] = field(default_factory=dict)
     text: str | None = None
-    """Part of the error message, whatever its case."""
+    """Part of the error message; case is ignored."""
 
     older_than: timedelta | None = None
     newer_than: timedelta | None = None
 
     def matches(self, letter: DeadLetter, now: datetime) -> bool:
-        """Whether this one is meant."""
+        """Whether a dead letter is chosen."""
         age = now - letter.published_at
         labels = letter.event.get("labels")
         own_labels = labels if isinstance(labels, dict) else {}
@@ -208,7 +207,7 @@ class Group:
     type: str
     worker: str
     error: str
-    """The message with names and numbers left out."""
+    """The message without names and numbers."""
 
     count: int = 0
     replayed: int = 0
@@ -219,7 +218,7 @@ class Group:
     examples: list[dict[str, str]] = field(default_factory=list)
 
     def add(self, letter: DeadLetter) -> None:
-        """Count one in."""
+        """Count one more."""
         self.count += 1
         self.replayed += letter.replays > 0
         moment = letter.published_at
@@ -236,29 +235,19 @@ class Group:
 
     def as_dict(self) -> dict[str, object]:
         """Ready for JSON."""
-        return {
-            "reason": self.reason,
-            "type": self.type,
-            "worker": self.worker,
-            "error": self.error,
-            "count": self.count,
-            "replayed": self.replayed,
-            "oldest": self.oldest.isoformat() if self.oldest else None,
-            "newest": self.newest.isoformat() if self.newest else None,
-            "examples": self.examples,
-        }
+        oldest, newest = (each and each.isoformat() for each in (self.oldest, self.newest))
+        return asdict(self) | {"oldest": oldest, "newest": newest}
 
 
 class Groups:
     """Counts of dead letters by what they have in common."""
 
     def __init__(self) -> None:
-        """None yet."""
         self.total = 0
         self._groups: dict[tuple[str, str, str, str], Group] = {}
 
     def add(self, letter: DeadLetter) -> None:
-        """Count one in; past `GROUPS` different errors, those of one reason share a group."""
+        """Count one more; beyond `GROUPS` different errors, those of one reason share a group."""
         self.total += 1
         key = (letter.reason, letter.type, letter.version_of_worker, pattern(letter.message))
         if key not in self._groups and len(self._groups) >= GROUPS:
@@ -270,12 +259,12 @@ class Groups:
         self._groups[key].add(letter)
 
     def largest_first(self) -> list[Group]:
-        """All of them."""
+        """All groups."""
         return sorted(self._groups.values(), key=lambda group: -group.count)
 
 
 def pattern(message: str) -> str:
-    """An error message without what differs from photo to photo."""
+    """An error message with the parts that differ between photos cut out."""
     return _VARIABLE.sub("…", message)
 
 

@@ -1,4 +1,4 @@
-"""One delivery of a message: the facts of transport, and the one answer that it gets."""
+"""One delivery of a message: the facts of its transport, and its one answer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """A message in our hands. `ack` and `nack` are thread-safe; the first of them counts.
+    """A message that the worker holds. `ack` and `nack` are thread-safe; the first call counts.
 
     `attempt` is Pub/Sub's count of deliveries, from 1; `None` without a dead-letter policy.
     """
@@ -25,11 +25,11 @@ class Delivery:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def ack(self) -> bool:
-        """The effect is durable; false if a drain has nacked this delivery before."""
+        """Settle it: the effect is durable. False if a drain has nacked this delivery before."""
         return self._settle(self.send_ack)
 
     def nack(self) -> bool:
-        """Give it back to Pub/Sub; false if it was answered before."""
+        """Give it back to Pub/Sub. False if it was answered before."""
         return self._settle(self.send_nack)
 
     @property

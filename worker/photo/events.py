@@ -1,8 +1,8 @@
-"""Events in: what a message's data and attributes say, as frozen records.
+"""Events: a message's data and attributes, parsed into frozen records.
 
 Two producers are understood: the gallery's back end (JSON data with a `type`) and GCS
-notifications (attributes `eventType`, `bucketId`, ...). Transport facts (message id, delivery
-attempt) live on the delivery, never here.
+notifications (attributes `eventType`, `bucketId`, ...). `delivery` has the facts of transport
+(message id, delivery attempt).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ VERSION_MAX = 2**63 - 1
 
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-"""Unicode's category Cc, all of it."""
+"""Unicode's whole category Cc."""
 
 
 def _photo_id(value: str) -> str:
@@ -67,7 +67,7 @@ def _object_url(value: str) -> str:
 
 
 def _generation(value: object) -> object:
-    # JSON producers tend to send the number that they got from their own GCS client.
+    # JSON producers tend to send the number that their GCS client gave them.
     is_number = isinstance(value, int) and not isinstance(value, bool)
     return str(value) if is_number else value
 
@@ -93,10 +93,10 @@ Labels = Annotated[dict[LabelKey, LabelValue], Field(max_length=32)]
 
 
 def check_photo_id(value: str) -> None:
-    """See that a text may be a photo id.
+    """Check that a text may be a photo id.
 
     Raises:
-        ValueError: it may not; the text says why.
+        ValueError: it may not; the message says why.
     """
     _photo_id(value)
 
@@ -134,7 +134,7 @@ class Deregister(_Event):
 
 
 class Ignored(BaseModel):
-    """A message that is none of the worker's business; `why` says it for the log."""
+    """A message that the worker acks without further work; `why` is for the log."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -152,10 +152,10 @@ _EVERYTHING = Globs()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Buckets:
-    """Where originals may lie, and where the worker itself writes.
+    """The buckets of originals, and the bucket and names of the worker's own output.
 
-    Of the objects that notifications are about, `globs` choose those that are photos. An event that
-    names its photo is taken at its word.
+    `globs` choose the photos among the objects of notifications. An event of the back end is always
+    about a photo.
     """
 
     originals: frozenset[str]
@@ -173,8 +173,8 @@ def parse(data: bytes, attributes: Mapping[str, str], buckets: Buckets) -> Event
 
     Raises:
         InvalidEvent: it is neither an event nor a notification; the text names each wrong field.
-        ForbiddenSource: a notification about a bucket that no original may lie in. Its photo is
-            nobody's here, so there is nothing to record and nothing to remove.
+        ForbiddenSource: it is a notification about a bucket outside of `originals`, so there is no
+            photo to record it for.
     """
     if "eventType" in attributes and "objectId" in attributes:
         return _notification(attributes, buckets)
@@ -185,7 +185,7 @@ def parse(data: bytes, attributes: Mapping[str, str], buckets: Buckets) -> Event
 
 
 NOTIFIED = {"OBJECT_FINALIZE": "photo.register", "OBJECT_DELETE": "photo.deregister"}
-"""The notifications that are events, and which."""
+"""The notifications that are events, and their event types."""
 
 
 def _notification(
@@ -218,7 +218,7 @@ def _no_change_of_an_original(attributes: Mapping[str, str], buckets: Buckets) -
     if name.endswith("/"):
         return "folder marker"
     if buckets.is_output(attributes.get("bucketId", ""), name):
-        # The worker's own writes; taking them for originals would feed it its own output for ever.
+        # Taken for originals, the worker's own writes would feed it forever.
         return "own output"
     if kind == "OBJECT_DELETE" and "overwrittenByGeneration" in attributes:
         return "overwritten, the finalize of the new generation registers it"
@@ -226,7 +226,7 @@ def _no_change_of_an_original(attributes: Mapping[str, str], buckets: Buckets) -
 
 
 def explain(error: ValidationError) -> str:
-    """Each wrong field and what was expected of it, on one line."""
+    """Each wrong field and what was expected, on one line."""
     problems = []
     for item in error.errors(include_url=False):
         path = ".".join(str(step) for step in item["loc"] if step not in _TAGS)

@@ -1,8 +1,8 @@
-"""Globs: which names a list of patterns chooses. Nothing here looks at a bucket or a folder.
+"""Globs: which names a list of patterns chooses. Pure.
 
-A glob is about a whole name, such as `hanoi-2026/IMG_0042.jpg`; one without a slash is about its
-last part, wherever that lies. Case never matters: cameras write `IMG_0042.JPG`. No glob takes
-exponential time on any name, because names are chosen by whoever uploads.
+A glob matches a whole name, such as `hanoi-2026/IMG_0042.jpg`; one without a slash matches the last
+part of a name. Case is ignored: cameras write `IMG_0042.JPG`. Uploaders choose the names, so
+matching takes linear time on any name.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class _Path:
             return False
         at = len(first)
         for run in self.runs[1:-1]:
-            # The leftmost place leaves the most room for the others, so no other need be tried.
+            # The leftmost place leaves the most room for the others, so the first match will do.
             while at + len(run) <= end and not _run_at(run, segments, at):
                 at += 1
             at += len(run)
@@ -60,17 +60,17 @@ class Globs:
     Without `include` every name is taken; `exclude` wins. In a glob:
 
     - `*` is any text without a slash, `?` any one character but a slash;
-    - `**` is any text; as a whole segment, any number of segments, none too (`a/**/b` takes `a/b`);
-    - `[a-z0-9]` is one of these characters, `[!a-z]` one that is none of them;
+    - `**` is any text; as a whole segment, any number of segments, even 0 (`a/**/b` takes `a/b`);
+    - `[a-z0-9]` is one of these characters, `[!a-z]` any other one;
     - `{jpg,jpeg,hei[cf]}` is one of these, which may hold braces themselves;
-    - a backslash takes away the meaning of the character behind it;
-    - without a slash it is about the last segment alone (`*.jpg` takes `a/b.jpg`); a slash at its
-      start anchors it (`/*.jpg` does not); with one at its end it is all that lies in a folder.
+    - a backslash takes away the meaning of the next character;
+    - a glob without a slash matches the last segment alone (`*.jpg` takes `a/b.jpg`); a slash at
+      its start anchors it (`/*.jpg` does not); one at its end means all that lies in a folder.
 
     Upper and lower case are the same, and so are composed and decomposed letters (`é`).
 
     Raises:
-        ValueError: a glob that cannot be meant; the text names it and says why.
+        ValueError: a glob is malformed; the text quotes it and says why.
     """
 
     include: tuple[str, ...] = ()
@@ -101,10 +101,10 @@ class Globs:
 
 
 def split_globs(text: str) -> tuple[str, ...]:
-    """The globs of a comma list; a comma within braces, brackets or behind a backslash is none.
+    """The globs of a comma list; commas in braces, in brackets or after a backslash do not count.
 
     Raises:
-        ValueError: a brace that is not closed, or one too many.
+        ValueError: a brace is not closed, or one is too many.
     """
     return tuple(part.strip() for part in split(text, text) if part.strip())
 
@@ -119,15 +119,15 @@ def _compile(text: str) -> _Glob:
 
 
 def _segment_lists(glob: str, whole: str) -> list[tuple[str, ...]]:
-    """What a glob without braces asks of a name's segments: `**`, or the glob of one segment.
+    """The segments of a glob without braces: each is `**`, or the glob of one segment.
 
-    `a**b` within a segment is `a*b` or `a*/**/*b`, whichever way it crosses slashes.
+    `a**b` within a segment means `a*b` or `a*/**/*b`.
     """
     if not glob:
         raise ValueError(f"{whole!r} stands for an empty glob too, which chooses nothing")
     segments = glob.removeprefix("/").split("/")
     if segments[-1] in ("", _ANY):
-        # A folder is what lies below it, not an object that is called like it.
+        # A folder means all below it, not an object of its name.
         segments[-1:] = [_ANY, "*"]
     if "/" not in glob:
         segments = [_ANY, *segments]
@@ -160,7 +160,7 @@ def _ways(segment: str, whole: str) -> list[tuple[str, ...]]:
 
 
 def _between_crossings(segment: str, whole: str) -> list[str]:
-    """The text around each run of two stars or more; escaped or in brackets, a star is none."""
+    """The text around each run of two stars or more; escaped and bracketed stars do not count."""
     stars = {index for index, character in bare(segment, whole) if character == "*"}
     marks = "".join("*" if index in stars else "." for index in range(len(segment)))
     runs = [run.span() for run in re.finditer(r"\*{2,}", marks)]
@@ -180,7 +180,7 @@ def _path(segments: tuple[str, ...], whole: str) -> _Path:
 
 
 def _segment(glob: str, whole: str) -> re.Pattern[str]:
-    """A regular expression that never backtracks from one star into another."""
+    """A regular expression that does not backtrack from one star into another."""
     chunks, index = [""], 0
     while index < len(glob):
         character = glob[index]
@@ -224,7 +224,7 @@ def _class(inner: str, whole: str) -> str:
 
 
 def _class_items(inner: str) -> list[tuple[str, bool]]:
-    """Each character, and whether it stands there bare."""
+    """Each character, and whether it is unescaped."""
     items, index = [], 0
     while index < len(inner):
         escaped = inner[index] == "\\"

@@ -12,17 +12,16 @@ from dataclasses import dataclass
 class Header:
     """One original before its decode.
 
-    `width` and `height` are as displayed, in pixels; of a picture without pixels of its own (SVG)
-    the size that it is drawn at. `bands` and `bits` (of one band) are as the decoder delivers them,
-    alpha counted. `pages` counts pages or frames, of which only the first is decoded. `progressive`
-    means that the decoder holds the whole picture in a form of its own before it delivers a row:
-    progressive JPEG, interlaced PNG or GIF. `turned` means that width and height change places
-    after the decode, `copied` that the upright picture is a second one, turned or mirrored.
-    `document_bytes` is what a drawing takes besides its pixels: its elements, its paths, its
-    embedded pictures, and the surfaces that it is drawn through. `chroma` ("400", "420", "422",
-    "444") and `coded_bits` are how an AVIF or HEIC is coded, where it tells: before they become
-    bands of the same size, its planes take less. A TIFF is stored in tiles (`tiled`) or strips of
-    `part_rows` rows each (0: in one strip).
+    `width` and `height` are as displayed, in pixels; for SVG the size that it is drawn at. `bands`
+    (with alpha) and `bits` (of one band) are as the decoder delivers them. `pages` counts pages or
+    frames; only the first is decoded. `progressive` means that the decoder holds the whole picture
+    in a form of its own before it delivers a row: progressive JPEG, interlaced PNG or GIF. `turned`
+    means that width and height change places after the decode, `copied` that the upright picture is
+    a second one, turned or mirrored. `document_bytes` is what a drawing takes besides its pixels:
+    elements, paths, embedded pictures, and the surfaces that it is drawn through. `chroma` ("400",
+    "420", "422", "444") and `coded_bits` say how an AVIF or HEIC is coded, where it tells: its
+    planes take less before they become bands of equal size. A TIFF is stored in tiles (`tiled`) or
+    in strips of `part_rows` rows (0: one strip).
     """
 
     format: str
@@ -54,10 +53,10 @@ class Header:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PictureFacts:
-    """What the manifest says of an original.
+    """Facts about an original that a child process has found.
 
-    `width` and `height` are as displayed (after EXIF orientation), in pixels; of `pages` or frames
-    only the first is rendered. `camera` is maker and model.
+    `width` and `height` are as displayed (after EXIF orientation), in pixels. Only the first of
+    `pages` or frames is rendered. `camera` is maker and model.
     """
 
     format: str

@@ -1,8 +1,7 @@
 """Which sizes a picture gets: rungs, ladders, and the arithmetic of fitting.
 
-A rung is the longest edge of its box: `1024` means "fits in 1024 x 1024, never enlarged". Rungs
-that would enlarge are left out. `full` is the picture's own size, clamped to what WebP can hold,
-and is always there.
+A rung is the longest edge of its box: `1024` means "fits in 1024 x 1024". Rungs that would enlarge
+the picture are left out. `full` is the picture's own size, clamped to what WebP can hold.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ class Rung:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RungSize:
-    """What a rung means for one picture: the rendition's size in pixels, at least 1 x 1."""
+    """The size of a rung's rendition of one picture, in pixels, at least 1 x 1."""
 
     rung: str
     width: int
@@ -34,7 +33,7 @@ class RungSize:
 
 @dataclass(frozen=True, slots=True)
 class Ladder:
-    """An ordered, duplicate-free list of rungs; `full`, if it has one, is the last."""
+    """An ordered list of different rungs; `full`, if it has one, is the last."""
 
     rungs: tuple[Rung, ...]
 
@@ -59,7 +58,7 @@ class Ladder:
 
     @classmethod
     def exactly(cls, text: str) -> Ladder:
-        """Read just the rungs that are named: without `full` unless it is one of them.
+        """Read only the named rungs: `full` is not added.
 
         Raises:
             ValueError: as for `parse`.
@@ -71,14 +70,14 @@ class Ladder:
 
     @property
     def has_full(self) -> bool:
-        """Whether each picture is rendered in its own size too."""
+        """Whether pictures are also rendered in their own size."""
         return self.rungs[-1].edge_px is None
 
     def sizes(self, width: int, height: int) -> tuple[RungSize, ...]:
         """The renditions that a picture of `width` x `height` displayed pixels gets, in order.
 
-        A rung as large as the picture or larger is left out: `full` is that picture already. In a
-        ladder without `full` the smallest of those is the picture in its own size.
+        A rung as large as the picture or larger is left out, because `full` is that picture. In a
+        ladder without `full`, the smallest of those rungs is the picture in its own size.
         """
         longest = max(width, height)
         fitting = [
@@ -99,7 +98,7 @@ class Ladder:
 
 def _fit(rung: str, width: int, height: int, edge_px: int) -> RungSize:
     longest = max(width, height)
-    # Integer arithmetic: a float product rounds 2559.9999 or 2560.0001 differently by machine.
+    # Integer arithmetic: machines round float products such as 2559.9999 differently.
     scaled = [max(1, (2 * side * edge_px + longest) // (2 * longest)) for side in (width, height)]
     return RungSize(rung=rung, width=scaled[0], height=scaled[1])
 

@@ -1,8 +1,8 @@
 """Object names: where a photo's manifest and renditions lie, and which objects are a photo's own.
 
-Photo ids nest (`a`, `a/b`, even `a/17-3fd0c1a2b4e5`), so ownership is never decided by a bare
-prefix: an object belongs to a photo only if the whole name after the photo's folder has the exact
-shape of a rendition's, one directory deep.
+Photo ids nest (`a`, `a/b`, even `a/17-3fd0c1a2b4e5`), so a prefix does not decide ownership. An
+object belongs to a photo only if the whole name after the photo's folder has the exact shape of a
+rendition's, one directory deep.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ _MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Whose an object is; `version` is `None` for the manifest."""
+class Owner:
+    """The photo that an object belongs to; `version` is `None` for its manifest."""
 
     photo_id: str
     version: int | None
@@ -34,19 +34,15 @@ class Layout:
         """`photos/{photo_id}/manifest.json`."""
         return f"{self.prefix}{photo_id}/{_MANIFEST}"
 
-    def directory(self, photo_id: str, version: int, digest: str) -> str:
-        """`photos/{photo_id}/{version}-{digest}/`, the folder of one ladder."""
-        return f"{self.prefix}{photo_id}/{version}-{digest}/"
-
     def rendition(self, photo_id: str, version: int, digest: str, rung: str) -> str:
         """`photos/{photo_id}/{version}-{digest}/{rung}.webp`."""
-        return f"{self.directory(photo_id, version, digest)}{rung}.webp"
+        return f"{self.prefix}{photo_id}/{version}-{digest}/{rung}.webp"
 
     def own_range(self, photo_id: str) -> tuple[str, str, str]:
         """A listing that holds all own renditions: prefix, first name, first name past the end.
 
-        Own folders begin with a digit, so the listing of an album `a` skips nearly all of the
-        photos `a/...` that nest below it. The caller still asks `own_version` about each name.
+        Own folders begin with a digit, so a listing of album `a` skips nearly all photos `a/...`
+        below it. Ask `own_version` about each name that is listed.
         """
         folder = f"{self.prefix}{photo_id}/"
         return folder, f"{folder}0", f"{folder}:"
@@ -59,16 +55,16 @@ class Layout:
         match = _OWN.fullmatch(name, len(folder))
         return int(match["version"]) if match else None
 
-    def place(self, name: str) -> Place | None:
-        """Whose object this is, by its name alone; `None` for what no worker wrote."""
+    def owner(self, name: str) -> Owner | None:
+        """The photo that an object belongs to, by its name alone; `None` for foreign objects."""
         folder, _, last = name.removeprefix(self.prefix).rpartition("/")
         if not folder or not name.startswith(self.prefix):
             return None
         if last == _MANIFEST:
-            return Place(folder, None)
+            return Owner(folder, None)
         photo_id, _, own_folder = folder.rpartition("/")
         match = _OWN.fullmatch(f"{own_folder}/{last}")
-        return Place(photo_id, int(match["version"])) if photo_id and match else None
+        return Owner(photo_id, int(match["version"])) if photo_id and match else None
 
     def is_output(self, name: str) -> bool:
         """Whether an object lies where this worker writes."""

@@ -1,4 +1,4 @@
-"""What an original may weigh: checked on bytes before the download, on pixels before the decode."""
+"""Limits of originals: bytes are checked before the download, pixels before the decode."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from worker.errors import CorruptOriginal, OriginalTooLarge
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """The largest original that is accepted, in stored bytes and in decoded pixels."""
+    """The largest accepted original, in stored bytes and in decoded pixels."""
 
     max_original_bytes: int
     max_original_pixels: int
@@ -18,8 +18,8 @@ class Limits:
         """Refuse an original by its stored size.
 
         Raises:
-            OriginalTooLarge: more than `max_original_bytes`.
-            CorruptOriginal: nothing is stored at all.
+            OriginalTooLarge: it has more than `max_original_bytes`.
+            CorruptOriginal: it is empty.
         """
         if size_bytes == 0:
             raise CorruptOriginal("the original is empty (0 bytes)")
@@ -30,10 +30,10 @@ class Limits:
             )
 
     def check_pixels(self, width: int, height: int) -> None:
-        """Refuse an original by what its header says, before a decoder allocates for it.
+        """Refuse an original by its header, before a decoder allocates memory for it.
 
         Raises:
-            OriginalTooLarge: more than `max_original_pixels`.
+            OriginalTooLarge: it has more than `max_original_pixels`.
         """
         if width * height > self.max_original_pixels:
             raise OriginalTooLarge(

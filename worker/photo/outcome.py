@@ -1,4 +1,4 @@
-"""What became of an event: the value that handlers return, and the event that tells others."""
+"""How an event ended: the value that handlers return, and the outcome event for others."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from enum import StrEnum
 
-from worker.photo.manifest import Manifest, State, Superseded
+from worker.photo.manifest import Manifest, NoOp, State
 
 
 class Effect(StrEnum):
@@ -19,24 +19,22 @@ class Effect(StrEnum):
     SUPERSEDED = "superseded"
     IGNORED = "ignored"
 
-    @classmethod
-    def of(cls, superseded: Superseded) -> Effect:
-        """The effect of an event that changed nothing."""
-        return cls(superseded.value)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """One event's end. `manifest` is what others should be told of, if anything."""
+    """One event's end. `manifest` goes into the outcome event; without it none is published."""
 
     effect: Effect
     manifest: Manifest | None = None
 
 
-def unchanged(superseded: Superseded, current: Manifest | None) -> Outcome:
-    """Nothing was written. A current manifest is told of again: its outcome may never have left."""
-    tell = current if superseded is Superseded.ALREADY_CURRENT else None
-    return Outcome(effect=Effect.of(superseded), manifest=tell)
+def unchanged(no_op: NoOp, current: Manifest | None) -> Outcome:
+    """The outcome where nothing was written.
+
+    A current manifest is published again, because its outcome may be lost.
+    """
+    again = current if no_op is NoOp.ALREADY_CURRENT else None
+    return Outcome(effect=Effect(no_op.value), manifest=again)
 
 
 _TYPE = {
@@ -49,8 +47,8 @@ _TYPE = {
 def outcome_event(manifest: Manifest, *, rejected: bool) -> tuple[bytes, dict[str, str]]:
     """The data and attributes of an outcome event.
 
-    Flat fields for a table's columns, and the whole manifest besides. `rejected` tells a ready
-    photo that has just gained a rejection from one that has just become ready.
+    Flat fields for a table's columns, and the whole manifest. `rejected` is true for a ready photo
+    that has just gained a rejection.
     """
     rejected = rejected or manifest.state is State.REJECTED
     kind = "photo.rejected" if rejected else _TYPE[manifest.state]

@@ -1,7 +1,6 @@
-"""What the policy asks of the edges: small protocols, and the values that cross them.
+"""Ports: the protocols that handlers use to reach the outside, and the values that cross them.
 
-Handlers depend on these, so that the same handlers run on Google's services and on the tests'
-in-memory ones. No SDK type appears here.
+The same handlers run on Google's services and on the tests' in-memory ones. SDK types stay out.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from worker.photo.recipe import Recipe
 class StoredObject:
     """An object as the bucket states it; `crc32c` is base64, big-endian, as GCS writes it.
 
-    `created` is when this generation of it was written, by the bucket's clock.
+    `created` is when this generation was written, by the bucket's clock.
     """
 
     bucket: str
@@ -33,13 +32,13 @@ class StoredObject:
 
 
 class ObjectStore(Protocol):
-    """Buckets. Thread-safe. Every call retries transient faults in place, within a budget.
+    """Buckets; thread-safe. Every call retries transient faults within a budget.
 
     Each method raises `StorageUnavailable` once that budget is used up.
     """
 
     def stat(self, bucket: str, name: str, generation: str | None = None) -> StoredObject | None:
-        """What is stored there, or `None`; `generation` pins one."""
+        """The object, or `None`; `generation` pins one."""
 
     def fetch(
         self,
@@ -49,10 +48,10 @@ class ObjectStore(Protocol):
         into: Path,
         check_bytes: Callable[[int], None],
     ) -> StoredObject | None:
-        """Write an object to a file, verified by size and crc32c; `None` if it is not there.
+        """Write an object to a file, verified by size and crc32c; `None` if it is missing.
 
-        `generation` pins one; otherwise it is the newest, and the answer says which. `check_bytes`
-        is asked about its size before any byte of it is taken; what it raises ends the download.
+        `generation` pins one; otherwise it is the newest. `check_bytes` gets its size before the
+        first byte; an exception of it ends the download.
         """
 
     def download(self, stored: StoredObject, into: Path) -> None:
@@ -79,20 +78,20 @@ class ObjectStore(Protocol):
     ) -> StoredObject:
         """Write in a single request if the object is at `if_generation` (0: does not exist).
 
-        `crc32c` is what the bytes must come to, where that is known; a `Path` is read in pieces.
+        `crc32c` is the checksum of the bytes, where it is known; a `Path` is read in pieces.
 
         Raises:
-            PreconditionFailed: it is not. After a lost response that may be the write's own doing.
+            PreconditionFailed: it is not. After a lost response, this write itself may be why.
         """
 
     def delete(self, bucket: str, name: str) -> bool:
-        """Delete whatever is there now; false if nothing was."""
+        """Delete the object; whether there was one."""
 
     def check_bucket(self, bucket: str) -> None:
-        """See that a bucket can be read.
+        """Check that a bucket can be read.
 
         Raises:
-            BucketUnavailable: missing or forbidden.
+            BucketUnavailable: it is missing or forbidden.
         """
 
     def objects(
@@ -113,7 +112,7 @@ class Rendered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderCost:
-    """What a render took: seconds in its slot, CPU seconds, and the child's peak memory so far."""
+    """The cost of a render: seconds in its slot, CPU seconds, the child's peak memory so far."""
 
     seconds: float
     cpu_seconds: float
@@ -127,10 +126,10 @@ class Rendering(Protocol):
         """Yield each rendition once it is written, in any order of rungs.
 
         Raises:
-            CorruptOriginal, UnsupportedFormat, OriginalTooLarge: what the child refused.
-            RenderCrashed, RenderTimeout, RenderOutOfMemory: the child did not survive it.
-            SlotUnavailable: no child could be started, or it cannot use the files it is given.
-            Draining: the worker stops before this one had its turn, or before it finished.
+            CorruptOriginal, UnsupportedFormat, OriginalTooLarge: the child refused it.
+            RenderCrashed, RenderTimeout, RenderOutOfMemory: the child died of it.
+            SlotUnavailable: a child could not be started, or could not use its files.
+            Draining: the worker stops before this render has finished.
         """
 
     @property
@@ -147,7 +146,7 @@ class Renderer(Protocol):
 
     @property
     def recipe(self) -> Recipe:
-        """What decides the bytes that come out."""
+        """Everything that decides the bytes of renditions."""
 
     def render(self, original: Path, folder: Path) -> Rendering:
         """Queue an original; its renditions are written into `folder`."""
@@ -171,7 +170,7 @@ class Publisher(Protocol):
         """Publish and wait for the confirmation: the message id.
 
         Raises:
-            PublishFailed: no confirmation in time; the message may have been published.
+            PublishFailed: the confirmation did not come in time; the message may be published.
         """
 
 
@@ -182,5 +181,5 @@ class BatchPublisher(Publisher, Protocol):
         """Publish a batch, and wait until all of it is confirmed.
 
         Raises:
-            PublishFailed: some are not confirmed, and may have been published all the same.
+            PublishFailed: some are not confirmed, but may be published.
         """

@@ -1,16 +1,16 @@
-"""Google Cloud Pub/Sub: its clients, publishing with confirmation, and looking at resources.
+"""Google Cloud Pub/Sub: its clients, publishing with confirmation, and checks of resources.
 
-With `consumer`, the only room that imports google-cloud-pubsub; Google's exceptions end here.
+Google's exceptions end here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
-import grpc
 from google.api_core import exceptions as api
 from google.api_core.retry import Retry, if_exception_type
 from google.auth.exceptions import GoogleAuthError
@@ -22,107 +22,81 @@ from google.pubsub_v1.types import PubsubMessage
 
 from worker.errors import NoCredentials, PublishFailed, StreamLost, SubscriptionUnavailable
 from worker.photo.ports import OutgoingMessage
+from worker.pubsub.channels import PublisherTransport, SubscriberTransport, emulator_channel
 
 PUBLISH_SECONDS = 10.0
-"""Longest wait for a confirmation, retries of the client included; well inside a drain."""
+"""Longest wait for a confirmation, retries of the client included; much less than a drain."""
 
 LOOK_UP_SECONDS = 15.0
+"""For a check at the start, retries included."""
+
+ANSWER_SECONDS = 5.0
+"""For any answer to a look while the worker runs."""
 
 _REQUEST_BYTES = 8_000_000
-"""In one publish request; Pub/Sub takes ten million, a single message included."""
+"""In one publish request; Pub/Sub takes ten million."""
 
 _FRAMING_BYTES = 16
 """More than an attribute takes besides its name and value."""
 
 _PARALLEL = 8
-"""Publish requests at once. Where each message has an ordering key of its own, each is one."""
+"""Publish requests at once. Messages with different ordering keys go in different requests."""
 
-ANSWER_SECONDS = 5.0
-"""For any answer to a look in mid-run."""
+_CALL_ERRORS = (api.GoogleAPICallError, api.RetryError, GoogleAuthError)
 
-_RECOVERY = [
-    # How long a ping may go unanswered before the connection is given up; gRPC's own is a minute,
-    # and in this version `grpc.keepalive_timeout_ms` changes nothing about it.
-    ("grpc.http2.ping_timeout_ms", 10_000),
-    # gRPC's own is two minutes, for which a worker would sit there after the network's return.
-    ("grpc.max_reconnect_backoff_ms", 10_000),
-]
-"""For production's channels, which ping after 30 s of silence already. See docs/decisions/0010."""
-
-_EMULATOR_RECOVERY = [
-    ("grpc.max_reconnect_backoff_ms", 10_000),
-    # Also what one attempt to connect may take: with gRPC's own 20 s, one that was begun while the
-    # network was stuck holds up the next for as long.
-    ("grpc.min_reconnect_backoff_ms", 5_000),
-]
-_KEEPALIVE = [("grpc.keepalive_time_ms", 15_000), ("grpc.http2.ping_timeout_ms", 5_000)]
-
-
-def emulator_channel(address: str, *, kept_alive: bool = False) -> grpc.Channel:
-    """A channel to a broker on this machine that takes messages of any size.
-
-    gRPC's own limit of 4 MB would silently hold back every message that shares a response with a
-    large one; the clients' production channels have none either.
-
-    `kept_alive` is for channels on which something is answered every ten seconds, so that a ping
-    is sent only in trouble. Google's emulator closes a connection with the fourth ping in a row
-    ("too_many_pings"), a waiting stream's too. Channels with the same options share a connection.
-    """
-    options = [("grpc.max_receive_message_length", -1), *_EMULATOR_RECOVERY]
-    return grpc.insecure_channel(address, options=options + (_KEEPALIVE if kept_alive else []))
-
-
-class _Reconnecting:
-    """A transport of Google's whose channel comes back soon after the network does."""
-
-    @classmethod
-    def create_channel(
-        cls,
-        *args: Any,  # noqa: ANN401 (whatever the client passes)
-        options: Sequence[tuple[str, int]] = (),
-        **kwargs: Any,  # noqa: ANN401
-    ) -> grpc.Channel:
-        return super().create_channel(*args, options=[*options, *_RECOVERY], **kwargs)  # type: ignore[misc]
-
-
-class _PublisherTransport(_Reconnecting, PublisherGrpcTransport):
-    pass
-
-
-class _SubscriberTransport(_Reconnecting, SubscriberGrpcTransport):
-    pass
+_PUBLISH = Retry(
+    predicate=if_exception_type(
+        api.Aborted,
+        api.DeadlineExceeded,
+        api.InternalServerError,
+        api.ResourceExhausted,
+        api.ServiceUnavailable,
+        api.Unknown,
+    ),
+    initial=0.1,
+    maximum=2.0,
+    timeout=PUBLISH_SECONDS,
+)
+_SETTLE = Retry(
+    # The client's own retry pauses for up to a minute. One thread sends all acks, and would sleep
+    # on after the network's return.
+    predicate=if_exception_type(api.ServiceUnavailable),
+    initial=0.1,
+    maximum=2.0,
+    timeout=60.0,
+)
+_LOOK_UP = Retry(initial=0.2, maximum=2.0, timeout=LOOK_UP_SECONDS)
 
 
 class Subscriber(pubsub_v1.SubscriberClient):  # type: ignore[misc] # (the client has no types)
-    """Google's client, whose stream outlives acks and lease extensions that never arrived.
+    """Google's client, with a stream that survives lost acks and lease extensions.
 
-    A minute without a connection is enough for Google's to end the stream for good because of one
-    of them, and the worker with it. Here that one is given up alone: its message is delivered
-    again, which changes nothing.
+    In Google's own, one of them that fails for a minute ends the stream, and the worker with it.
+    Here that one is given up: its message is delivered again, which is harmless.
     """
 
     def __init__(self, emulator_host: str | None) -> None:
-        """Open no connection yet.
+        """Connects later, with the first request.
 
         Raises:
-            Fatal: there are no credentials.
+            Fatal: credentials are missing.
         """
         if emulator_host:
             channel = emulator_channel(emulator_host, kept_alive=True)
             super().__init__(transport=SubscriberGrpcTransport(channel=channel))
             return
         try:
-            super().__init__(transport=_SubscriberTransport)
+            super().__init__(transport=SubscriberTransport)
         except GoogleAuthError as error:
             raise NoCredentials.of(error) from error
 
     def acknowledge(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
-        """See Google's client; a failure is never a RetryError, which ends the stream."""
+        """As in Google's client, but without RetryError, which would end the stream."""
         with _best_effort():
             super().acknowledge(*args, **{"retry": _SETTLE, **kwargs})
 
     def modify_ack_deadline(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
-        """See Google's client; a failure is never a RetryError, which ends the stream."""
+        """As in Google's client, but without RetryError, which would end the stream."""
         with _best_effort():
             super().modify_ack_deadline(*args, **{"retry": _SETTLE, **kwargs})
 
@@ -136,93 +110,84 @@ def _best_effort() -> Iterator[None]:
 
 
 class PubSubPublisher:
-    """`ports.Publisher`; thread-safe, one for the process.
+    """`ports.BatchPublisher`; thread-safe, one for the process.
 
-    Unary calls, one message each: every caller waits for its own confirmation anyway, and the
-    batching client takes attributes as keyword arguments, so that a message with an attribute
-    named `timeout` could not be dead-lettered.
+    It sends unary calls. Every caller waits for its own confirmation anyway; and Google's batching
+    client takes attributes as keyword arguments, so it cannot send an attribute named `timeout`.
     """
 
     def __init__(self, emulator_host: str | None) -> None:
-        """Open no connection yet.
+        """Connects later, with the first request.
 
         Raises:
-            Fatal: there are no credentials.
+            Fatal: credentials are missing.
         """
         if emulator_host:
-            transport = PublisherGrpcTransport(
-                channel=emulator_channel(emulator_host, kept_alive=True)
-            )
-            self._client = PublisherClient(transport=transport)
-        else:
-            try:
-                self._client = PublisherClient(transport=_PublisherTransport)
-            except GoogleAuthError as error:
-                raise NoCredentials.of(error) from error
+            channel = emulator_channel(emulator_host, kept_alive=True)
+            self._client = PublisherClient(transport=PublisherGrpcTransport(channel=channel))
+            return
+        try:
+            self._client = PublisherClient(transport=PublisherTransport)
+        except GoogleAuthError as error:
+            raise NoCredentials.of(error) from error
 
     def publish(
         self, topic: str, data: bytes, attributes: Mapping[str, str], ordering_key: str = ""
     ) -> str:
         """See `ports.Publisher`."""
-        message = PubsubMessage(data=data, attributes=attributes, ordering_key=ordering_key)
+        message = OutgoingMessage(data=data, attributes=attributes, ordering_key=ordering_key)
         try:
-            answer = self._client.publish(
-                topic=topic, messages=[message], retry=_PUBLISH, timeout=PUBLISH_SECONDS
-            )
-        except (api.GoogleAPICallError, api.RetryError, GoogleAuthError) as error:
+            return self._send(topic, [message])
+        except _CALL_ERRORS as error:
             raise PublishFailed(f"{topic}: {error}") from error
-        return str(answer.message_ids[0])
 
     def publish_all(self, topic: str, messages: Sequence[OutgoingMessage]) -> None:
-        """Publish a batch and wait until all of it is confirmed; up to 1,000 messages.
+        """See `ports.BatchPublisher`; up to 1,000 messages.
 
         Raises:
-            PublishFailed: some are not confirmed, and may have been published all the same.
             SubscriptionUnavailable: the topic is missing or forbidden.
         """
         requests = list(_requests(messages))
         with ThreadPoolExecutor(min(_PARALLEL, len(requests) or 1)) as threads:
-            # All of them are waited for, also behind one that failed.
-            for sent in [threads.submit(self._publish, topic, each) for each in requests]:
+            # Leaving the block waits for all of them, even if one has failed.
+            for sent in [threads.submit(self._send_request, topic, each) for each in requests]:
                 sent.result()
 
-    def _publish(self, topic: str, messages: Sequence[OutgoingMessage]) -> None:
+    def _send_request(self, topic: str, messages: Sequence[OutgoingMessage]) -> None:
+        try:
+            self._send(topic, messages)
+        except (api.NotFound, api.PermissionDenied) as error:
+            raise SubscriptionUnavailable(
+                f"topic {topic} is missing or forbidden; create it or grant roles/pubsub.publisher "
+                f"({error})"
+            ) from error
+        except _CALL_ERRORS as error:
+            raise PublishFailed(f"{topic}: {error}") from error
+
+    def _send(self, topic: str, messages: Sequence[OutgoingMessage]) -> str:
+        """Publish one request; returns the id of its first message."""
         outgoing = [
             PubsubMessage(
                 data=each.data, attributes=each.attributes, ordering_key=each.ordering_key
             )
             for each in messages
         ]
-        try:
-            self._client.publish(
-                topic=topic, messages=outgoing, retry=_PUBLISH, timeout=PUBLISH_SECONDS
-            )
-        except (api.NotFound, api.PermissionDenied) as error:
-            raise SubscriptionUnavailable(
-                f"topic {topic} is missing or forbidden; create it or grant roles/pubsub.publisher "
-                f"({error})"
-            ) from error
-        except (api.GoogleAPICallError, api.RetryError, GoogleAuthError) as error:
-            raise PublishFailed(f"{topic}: {error}") from error
+        answer = self._client.publish(
+            topic=topic, messages=outgoing, retry=_PUBLISH, timeout=PUBLISH_SECONDS
+        )
+        return str(answer.message_ids[0])
 
     def check_topic(self, topic: str) -> None:
-        """See that a topic exists.
+        """Check that a topic exists.
 
-        A publisher may lack the permission to look (roles/pubsub.publisher does); that is no
-        fault, the first publish will tell.
+        A publisher may lack the permission to look (roles/pubsub.publisher does); then its first
+        publish tells.
 
         Raises:
             SubscriptionUnavailable: it does not exist.
-            StreamLost: nobody answers.
+            StreamLost: Pub/Sub does not answer.
         """
-        try:
-            self._client.get_topic(topic=topic, timeout=LOOK_UP_SECONDS, retry=_LOOK_UP)
-        except api.NotFound as error:
-            raise SubscriptionUnavailable(f"topic {topic} does not exist; create it") from error
-        except api.PermissionDenied:
-            return
-        except (api.GoogleAPICallError, api.RetryError, GoogleAuthError) as error:
-            raise StreamLost(f"cannot reach Pub/Sub to look at {topic}: {error}") from error
+        _check(partial(self._client.get_topic, topic=topic), f"topic {topic}", "create it")
 
     def close(self) -> None:
         """Close the channel."""
@@ -230,7 +195,7 @@ class PubSubPublisher:
 
 
 def _requests(messages: Sequence[OutgoingMessage]) -> Iterator[list[OutgoingMessage]]:
-    """What may share a request: one ordering key, and no more bytes than Pub/Sub takes."""
+    """The messages in requests: one ordering key each, and no more bytes than Pub/Sub takes."""
     by_key: dict[str, list[OutgoingMessage]] = {}
     for message in messages:
         by_key.setdefault(message.ordering_key, []).append(message)
@@ -255,56 +220,36 @@ def _by_size(messages: Sequence[OutgoingMessage]) -> Iterator[list[OutgoingMessa
         yield batch
 
 
-_PUBLISH = Retry(
-    predicate=if_exception_type(
-        api.Aborted,
-        api.DeadlineExceeded,
-        api.InternalServerError,
-        api.ResourceExhausted,
-        api.ServiceUnavailable,
-        api.Unknown,
-    ),
-    initial=0.1,
-    maximum=2.0,
-    timeout=PUBLISH_SECONDS,
-)
-_SETTLE = Retry(
-    # As the client has it, but for its pauses of up to a minute: one thread sends all acks, and
-    # would sleep on after the network's return.
-    predicate=if_exception_type(api.ServiceUnavailable),
-    initial=0.1,
-    maximum=2.0,
-    timeout=60.0,
-)
-_LOOK_UP = Retry(initial=0.2, maximum=2.0, timeout=LOOK_UP_SECONDS)
-
-
 def check_subscription(client: pubsub_v1.SubscriberClient, subscription: str) -> None:
-    """See that a subscription exists; lacking the permission to look is no fault.
+    """Check that a subscription exists; a subscriber may lack the permission to look.
 
     Raises:
         SubscriptionUnavailable: it does not exist.
-        StreamLost: nobody answers.
+        StreamLost: Pub/Sub does not answer.
     """
+    look = partial(client.get_subscription, subscription=subscription)
+    _check(look, f"subscription {subscription}", "create it or correct WORKER_SUBSCRIPTION")
+
+
+def _check(look: Callable[..., object], what: str, remedy: str) -> None:
     try:
-        client.get_subscription(subscription=subscription, timeout=LOOK_UP_SECONDS, retry=_LOOK_UP)
+        look(timeout=LOOK_UP_SECONDS, retry=_LOOK_UP)
     except api.NotFound as error:
-        raise SubscriptionUnavailable(
-            f"subscription {subscription} does not exist; create it or correct WORKER_SUBSCRIPTION"
-        ) from error
+        raise SubscriptionUnavailable(f"{what} does not exist; {remedy}") from error
     except api.PermissionDenied:
         return
-    except (api.GoogleAPICallError, api.RetryError, GoogleAuthError) as error:
-        raise StreamLost(f"cannot reach Pub/Sub to look at {subscription}: {error}") from error
+    except _CALL_ERRORS as error:
+        name = what.partition(" ")[2]
+        raise StreamLost(f"cannot reach Pub/Sub to look at {name}: {error}") from error
 
 
 def look_at(client: pubsub_v1.SubscriberClient, subscription: str) -> None:
-    """See that Pub/Sub answers, whatever it answers, through the connection of the stream.
+    """Check that Pub/Sub answers, through the connection of the stream. Any answer will do.
 
     A subscriber may lack the permission to look, and a project its quota of looks.
 
     Raises:
-        ConnectionError: nobody answers within `ANSWER_SECONDS`, or only "unavailable".
+        ConnectionError: the answer is "unavailable", or takes longer than `ANSWER_SECONDS`.
     """
     try:
         client.get_subscription(subscription=subscription, timeout=ANSWER_SECONDS, retry=None)

@@ -1,4 +1,4 @@
-"""The streaming pull: messages in, each in a thread of its own, pauses, and the drain."""
+"""The streaming pull: each message goes to a thread of its own; pauses, and the drain."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from worker.pubsub.scheduler import DrainingScheduler
 from worker.telemetry.logs import Log
 
 LEASE_SECONDS = 30
-"""One lease extension: how long a crash keeps a message from the next worker, at most."""
+"""One lease extension. A crash keeps a message from the next worker for so long at most."""
 
 EMULATOR_LEASE_SECONDS = 15
-"""Google's emulator gives messages to streams that died, and a short lease gets them back. Not the
-shortest: the client renews after up to 90 % of it, and at 10 s that came too late at times."""
+"""Google's emulator gives messages to streams that died, and a short lease gets them back. The
+client renews after up to 90 % of it, which came too late at times with the shortest, 10 s."""
 
 MAX_BYTES_IN_FLIGHT = 64 << 20
-"""Events are a few hundred bytes; this only keeps a flood of 10 MB messages out of memory."""
+"""Keeps a flood of 10 MB messages out of memory; events have a few hundred bytes."""
 
 _HALF_CLOSE_SECONDS = 0.5
 
@@ -38,7 +38,16 @@ _CLOSE_SECONDS = 3.0
 class Consumer:
     """One streaming pull at a time. `handle` runs in a thread of its own for each delivery.
 
-    Not thread-safe, `open` and `running` excepted: one thread starts, pauses and drains.
+    One thread starts, pauses and drains; any thread may read `open` and `running`.
+
+    Args:
+        in_flight: messages handled at once.
+        lease_seconds: one extension of a lease.
+        max_lease_seconds: from the release of a message to its thread; later the lease is no
+            longer extended.
+        drain_seconds: how long running work has when the stream ends.
+        on_start: called before each stream opens.
+        on_drain: called once when a stream ends for any reason, before the wait for running work.
     """
 
     def __init__(  # noqa: PLR0913 (a composition root names them all)
@@ -55,13 +64,6 @@ class Consumer:
         log: Log,
         on_start: Callable[[], None] = lambda: None,
     ) -> None:
-        """Pull nothing yet.
-
-        `lease_seconds` is one extension of a lease; after `max_lease_seconds`, counted from the
-        release of a message to its thread, it is no longer extended. `on_start` is called before
-        each stream opens; `on_drain` once when it ends, for whatever reason, before running work is
-        waited for.
-        """
         self._client = client
         self._subscription = subscription
         self._in_flight = in_flight
@@ -77,17 +79,14 @@ class Consumer:
         self._paused = False
 
     def start(self, in_flight: int | None = None) -> None:
-        """Open a stream; messages arrive from now on, as many at once as `in_flight`, or as usual.
-
-        The last one, if there was one, has been paused.
-        """
+        """Open a stream, for `in_flight` messages or the usual number. An earlier one is paused."""
         in_flight = in_flight or self._in_flight
         self._on_start()
         scheduler = self._fresh_scheduler(in_flight)
         stream = self._client.subscribe(
             self._subscription,
-            # Bound: a message may be there before this method has returned, and work that outlasts
-            # a pause is not the next stream's to wait for.
+            # The scheduler is bound here: a message may arrive before this method returns, and the
+            # next stream must not wait for work that outlasts a pause.
             callback=partial(self._receive, scheduler),
             flow_control=pubsub_v1.types.FlowControl(
                 max_messages=in_flight,
@@ -97,7 +96,7 @@ class Consumer:
                 max_duration_per_lease_extension=self._lease_seconds,
             ),
             scheduler=scheduler,
-            # False: the scheduler itself waits, within its budget.
+            # The scheduler itself waits, within its budget.
             await_callbacks_on_shutdown=False,
         )
         scheduler.nack_held = partial(_nack_held, stream)
@@ -115,24 +114,24 @@ class Consumer:
 
     @property
     def open(self) -> bool:
-        """Whether the stream is up (it may be reconnecting), or paused: not ended by itself."""
+        """Whether the stream is up (perhaps reconnecting) or paused, rather than ended for good."""
         stream = self._stream
         return self._paused if stream is None else not stream.done()
 
     def raise_if_lost(self) -> None:
-        """Tell why the stream ended by itself, if it did.
+        """Raise if the stream has ended for good.
 
         Raises:
-            SubscriptionUnavailable: deleted, or forbidden.
-            StreamLost: for another reason that does not pass.
+            SubscriptionUnavailable: the subscription is deleted or forbidden.
+            StreamLost: any other reason.
         """
         if self._stream is not None and self._stream.done():
             raise _why(self._stream.exception(timeout=0), self._subscription)
 
     def drain(self) -> bool:
-        """Stop pulling and settle everything held; true if all running work finished in time.
+        """Stop pulling and settle everything held; whether all running work finished in time.
 
-        Returns after at most the budget and a few seconds for the last answers to be sent.
+        Takes the budget at most, and a few seconds more to send the last answers.
         """
         if self._stream is None:
             return True
@@ -146,7 +145,7 @@ class Consumer:
         return False
 
     def _closes(self) -> bool:
-        """Wait for the client; not longer than work runs and its last answers take to be sent."""
+        """Wait until the client has closed, as long as running work and last answers may take."""
         now = time.monotonic()
         give_up, idle_since = now + self._drain_seconds + _CLOSE_SECONDS, now
         while now < min(give_up, idle_since + _CLOSE_SECONDS):
@@ -155,7 +154,7 @@ class Consumer:
             except TimeoutError:
                 now = time.monotonic()
                 idle_since = now if self._scheduler.unsettled() else idle_since
-            except Exception as error:  # noqa: BLE001 (whatever ended the stream, it has ended)
+            except Exception as error:  # noqa: BLE001 (the stream has ended, which is what counts)
                 self._log.debug("the stream has ended", error=str(error))
                 return True
             else:
@@ -163,11 +162,11 @@ class Consumer:
         return False
 
     def _half_close(self) -> None:
-        """End the stream from our side and let the server answer, before it is cut.
+        """End the stream from our side and let the server answer, before the client cuts it.
 
-        Google's emulator goes on giving messages to a stream that was cut, so what was nacked a
-        moment ago would sit there for a lease. The queue is private to the client; where a
-        release has renamed it, the stream is cut as the client does it.
+        Google's emulator goes on giving messages to a stream that was cut, where a message that was
+        just nacked would wait for a lease. The queue is private to the client; if a release renames
+        it, the stream is cut as the client does it.
         """
         rpc = getattr(_puller(self._stream), "_rpc", None)
         requests = getattr(rpc, "_request_queue", None)
@@ -182,7 +181,7 @@ class Consumer:
         return DrainingScheduler(in_flight, self._drain_seconds, self._on_drain, self._log)
 
     def _receive(self, scheduler: DrainingScheduler, message: Message) -> None:
-        """Hand one message over. Nothing may escape: it would end the stream's future."""
+        """Hand one message over. An exception that escapes from here would end the stream."""
         delivery = Delivery(
             message_id=message.message_id,
             data=message.data,
@@ -207,10 +206,10 @@ def _puller(stream: Any) -> Any:  # noqa: ANN401 (the client has no types)
 
 
 def _nack_held(stream: Any) -> None:  # noqa: ANN401
-    """Nack what the client holds back because of flow control.
+    """Nack the messages that the client holds back because of flow control.
 
-    The list is private to the client (`_messages_on_hold`); where a release has renamed it,
-    these messages are nacked by the client itself, only after the running work.
+    The list is private to the client; if a release renames it, the client itself nacks them after
+    the running work.
     """
     held = getattr(_puller(stream), "_messages_on_hold", None)
     if held is None:

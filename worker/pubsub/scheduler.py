@@ -1,9 +1,9 @@
-"""The executor of the streaming pull, and a shutdown that ends in bounded time.
+"""The executor of the streaming pull, with a shutdown that ends in bounded time.
 
-Google's client either forgets running callbacks on shutdown or waits for them without limit, and
+At a shutdown, Google's client either forgets running callbacks or waits for them without limit, and
 keeps queued messages leased until the last one is done. Here queued and held messages are nacked at
-once, running ones get the drain budget, and the rest is nacked, all while the client's dispatcher
-still sends. See docs/decisions/0002.
+once, running ones get the drain budget, and then the rest is nacked. The client's dispatcher still
+sends all of that. See docs/decisions/0002.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from worker.telemetry.logs import Log
 
 
 class DrainingScheduler(ThreadScheduler):  # type: ignore[misc] # (the client has no types)
-    """One thread for each message in flight; a shutdown that is bounded. Thread-safe."""
+    """One thread for each message in flight; its shutdown is bounded. Thread-safe."""
 
     def __init__(
         self, threads: int, budget_seconds: float, on_drain: Callable[[], None], log: Log
@@ -42,31 +42,31 @@ class DrainingScheduler(ThreadScheduler):  # type: ignore[misc] # (the client ha
         self.nack_held: Callable[[], None] = lambda: None
 
     def begin(self, delivery: Delivery) -> None:
-        """Know that a delivery is being handled."""
+        """Note that a delivery is being handled."""
         with self._lock:
             self._unsettled[id(delivery)] = delivery
 
     def end(self, delivery: Delivery) -> None:
-        """Know that its handler is done."""
+        """Note that its handler is done."""
         with self._lock:
             self._unsettled.pop(id(delivery), None)
 
     def unsettled(self) -> list[Delivery]:
-        """What is being handled at this moment."""
+        """The deliveries that are being handled."""
         with self._lock:
             return list(self._unsettled.values())
 
     def nack_unsettled(self) -> None:
-        """Give back what is still being handled; what its handler says later does not count."""
+        """Nack what is still being handled; a later answer of its handler does not count."""
         for delivery in self.unsettled():
             if delivery.nack():
                 self._log.warning("nacked at the end of the drain", message_id=delivery.message_id)
 
     def schedule(self, callback: Callable[..., None], *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
-        """Run the callback on its message; called by the client. While draining: give it back.
+        """Run the callback on its message; called by the client. While draining, nack it.
 
-        Only once the stream is closed: before, what is nacked comes straight back on it, again and
-        again, until its delivery attempts are used up.
+        The nack waits until the stream is closed. Sooner, the message would come straight back on
+        it, again and again, until its delivery attempts are used up.
         """
         message: Message = args[0]
         with self._lock:
@@ -84,7 +84,7 @@ class DrainingScheduler(ThreadScheduler):  # type: ignore[misc] # (the client ha
         self._queued.pop(future, None)
 
     def close_admission(self) -> None:
-        """Give back at once everything that has not begun; what still arrives, at the shutdown."""
+        """Nack at once what has not begun; what still arrives is nacked at the shutdown."""
         with self._lock:
             if self._draining_since is not None:
                 return
@@ -100,7 +100,7 @@ class DrainingScheduler(ThreadScheduler):  # type: ignore[misc] # (the client ha
     def shutdown(self, await_msg_callbacks: bool = False) -> list[Message]:  # noqa: ARG002, FBT001, FBT002
         """Settle everything; called by the client once the stream is closed."""
         self.close_admission()
-        # Once more: the client may have put messages on hold after the first look.
+        # Again: the client may have put messages on hold since the first look.
         self.nack_held()
         with self._lock:
             self._closed = True

@@ -2,7 +2,7 @@
 
 The prediction should never be lower than what is measured, and not more than half above it: what
 is too low kills its own render, what is too high keeps others waiting. The coefficients are
-measured through real slots; `scripts/measure_memory.py` compares, docs/performance.md has the
+measured through real slots; `benchmarks.memory` compares, docs/performance.md has the
 table. Bytes above what an idle child process holds.
 """
 

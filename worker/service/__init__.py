@@ -1,6 +1,6 @@
 """`photo-worker run`: the process that pulls events until it is drained.
 
 Owns the life of that process: start, health over HTTP, liveness, preemption, drain, exit code.
-May import `wiring`, `settings`, and the rooms below them. Begin with `daemon`; `build` constructs
-the objects that run.
+`build` constructs the objects that run, `daemon` starts, watches and drains them.
+May import `wiring`, `settings`, and the rooms below them. Begin with `daemon`.
 """

@@ -1,6 +1,6 @@
 """The composition root of `run`: settings become the objects that run.
 
-`wiring` holds what the operator's verbs construct in the same way.
+`wiring` constructs what the operator's verbs need in the same way.
 """
 
 from __future__ import annotations
@@ -10,11 +10,9 @@ import os
 import queue
 import socket
 import threading
-from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from google.cloud import pubsub_v1
 
@@ -30,39 +28,36 @@ from worker.handlers.manifests import Manifests
 from worker.handlers.register import RegisterHandler
 from worker.handlers.reject import Rejector
 from worker.handlers.renditions import Renditions
-from worker.photo.ports import Publisher, Renderer
 from worker.pubsub.clients import PubSubPublisher, look_at
 from worker.pubsub.consumer import EMULATOR_LEASE_SECONDS, LEASE_SECONDS, Consumer
 from worker.render.capacity import Capacity
 from worker.render.job import RenderSettings
 from worker.render.pool import RenderPool
+from worker.service.liveness import Liveness
 from worker.service.reachability import Reachability
 from worker.settings.settings import Settings
 from worker.system.scratch import Scratch
-from worker.telemetry.counters import Measures
+from worker.telemetry.counters import Counters
 from worker.telemetry.exporters import Tracing, open_tracing
 from worker.telemetry.logs import Log
-from worker.telemetry.spans import Tracer
 from worker.wiring import buckets_of, fresh_id, now, open_store, open_subscriber, originals_of
 
 ORIGINAL_GRACE_SECONDS = 3.0
 """How long a missing original is asked for again: events overtake uploads by moments."""
 
 TRANSFERS_PER_MESSAGE = 4
-"""Uploads or deletes at once, on the average: the small rungs of a ladder come one after another in
-less time than a distant bucket takes to answer once."""
+"""Uploads or deletes at once, on average. The small rungs of a ladder follow each other faster than
+a distant bucket answers."""
 
 STORAGE_AND_PUBSUB_SECONDS = 300.0
-"""Far more than downloads, uploads and publishes of one event usually take. A lease that ends too
-early only has the event handled twice, which changes nothing."""
+"""Far more than the downloads, uploads and publishes of one event usually take. If a lease ends too
+early, the event is handled twice, which is harmless."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class App:
-    """The parts of a running worker."""
+    """The parts of a running worker that the daemon starts, watches and stops."""
 
-    settings: Settings
-    capacity: Capacity
     store: GcsStore
     publisher: PubSubPublisher
     subscriber: pubsub_v1.SubscriberClient
@@ -70,24 +65,24 @@ class App:
     consumer: Consumer
     brake: Brake
     leases: Leases
-    measures: Measures
+    liveness: Liveness
+    counters: Counters
     pubsub: Reachability
     storage: Reachability
     scratch: Scratch
     tracing: Tracing
-    troubles: queue.SimpleQueue[Fatal]
+    fatal_errors: queue.SimpleQueue[Fatal]
 
 
 def build(settings: Settings, capacity: Capacity, scratch: Scratch, log: Log) -> App:
-    """Construct a worker; nothing is started, no message is pulled. The scratch is the caller's.
+    """Construct a worker without starting it. The caller removes `scratch`.
 
     Raises:
-        Fatal: a part cannot even be constructed (no credentials, say).
+        Fatal: a part cannot be constructed (credentials are missing, say).
     """
     if settings.subscription is None or settings.renditions_bucket is None:
         raise Fatal("WORKER_SUBSCRIPTION and WORKER_RENDITIONS_BUCKET are needed")
     tracing = open_tracing(os.environ, lambda text: log.warning("traces are lost", detail=text))
-    emulated = settings.pubsub_emulator_host is not None
     transfers = TRANSFERS_PER_MESSAGE * capacity.in_flight
     store = open_store(settings, connections=capacity.in_flight + transfers + 2)
     publisher = PubSubPublisher(settings.pubsub_emulator_host)
@@ -104,36 +99,53 @@ def build(settings: Settings, capacity: Capacity, scratch: Scratch, log: Log) ->
         capacity.slots,
         log,
     )
-    troubles: queue.SimpleQueue[Fatal] = queue.SimpleQueue()
-    draining = threading.Event()
+    renderer = tracing.renderer(pool)
     brake = Brake(
         share=settings.brake_share, events=settings.brake_events, seconds=settings.brake_seconds
     )
     pubsub = Reachability("Pub/Sub", partial(look_at, subscriber, settings.subscription), log)
     storage = Reachability("Cloud Storage", partial(_look_at_storage, settings, store), log)
-    leases, measures = Leases(), Measures()
-    dispatcher = _dispatcher(
-        settings,
-        store,
-        tracing.publisher(publisher),
-        tracing.renderer(pool),
-        tracing.events(settings.subscription),
-        scratch.path,
-        ThreadPoolExecutor(transfers, thread_name_prefix="transfer"),
-        troubles,
-        draining.wait,
-        brake,
-        measures,
-        log,
-    )
+    counters, leases = Counters(), Leases()
+    fatal_errors: queue.SimpleQueue[Fatal] = queue.SimpleQueue()
+    gate_closed = threading.Event()
 
+    buckets = buckets_of(settings)
+    manifests = Manifests(store, buckets.renditions, buckets.layout)
+    threads = ThreadPoolExecutor(transfers, thread_name_prefix="transfer")
+    renditions = Renditions(store, buckets.renditions, buckets.layout, threads)
+    dispatcher = Dispatcher(
+        buckets=buckets,
+        register=RegisterHandler(
+            manifests=manifests,
+            originals=originals_of(settings, store, buckets, grace_seconds=ORIGINAL_GRACE_SECONDS),
+            renditions=renditions,
+            renderer=renderer,
+            clock=now,
+            fresh_id=fresh_id,
+            scratch=scratch.path,
+        ),
+        deregister=DeregisterHandler(
+            manifests=manifests, renditions=renditions, clock=now, fresh_id=fresh_id
+        ),
+        reject=Rejector(manifests=manifests, renderer=renderer, clock=now, fresh_id=fresh_id),
+        publisher=tracing.publisher(publisher),
+        topics=Topics(outcome=settings.outcome_topic, dead_letter=settings.dead_letter_topic),
+        fatal_errors=fatal_errors,
+        pause=gate_closed.wait,
+        worker_name=f"photo-worker/{__version__} {socket.gethostname()}:{os.getpid()}",
+        log=log,
+        brake=brake,
+        counters=counters,
+        tracer=tracing.events(settings.subscription),
+    )
     gate = Gate(
         dispatcher,
         storage_answers=lambda: storage.reachable,
         renders=pool,
         leases=leases,
-        closed=draining,
+        closed=gate_closed,
     )
+    emulated = settings.pubsub_emulator_host is not None
     consumer = Consumer(
         subscriber,
         settings.subscription,
@@ -146,9 +158,17 @@ def build(settings: Settings, capacity: Capacity, scratch: Scratch, log: Log) ->
         on_drain=gate.close,
         log=log,
     )
+    liveness = Liveness(
+        consumer=consumer,
+        pool=pool,
+        pubsub=pubsub,
+        storage=storage,
+        brake=brake,
+        leases=leases,
+        handling_seconds=longest_handling_seconds(settings),
+        drain_seconds=settings.drain_seconds,
+    )
     return App(
-        settings=settings,
-        capacity=capacity,
         store=store,
         publisher=publisher,
         subscriber=subscriber,
@@ -156,17 +176,18 @@ def build(settings: Settings, capacity: Capacity, scratch: Scratch, log: Log) ->
         consumer=consumer,
         brake=brake,
         leases=leases,
-        measures=measures,
+        liveness=liveness,
+        counters=counters,
         pubsub=pubsub,
         storage=storage,
         scratch=scratch,
         tracing=tracing,
-        troubles=troubles,
+        fatal_errors=fatal_errors,
     )
 
 
 def _look_at_storage(settings: Settings, store: GcsStore) -> None:
-    """See that Cloud Storage answers, by an object that never exists: the cheapest request.
+    """Check that Cloud Storage answers, by the cheapest request: an object that never exists.
 
     Raises:
         StorageUnavailable: it does not.
@@ -175,52 +196,8 @@ def _look_at_storage(settings: Settings, store: GcsStore) -> None:
         store.stat(settings.renditions_bucket or "", f"{settings.output_prefix}.reachability")
 
 
-def _dispatcher(  # noqa: PLR0913, PLR0917 (the composition root passes everything on)
-    settings: Settings,
-    store: GcsStore,
-    publisher: Publisher,
-    renderer: Renderer,
-    tracer: Tracer,
-    scratch: Path,
-    threads: Executor,
-    troubles: queue.SimpleQueue[Fatal],
-    pause: Callable[[float], object],
-    brake: Brake,
-    measures: Measures,
-    log: Log,
-) -> Dispatcher:
-    buckets = buckets_of(settings)
-    manifests = Manifests(store, buckets.renditions, buckets.layout)
-    renditions = Renditions(store, buckets.renditions, buckets.layout, threads)
-    return Dispatcher(
-        buckets=buckets,
-        register=RegisterHandler(
-            manifests=manifests,
-            originals=originals_of(settings, store, buckets, grace_seconds=ORIGINAL_GRACE_SECONDS),
-            renditions=renditions,
-            renderer=renderer,
-            clock=now,
-            fresh_id=fresh_id,
-            scratch=scratch,
-        ),
-        deregister=DeregisterHandler(
-            manifests=manifests, renditions=renditions, clock=now, fresh_id=fresh_id
-        ),
-        reject=Rejector(manifests=manifests, renderer=renderer, clock=now, fresh_id=fresh_id),
-        publisher=publisher,
-        topics=Topics(outcome=settings.outcome_topic, dead_letter=settings.dead_letter_topic),
-        troubles=troubles,
-        pause=pause,
-        worker_name=f"photo-worker/{__version__} {socket.gethostname()}:{os.getpid()}",
-        log=log,
-        brake=brake,
-        measures=measures,
-        tracer=tracer,
-    )
-
-
 def longest_handling_seconds(settings: Settings) -> float:
-    """How long a message can be held for good reasons: whatever holds it longer is stuck.
+    """How long the handling of a message may take; a longer one is stuck.
 
     It may wait for the others that share its slot, and be rendered twice on its last attempt.
     """

@@ -1,10 +1,9 @@
 """`photo-worker run`: start, watch, drain, exit.
 
-Order matters. Start: resources are looked at before a child is spawned, a child is ready before a
-message is pulled. Meanwhile the stream is closed and opened as the brake says. Stop: no new
-messages, waiting renders turned away, running work finished within the budget, then the children;
-and `os._exit`, because an executor thread that is stuck in a request would hold `sys.exit` for as
-long as it likes.
+Start: look at the resources, then spawn the children, then pull messages. While it runs, the stream
+is closed and opened as the brake says. Stop: close the stream, turn waiting renders away, give
+running work its budget, then end the children. The process leaves by `os._exit`, because `sys.exit`
+would wait for an executor thread that is stuck in a request.
 """
 
 from __future__ import annotations
@@ -15,18 +14,18 @@ import os
 import queue
 import signal
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from types import FrameType
 
+from worker.console.stop import Stop
 from worker.errors import ExitCode, Fatal
-from worker.handlers.brake import TRIAL_DELIVERIES, TRIAL_IN_FLIGHT, Move
+from worker.handlers.brake import TRIAL_DELIVERIES, TRIAL_IN_FLIGHT, BrakeAction
 from worker.render.capacity import Capacity
-from worker.service.build import App, build, longest_handling_seconds
+from worker.service.build import App, build
 from worker.service.gauges import Gauges
 from worker.service.health import HealthServer
-from worker.service.liveness import Phase, Pulse
+from worker.service.liveness import Phase
 from worker.service.preemption import PreemptionWatch, open_watch
 from worker.settings.settings import Settings
 from worker.system.scratch import Scratch
@@ -38,17 +37,15 @@ _SIGNAL_EXIT = 128
 
 
 class Daemon:
-    """One run of the worker in this process."""
+    """One run of the worker in this process; catches SIGTERM and SIGINT once it is constructed."""
 
     def __init__(self, settings: Settings, capacity: Capacity, log: Log) -> None:
-        """Catch SIGTERM and SIGINT from now on; start nothing yet."""
         self._settings = settings
         self._capacity = capacity
         self._log = log
-        self._stop = threading.Event()
+        self._stop = Stop()
         self._signal: int | None = None
         self._preempted = False
-        self._app: App | None = None
         self._scratch: Scratch | None = None
         self._started = False
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -57,106 +54,43 @@ class Daemon:
     def run(self) -> ExitCode:
         """Consume until drained; the exit code says why it ended."""
         code = ExitCode.OK
-        pulse: Pulse | None = None
+        app: App | None = None
         health: HealthServer | None = None
         notice: PreemptionWatch | None = None
         try:
             with _signals_held():
                 self._scratch = Scratch()
-            self._app = build(self._settings, self._capacity, self._scratch, self._log)
-            pulse = self._pulse(self._app)
-            health = self._serve_health(self._app, pulse)
+            app = build(self._settings, self._capacity, self._scratch, self._log)
+            health = self._serve_health(app)
             notice = self._watch_for_preemption()
-            self._start(self._app)
-            pulse.enter(Phase.RUNNING)
-            self._watch(self._app, pulse)
+            self._start(app)
+            app.liveness.enter(Phase.RUNNING)
+            self._watch(app)
         except Fatal as error:
             self._log.error(str(error), exit_code=int(error.exit_code))
             code = error.exit_code
         finally:
-            if pulse is not None:
-                pulse.enter(Phase.DRAINING)
             if notice is not None:
                 notice.stop()
-            if self._app is not None:
-                self._drain(self._app)
-                self._app.tracing.close()
-                self._app.pool.stop()
+            if app is not None:
+                app.liveness.enter(Phase.DRAINING)
+                self._drain(app)
+                app.tracing.close()
+                app.pool.stop()
             self._clean_up()
             if health is not None:
                 health.stop()
         return code
 
-    def _pulse(self, app: App) -> Pulse:
-        return Pulse(
-            consumer=app.consumer,
-            pool=app.pool,
-            pubsub=app.pubsub,
-            storage=app.storage,
-            brake=app.brake,
-            leases=app.leases,
-            handling_seconds=longest_handling_seconds(self._settings),
-            drain_seconds=self._settings.drain_seconds,
-        )
-
-    def _watch(self, app: App, pulse: Pulse) -> None:
-        """Return once a signal asks for it.
-
-        Raises:
-            Fatal: the stream ended for good, a handler met something that only an operator can
-                mend, the scratch folder is gone, or the brake was on for too long.
-        """
-        while not self._stop.wait(_LOOK_SECONDS):
-            pulse.beat()
-            app.consumer.raise_if_lost()
-            app.pubsub.tell()
-            app.storage.tell()
-            app.scratch.check()
-            with contextlib.suppress(queue.Empty):
-                raise app.troubles.get_nowait()
-            self._obey_brake(app)
-
-    def _obey_brake(self, app: App) -> None:
-        """Close and open the stream as the brake says, and tell so.
-
-        Raises:
-            BrakeHeld: it was on for too long.
-        """
-        brake = app.brake
-        match brake.next_move():
-            case Move.STOP:
-                why = brake.standstill
-                self._log.error(
-                    f"brake on: {why}; nothing more is pulled or dead-lettered until a trial "
-                    "succeeds; look at `photo-worker dead-letters list` and mend the cause",
-                    **(dataclasses.asdict(why) if why else {}),
-                    exit_in_seconds=self._settings.brake_seconds,
-                )
-                app.consumer.pause()
-            case Move.TRY:
-                self._log.info("brake trial", deliveries=TRIAL_DELIVERIES)
-                app.consumer.start(TRIAL_IN_FLIGHT)
-            case Move.REST:
-                app.consumer.pause()
-                self._log.warning(
-                    "brake stays on", next_trial_seconds=round(brake.next_trial_seconds, 1)
-                )
-            case Move.GO:
-                app.consumer.pause()
-                if not self._stop.is_set():
-                    # Opened only to be drained, a stream would take the drain's time once more.
-                    app.consumer.start()
-                self._log.info("brake off", seconds=round(brake.on_seconds, 1))
-
-    def _serve_health(self, app: App, pulse: Pulse) -> HealthServer | None:
+    def _serve_health(self, app: App) -> HealthServer | None:
         port = self._settings.http_port
         if not port:
             return None
         try:
-            app.measures.add(Gauges(pulse, self._capacity))
-            health = HealthServer(port, pulse, app.measures, self._log)
+            app.counters.add(Gauges(app.liveness, self._capacity))
+            health = HealthServer(port, app.liveness, app.counters, self._log)
         except OSError as error:
-            # A second worker on one machine still works; its probes are what will be missed.
+            # A second worker on one machine still works, only its probes fail.
             self._log.warning("no health checks: WORKER_HTTP_PORT is taken", error=str(error))
             return None
         health.start()
@@ -180,11 +114,11 @@ class Daemon:
         app.pool.start()
         app.pubsub.start()
         app.storage.start()
-        if self._stop.is_set():
-            # What is pulled now would only lose a delivery attempt.
+        if self._stop.asked:
+            # A message that is pulled now would only lose a delivery attempt.
             self._log.info("preempted before anything was pulled")
             return
-        # Before the first message can arrive: from here on a signal must drain, not just leave.
+        # Set before the first message can arrive: from here on a signal must drain.
         self._started = True
         app.consumer.start()
         if self._settings.dead_letter_topic is None:
@@ -200,6 +134,55 @@ class Daemon:
             recipe=app.pool.recipe.fingerprint,
         )
 
+    def _watch(self, app: App) -> None:
+        """Look after the parts until the worker is asked to stop.
+
+        Raises:
+            Fatal: the stream ended for good, a handler met something that only an operator can
+                mend, the scratch folder is gone, or the brake was on for too long.
+        """
+        while not self._stop.wait(_LOOK_SECONDS):
+            app.liveness.looked()
+            app.consumer.raise_if_lost()
+            app.pubsub.log_changes()
+            app.storage.log_changes()
+            app.scratch.check()
+            with contextlib.suppress(queue.Empty):
+                raise app.fatal_errors.get_nowait()
+            self._obey_brake(app)
+
+    def _obey_brake(self, app: App) -> None:
+        """Close or open the stream as the brake says, and log it.
+
+        Raises:
+            BrakeHeld: it was on for too long.
+        """
+        brake = app.brake
+        match brake.next_action():
+            case BrakeAction.STOP:
+                cause = brake.cause
+                self._log.error(
+                    f"brake on: {cause}; nothing more is pulled or dead-lettered until a trial "
+                    "succeeds; look at `photo-worker dead-letters list` and mend the cause",
+                    **(dataclasses.asdict(cause) if cause else {}),
+                    exit_in_seconds=self._settings.brake_seconds,
+                )
+                app.consumer.pause()
+            case BrakeAction.TRY:
+                self._log.info("brake trial", deliveries=TRIAL_DELIVERIES)
+                app.consumer.start(TRIAL_IN_FLIGHT)
+            case BrakeAction.REST:
+                app.consumer.pause()
+                self._log.warning(
+                    "brake stays on", next_trial_seconds=round(brake.next_trial_seconds, 1)
+                )
+            case BrakeAction.GO:
+                app.consumer.pause()
+                if not self._stop.asked:
+                    # A stream that is opened only to be drained takes the drain's time once more.
+                    app.consumer.start()
+                self._log.info("brake off", seconds=round(brake.on_seconds, 1))
+
     def _drain(self, app: App) -> None:
         if not self._started:
             return
@@ -212,20 +195,19 @@ class Daemon:
         self._log.info("stopped", in_time=in_time, seconds=round(time.monotonic() - started, 3))
 
     def _on_preemption(self) -> None:
-        # Its SIGTERM follows within moments, and is no second one: the drain goes on.
+        # The SIGTERM that follows within moments is then the first signal: the drain goes on.
         self._preempted = self._signal is None
-        self._stop.set()
+        self._stop.ask()
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         if self._signal is not None:
-            # The second signal: whoever sends it does not want to wait. Children end by
-            # themselves, their lifeline breaks with this process.
+            # A second signal means: do not wait. Children notice that this process has ended.
             self._clean_up()
             os._exit(_SIGNAL_EXIT + number)
         self._signal = number
-        self._stop.set()
+        self._stop.ask(number)
         if not self._started:
-            # Nothing is held yet, and the look at a silent service would take its time-outs.
+            # A drain is not needed yet, and a look at a silent service would take its time-outs.
             self._clean_up()
             os._exit(ExitCode.OK)
 
@@ -236,7 +218,7 @@ class Daemon:
 
 @contextlib.contextmanager
 def _signals_held() -> Iterator[None]:
-    """Let a signal wait: one that comes between a folder and its name would leave the folder."""
+    """Hold signals back while the scratch folder is made: `_clean_up` needs to know its name."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
     try:
         yield
@@ -245,15 +227,15 @@ def _signals_held() -> Iterator[None]:
 
 
 def run_and_exit(settings: Settings, capacity: Capacity, log: Log) -> None:
-    """Run to the end and leave the process, whatever threads still hang."""
+    """Run to the end and leave the process, even if threads still hang."""
     catch_strays(log)
     try:
         code = Daemon(settings, capacity, log).run()
     except Exception:
         log.exception("the worker failed in an unexpected way")
         code = ExitCode.UNEXPECTED
-    # Closed before the start, or its reader gone, it must not become the exit code. Standard error
-    # keeps nothing back, and a flush would wait for a reader that sleeps.
+    # A standard output that is closed or has lost its reader must not change the exit code.
+    # Standard error is unbuffered, and its flush could wait for a reader that sleeps.
     with contextlib.suppress(AttributeError, OSError, ValueError):
         sys.stdout.flush()
     os._exit(int(code))

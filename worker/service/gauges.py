@@ -1,7 +1,6 @@
-"""Gauges: what is true at the moment of a scrape, read from the parts of the worker themselves.
+"""Gauges: metrics that go up and down, read from the parts of the worker at each scrape.
 
-Owns the metrics that go up and down. Each is one look at a part, which may not have started yet or
-may be draining; none waits for anything.
+Each is one look at a part, which may still be starting or already draining. A look returns at once.
 """
 
 from __future__ import annotations
@@ -15,62 +14,47 @@ from prometheus_client.registry import Collector
 
 from worker import __version__
 from worker.render.capacity import Capacity
-from worker.service.liveness import Phase, Pulse
-from worker.telemetry.metrics import (
-    BRAKE_ON,
-    BUILD_INFO,
-    DRAINING,
-    IN_FLIGHT,
-    IN_FLIGHT_LIMIT,
-    OLDEST_LEASE_SECONDS,
-    REACHABLE,
-    RENDER_MEMORY_ADMITTED_BYTES,
-    RENDER_MEMORY_BYTES,
-    SERVICES,
-    SLOTS,
-    SLOTS_BUSY,
-    STREAM_OPEN,
-    Metric,
-)
+from worker.service.liveness import Liveness, Phase
+from worker.telemetry import metrics
+from worker.telemetry.metrics import Metric
 
 
 class Gauges(Collector):
     """A collector for Prometheus's client; thread-safe."""
 
-    def __init__(self, pulse: Pulse, capacity: Capacity, python: str | None = None) -> None:
-        """Read nothing yet."""
-        self._pulse = pulse
+    def __init__(self, liveness: Liveness, capacity: Capacity, python: str | None = None) -> None:
+        self._liveness = liveness
         self._capacity = capacity
         self._python = python or platform.python_version()
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Each gauge, as it is now."""
-        pulse = self._pulse
         for metric, value in self._plain():
             yield GaugeMetricFamily(metric.full_name, metric.help, value=value)
-        reachable = _labelled(REACHABLE)
-        for service, part in zip(SERVICES, (pulse.pubsub, pulse.storage), strict=True):
+        parts = self._liveness
+        reachable = _labelled(metrics.REACHABLE)
+        for service, part in zip(metrics.SERVICES, (parts.pubsub, parts.storage), strict=True):
             reachable.add_metric([service], part.reachable)
         yield reachable
-        build = _labelled(BUILD_INFO)
-        # The recipe names the children's codecs, so it is known once the first of them is up; a
-        # series without it would be another one, and stay behind.
+        build = _labelled(metrics.BUILD_INFO)
+        # The recipe names the children's codecs, so it is known once the first child is up. A
+        # series without it would be another series, and would stay.
         with contextlib.suppress(RuntimeError):
-            build.add_metric([__version__, pulse.pool.recipe.fingerprint, self._python], 1)
+            build.add_metric([__version__, parts.pool.recipe.fingerprint, self._python], 1)
         yield build
 
     def _plain(self) -> Iterator[tuple[Metric, float]]:
-        pulse, capacity = self._pulse, self._capacity
-        yield IN_FLIGHT, pulse.consumer.running
-        yield IN_FLIGHT_LIMIT, capacity.in_flight
-        yield OLDEST_LEASE_SECONDS, pulse.leases.oldest_seconds
-        yield SLOTS, capacity.slots
-        yield SLOTS_BUSY, pulse.pool.running
-        yield RENDER_MEMORY_BYTES, capacity.render_memory_bytes
-        yield RENDER_MEMORY_ADMITTED_BYTES, pulse.pool.admitted_bytes
-        yield STREAM_OPEN, pulse.consumer.open
-        yield BRAKE_ON, pulse.brake.on
-        yield DRAINING, pulse.phase is Phase.DRAINING
+        parts, capacity = self._liveness, self._capacity
+        yield metrics.IN_FLIGHT, parts.consumer.running
+        yield metrics.IN_FLIGHT_LIMIT, capacity.in_flight
+        yield metrics.OLDEST_LEASE_SECONDS, parts.leases.oldest_seconds
+        yield metrics.SLOTS, capacity.slots
+        yield metrics.SLOTS_BUSY, parts.pool.running
+        yield metrics.RENDER_MEMORY_BYTES, capacity.render_memory_bytes
+        yield metrics.RENDER_MEMORY_ADMITTED_BYTES, parts.pool.admitted_bytes
+        yield metrics.STREAM_OPEN, parts.consumer.open
+        yield metrics.BRAKE_ON, parts.brake.on
+        yield metrics.DRAINING, parts.phase is Phase.DRAINING
 
 
 def _labelled(metric: Metric) -> GaugeMetricFamily:

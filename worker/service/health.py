@@ -1,8 +1,8 @@
 """Health over HTTP: `/healthz`, `/readyz` and `/metrics` on one port.
 
-Owns the port and keeps it answering whoever connects to it: a client that says nothing, or says it
-slowly, is cut off, and a crowd of them pushes out its own oldest. Decides neither what healthy
-means (`pulse`) nor what is counted (`measures`, `gauges`).
+The port keeps answering: a silent or slow connection is closed after five seconds, and the oldest
+one is closed where there are too many. `liveness` decides what healthy means; `counters` and
+`gauges` have the metrics.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar, Final
 
-from worker.service.liveness import Pulse
-from worker.telemetry.counters import Measures
+from worker.service.liveness import Liveness
+from worker.telemetry.counters import Counters
 from worker.telemetry.logs import Log
 
 REQUEST_SECONDS: Final = 5.0
 """From the connection to the end of the answer. All of it takes milliseconds."""
 
 CONNECTIONS: Final = 32
-"""At once, a thread each; a prober and a scraper or two need as many as fingers on a hand."""
+"""At once, a thread each; a prober and a scraper or two need a handful."""
 
 _LOOK_SECONDS: Final = 0.1
 
@@ -41,9 +41,8 @@ class Answer:
     body: bytes
 
 
-def conditions(ask: Callable[[], dict[str, bool]]) -> Answer:
-    """200 if all conditions hold, else 503; they are the body, as JSON."""
-    found = ask()
+def conditions(found: dict[str, bool]) -> Answer:
+    """200 if all conditions hold, else 503; the body has them as JSON."""
     return Answer(
         status=HTTPStatus.OK if all(found.values()) else HTTPStatus.SERVICE_UNAVAILABLE,
         content_type="application/json",
@@ -51,21 +50,21 @@ def conditions(ask: Callable[[], dict[str, bool]]) -> Answer:
     )
 
 
-def measured(measures: Measures, accept: str) -> Answer:
-    """What was measured, in a format that the client reads."""
-    body, content_type = measures.text(accept)
+def scraped(counters: Counters, accept: str) -> Answer:
+    """All metrics, in a format that the client reads."""
+    body, content_type = counters.text(accept)
     return Answer(status=HTTPStatus.OK, content_type=content_type, body=body)
 
 
-def _said(status: HTTPStatus) -> Answer:
-    """A status and no more: nothing that a client sends is ever sent back."""
+def _plain(status: HTTPStatus) -> Answer:
+    """A status as text, without any words of the client's."""
     text = f"{status.value} {status.phrase}\n"
     if status is HTTPStatus.NOT_FOUND:
         text += "there are /healthz, /readyz and /metrics\n"
     return Answer(status=status, content_type=_TEXT, body=text.encode())
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _HealthHandler(BaseHTTPRequestHandler):
     """One request; the connection ends with it."""
 
     answers: ClassVar[dict[str, Callable[[str], Answer]]]
@@ -83,12 +82,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self) -> Answer:
         answer = self.answers.get(self.path.partition("?")[0])
         if answer is None:
-            return _said(HTTPStatus.NOT_FOUND)
+            return _plain(HTTPStatus.NOT_FOUND)
         try:
             return answer(self.headers.get("Accept", ""))
         except Exception:
             self.log.exception("a health check could not be answered")
-            return _said(HTTPStatus.INTERNAL_SERVER_ERROR)
+            return _plain(HTTPStatus.INTERNAL_SERVER_ERROR)
 
     def _send(self, answer: Answer, *, with_body: bool) -> None:
         self.send_response(answer.status)
@@ -102,26 +101,26 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(answer.body)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """What the base class finds wrong with a request, in our own words."""
+        """Answer a malformed request, without the base class's echo of it."""
         del message, explain
         status = HTTPStatus(code)
         if status is HTTPStatus.NOT_IMPLEMENTED:
             status = HTTPStatus.METHOD_NOT_ALLOWED
         self.close_connection = True
-        self._send(_said(status), with_body=self.command != "HEAD")
+        self._send(_plain(status), with_body=self.command != "HEAD")
 
     def log_message(self, *_: object) -> None:
-        """Probes come every few seconds; they are no news."""
+        """Stay silent: probes come every few seconds."""
 
 
-class _Server(ThreadingHTTPServer):
-    """A thread for each connection, with an end to both their time and their number."""
+class _HealthHttpServer(ThreadingHTTPServer):
+    """A thread for each connection, with a limit on both their time and their number."""
 
     daemon_threads = True
     block_on_close = False
     request_queue_size = 4 * CONNECTIONS
 
-    def __init__(self, port: int, handler: type[_Handler]) -> None:
+    def __init__(self, port: int, handler: type[_HealthHandler]) -> None:
         self._lock = threading.Lock()
         self._accepted: dict[socket.socket, float] = {}
         super().__init__(("", port), handler)
@@ -130,12 +129,12 @@ class _Server(ThreadingHTTPServer):
         with self._lock:
             self._accepted[request] = time.monotonic()
             crowd = list(self._accepted)[:-CONNECTIONS]
-        # The oldest goes, so that a prober always gets in, whoever was there before.
+        # The oldest goes, so that a prober always gets in.
         self._cut_off(crowd)
         super().process_request(request, client_address)
 
     def service_actions(self) -> None:
-        """Called by the thread that accepts, several times a second."""
+        """Close late connections; the thread that accepts calls it several times a second."""
         too_old = time.monotonic() - REQUEST_SECONDS
         with self._lock:
             late = [each for each, since in self._accepted.items() if since < too_old]
@@ -147,10 +146,10 @@ class _Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, *_: object) -> None:
-        """A client that leaves early is no news, and no traceback."""
+        """Stay silent: a client may leave early."""
 
     def _cut_off(self, connections: list[socket.socket]) -> None:
-        """End connections under the hands of their threads, which then end themselves."""
+        """Shut connections down, which ends their threads."""
         for connection in connections:
             with self._lock:
                 if self._accepted.pop(connection, None) is None:
@@ -164,18 +163,22 @@ class _Server(ThreadingHTTPServer):
 class HealthServer:
     """`/healthz` and `/readyz`: 200 or 503 with the conditions as JSON; `/metrics`."""
 
-    def __init__(self, port: int, pulse: Pulse, measures: Measures, log: Log) -> None:
-        """Bind the port, any free one for 0; OSError where it is taken."""
+    def __init__(self, port: int, liveness: Liveness, counters: Counters, log: Log) -> None:
+        """Bind the port, or any free one for 0.
 
-        class Handler(_Handler):
+        Raises:
+            OSError: it is taken.
+        """
+
+        class Handler(_HealthHandler):
             answers: ClassVar[dict[str, Callable[[str], Answer]]] = {
-                "/healthz": lambda _: conditions(pulse.alive),
-                "/readyz": lambda _: conditions(pulse.ready),
-                "/metrics": lambda accept: measured(measures, accept),
+                "/healthz": lambda _: conditions(liveness.alive()),
+                "/readyz": lambda _: conditions(liveness.ready()),
+                "/metrics": lambda accept: scraped(counters, accept),
             }
 
         Handler.log = log
-        self._server = _Server(port, Handler)
+        self._server = _HealthHttpServer(port, Handler)
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(_LOOK_SECONDS,), daemon=True, name="health"
         )

@@ -1,10 +1,9 @@
-"""Pulse: whether the worker is alive, and ready for messages.
+"""Liveness and readiness: what `/healthz` and `/readyz` answer.
 
 Alive means progress: the stream has not ended for good, child processes are up or on their way, the
-daemon looks after them, and no message is handled for longer than anything could take. Ready also
-means that Pub/Sub and Cloud Storage answer, and that the brake is off. Neither a stuck network nor
-the brake makes a worker dead: a restart would mend nothing, and throw away what it renders, or what
-it knows. Decides nothing, and knows no HTTP.
+daemon looks after them, and each handling ends in time. Ready also means that Pub/Sub and Cloud
+Storage answer, and that the brake is off. A worker whose network is stuck, or whose brake is on,
+stays alive: a restart would only throw its renders away.
 """
 
 from __future__ import annotations
@@ -22,16 +21,16 @@ from worker.render.pool import RenderPool
 from worker.service.reachability import Reachability
 
 STILL_SECONDS: Final = 60.0
-"""The daemon looks at its parts twice a second. Without a look for so long, beyond what closing a
-stream may take, it hangs."""
+"""The daemon looks at its parts twice a second. After so long without a look, beyond the time that
+closing a stream may take, it hangs."""
 
 START_SECONDS: Final = 600.0
-"""A start asks for a handful of resources and waits a minute at most for child processes; each
-request has time-outs of its own."""
+"""A start asks for a handful of resources, each with its own time-outs, and waits for child
+processes for a minute at most."""
 
 STUCK_FACTOR: Final = 2.0
-"""Times the longest handling that is legitimate: a restart costs all other messages in flight, so a
-slow one must not cause it."""
+"""Times the longest legitimate handling. A restart costs all other messages in flight, so a slow
+one must not cause it."""
 
 
 class Phase(StrEnum):
@@ -43,10 +42,10 @@ class Phase(StrEnum):
 
 
 @dataclass(slots=True, kw_only=True)
-class Pulse:
-    """What the probes ask; thread-safe. `enter` and `beat` are the daemon's only.
+class Liveness:
+    """The conditions that probes ask for; thread-safe. Only the daemon calls `enter` and `looked`.
 
-    `handling_seconds` is the longest that a message may take for good reasons, `drain_seconds` what
+    `handling_seconds` is the longest that a message may legitimately take, `drain_seconds` what
     closing a stream may take. `clock` gives monotonic seconds.
     """
 
@@ -60,20 +59,20 @@ class Pulse:
     drain_seconds: float
     clock: Callable[[], float] = time.monotonic
     phase: Phase = Phase.STARTING
-    _beaten_at: float = field(init=False)
+    _looked_at: float = field(init=False)
 
     def __post_init__(self) -> None:
-        """The start is the first beat."""
-        self._beaten_at = self.clock()
+        """Count the start as the first look."""
+        self._looked_at = self.clock()
 
     def enter(self, phase: Phase) -> None:
         """Go on to another phase."""
-        self._beaten_at = self.clock()
+        self._looked_at = self.clock()
         self.phase = phase
 
-    def beat(self) -> None:
-        """Tell that the daemon still looks after its parts."""
-        self._beaten_at = self.clock()
+    def looked(self) -> None:
+        """Note that the daemon has looked after its parts."""
+        self._looked_at = self.clock()
 
     def ready(self) -> dict[str, bool]:
         """Each condition of readiness; all must hold."""
@@ -89,19 +88,17 @@ class Pulse:
     def alive(self) -> dict[str, bool]:
         """Each condition of liveness; all must hold.
 
-        While the worker starts or drains, nothing has to be open, and only time can be up.
+        While the worker starts or drains, its stream and children may be closed.
         """
         running = self.phase is Phase.RUNNING
+        if self.phase is Phase.STARTING:
+            patience_seconds = START_SECONDS
+        else:
+            # Twice: the brake may close one stream right after another between two looks.
+            patience_seconds = STILL_SECONDS + 2 * self.drain_seconds
         stuck_seconds = STUCK_FACTOR * self.handling_seconds
         return {
             "can_progress": not running or (self.consumer.open and self.pool.serving),
-            "daemon_looks": self.clock() - self._beaten_at <= self._patience_seconds,
+            "daemon_looks": self.clock() - self._looked_at <= patience_seconds,
             "nothing_stuck": self.leases.longest_handling_seconds <= stuck_seconds,
         }
-
-    @property
-    def _patience_seconds(self) -> float:
-        if self.phase is Phase.STARTING:
-            return START_SECONDS
-        # Twice: the brake may close one stream behind another between two looks.
-        return STILL_SECONDS + 2 * self.drain_seconds

@@ -1,13 +1,12 @@
-"""The metadata server's word that this machine is about to be taken away.
+"""Preemption: the metadata server's notice that this machine is about to be taken away.
 
-A spot VM has 30 seconds from the notice to the power cut. SIGTERM comes by way of ACPI, systemd and
-the container's runtime; `instance/preempted` turns TRUE at once. A hanging GET waits for that in a
-thread of its own, which costs a request a minute, and whose failures cost notices and nothing else.
+A spot VM has 30 seconds from the notice to the power cut. SIGTERM comes later, by way of ACPI,
+systemd and the container's runtime; `instance/preempted` turns TRUE at once. A hanging GET waits
+for that in a thread of its own, which costs one request a minute. If it fails, only the early
+notice is lost.
 
-Not watched: `instance/maintenance-event`. Google fills it in only for VMs that migrate, whose work
-goes on after a pause of seconds, and for those with a GPU, up to an hour ahead; a spot VM of this
-worker is stopped for maintenance as it is for any other reason, with a preemption. Whatever else
-stops a VM comes as SIGTERM.
+`instance/maintenance-event` is left out. Google fills it in for VMs that migrate, whose work goes
+on after a pause of seconds, and for those with a GPU. A spot VM is preempted instead.
 """
 
 from __future__ import annotations
@@ -25,16 +24,16 @@ from urllib.parse import urlencode
 from worker.telemetry.logs import Log
 
 ADDRESS: Final = "169.254.169.254"
-"""Where every VM finds its metadata server; by number, so that no resolver has to work."""
+"""Where every VM finds its metadata server, even without a resolver."""
 
 HANG_SECONDS: Final = 60
-"""How long the server is asked to wait for a change before it answers all the same."""
+"""How long the server is asked to wait for a change before it answers anyway."""
 
 LEEWAY_SECONDS: Final = 15.0
-"""What an answer may take beyond that, until the server counts as silent."""
+"""How much later than that the answer may come."""
 
 ANSWER_SECONDS: Final = 3.0
-"""For a connection, and for an answer that nothing has to be waited for."""
+"""For a connection, and for an immediate answer."""
 
 WARN_AFTER: Final = 3
 """Failures in a row; the server itself answers 503 now and then."""
@@ -51,7 +50,7 @@ Mode = Literal["auto", "on", "off"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Answer:
+class _Notice:
     preempted: bool
     etag: str
 
@@ -64,11 +63,11 @@ def open_watch(
     on_notice: Callable[[], object],
     log: Log,
 ) -> PreemptionWatch | None:
-    """A watch that has not started, or `None` where nobody is to be asked.
+    """A watch that has not started, or `None` where the settings want none.
 
     The address is `GCE_METADATA_HOST` (`host[:port]`), as Google's libraries read it, or the usual
-    one. `auto` does not even try that where everything is `emulated` or `NO_GCE_CHECK` says that
-    this is no VM of Google's.
+    one. `auto` skips the usual one where everything is `emulated`, or where `NO_GCE_CHECK` says
+    that this machine is outside of Google Cloud.
     """
     given = environment.get("GCE_METADATA_HOST") or environment.get("GCE_METADATA_ROOT")
     elsewhere = emulated or environment.get("NO_GCE_CHECK") == "true"
@@ -81,9 +80,9 @@ def open_watch(
 class PreemptionWatch:
     """Calls `on_notice` once, in its own thread, when the metadata server says so.
 
-    `insist`: a server must be there. Otherwise its absence is no news, and it is asked again ever
-    more rarely. `clock` gives monotonic seconds; `unit_seconds` is the first pause after a failure,
-    and the shortest time between two answers that say nothing.
+    `insist`: the server must exist, so its silence is a warning. Otherwise it is looked for less
+    and less often. `clock` gives monotonic seconds; `unit_seconds` is the first pause after a
+    failure, and the shortest time between two answers without news.
     """
 
     def __init__(
@@ -96,7 +95,6 @@ class PreemptionWatch:
         unit_seconds: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Ask nobody yet."""
         self._address = address
         self._on_notice = on_notice
         self._log = log
@@ -115,16 +113,16 @@ class PreemptionWatch:
         self._thread.start()
 
     def stop(self) -> None:
-        """Watch no longer; thread-safe, waits for nothing."""
+        """End the watch without waiting for its thread; thread-safe."""
         self._stopped.set()
         sock = getattr(self._connection, "sock", None)
         if sock is not None:
-            # Whoever hangs on it wakes up; closed alone, it would hang on.
+            # This wakes the thread that hangs on it. A close alone would not.
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
 
     def join(self, seconds: float) -> bool:
-        """Whether the thread has ended, after waiting for so long at most."""
+        """Wait for the thread, for so long at most; whether it has ended."""
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
@@ -134,8 +132,8 @@ class PreemptionWatch:
             asked_at = self._clock()
             try:
                 answer = self._ask(etag)
-            except Exception as error:  # noqa: BLE001 (a watch that died would look like peace)
-                # Whatever it was, the value is next asked for at once, not its next change.
+            except Exception as error:  # noqa: BLE001 (a dead watch would go unnoticed)
+                # Ask for the value next, not for its next change.
                 etag = None
                 pause_seconds = self._failed(error)
             else:
@@ -147,19 +145,19 @@ class PreemptionWatch:
                 etag, pause_seconds = answer.etag, self._unit_seconds if early else 0.0
             self._stopped.wait(pause_seconds)
 
-    def _ask(self, etag: str | None) -> _Answer:
+    def _ask(self, etag: str | None) -> _Notice:
         """The value now, or, given the last one's etag, once it has changed.
 
         Raises:
-            OSError, HTTPException: no answer, or not a metadata server's.
+            OSError, HTTPException: the answer is missing, or not a metadata server's.
         """
-        # Neither redirects nor proxies: another machine knows nothing of this one.
+        # Redirects and proxies are not followed: they lead to other machines.
         connection = http.client.HTTPConnection(self._address, timeout=ANSWER_SECONDS)
         self._connection = connection
         with contextlib.closing(connection):
             connection.connect()
             if self._stopped.is_set():
-                # `stop` came before there was anything that it could have cut.
+                # `stop` came before this connection existed.
                 raise ConnectionAbortedError
             path = _PATH
             if etag is not None:
@@ -182,7 +180,7 @@ class PreemptionWatch:
         self._failures, self._warned_at = 0, None
 
     def _failed(self, error: Exception) -> float:
-        """Tell of it where that is news; seconds until the next try."""
+        """Log a failure where it is news; returns the seconds until the next try."""
         self._failures += 1
         now = self._clock()
         if self._stopped.is_set() or not self._known:
@@ -202,7 +200,7 @@ class PreemptionWatch:
         return float(min(self._unit_seconds * 2 ** min(self._failures - 1, 16), longest))
 
 
-def _answer(response: http.client.HTTPResponse) -> _Answer:
+def _answer(response: http.client.HTTPResponse) -> _Notice:
     if response.status != http.client.OK:
         raise ConnectionError(f"it answers {response.status} {response.reason}")
     if response.getheader(_FLAVOR[0]) != _FLAVOR[1]:
@@ -210,5 +208,5 @@ def _answer(response: http.client.HTTPResponse) -> _Answer:
     value = response.read(_BODY_BYTES).strip().upper()
     if value not in {b"TRUE", b"FALSE"}:
         raise ConnectionError(f"instance/preempted is {value!r}")
-    # The server gives one with every answer; without it the change would be waited for in vain.
-    return _Answer(preempted=value == b"TRUE", etag=response.getheader("ETag") or "0")
+    # The server gives an etag with every answer. `0` makes the next request return at once.
+    return _Notice(preempted=value == b"TRUE", etag=response.getheader("ETag") or "0")

@@ -1,11 +1,8 @@
-"""Whether a service that the worker cannot do without still answers.
+"""Whether a service that the worker needs still answers.
 
-A stuck network shows nowhere by itself: connections stay open, and a stream on which nothing comes
-looks like an empty queue. So each service is looked at every few seconds, in a thread of its own,
-and what counts is how long ago it last answered: a look that never ends says as much as one that
-fails.
-
-Knows no service: what a look is, and what counts as an answer, is said by who constructs it.
+A stuck network is invisible: connections stay open, and a stream that brings nothing looks like an
+empty queue. So each service is looked at every few seconds in a thread of its own. The time since
+its last answer decides, because a look that hangs says as much as one that fails.
 """
 
 from __future__ import annotations
@@ -22,13 +19,17 @@ LOOK_AGAIN_SECONDS = 2.0
 """After a look without an answer."""
 
 SILENT_SECONDS = 20.0
-"""Without an answer for so long, a service counts as unreachable: a single look may fail."""
+"""After so long without an answer, a service counts as unreachable: a single look may fail."""
 
 _NO_RETURN = "a look does not return"
 
 
 class Reachability:
-    """One service's; thread-safe, except that `tell` has one caller."""
+    """One service's, reachable at first; thread-safe, but `log_changes` is for one thread.
+
+    `look` asks the service for anything and raises if the answer does not come; it may also hang.
+    `clock` gives monotonic seconds.
+    """
 
     def __init__(
         self,
@@ -38,11 +39,6 @@ class Reachability:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Look at nothing yet, and take the service for reachable.
-
-        `look` asks the service for anything and raises where nobody answers; it may also never
-        return. `clock` gives monotonic seconds.
-        """
         self._service = service
         self._look = look
         self._log = log
@@ -63,22 +59,22 @@ class Reachability:
         threading.Thread(target=self._keep_looking, name=self._service, daemon=True).start()
 
     def stop(self) -> None:
-        """Begin no other look. Waits for none: it may never return."""
+        """End the looks. A look that hangs is not waited for."""
         self._stopped.set()
 
     def look(self) -> float:
-        """Look once; the seconds until the next look."""
+        """Look once; returns the seconds until the next look."""
         try:
             self._look()
-        except Exception as error:  # noqa: BLE001 (whatever it is, there was no answer)
+        except Exception as error:  # noqa: BLE001 (any error counts as silence)
             self._detail = str(error)
             return LOOK_AGAIN_SECONDS
         self._answered_at = self._clock()
         self._detail = _NO_RETURN
         return LOOK_EVERY_SECONDS
 
-    def tell(self) -> None:
-        """Log if the service has turned unreachable, or has returned, since the last call."""
+    def log_changes(self) -> None:
+        """Log if the service has turned unreachable, or answers again, since the last call."""
         answered_at = self._answered_at
         reachable = self._is_fresh(answered_at)
         if self._silent_since is None and not reachable:

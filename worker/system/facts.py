@@ -1,4 +1,4 @@
-"""Facts of a measured run, so that its figures mean something: the machine and the versions."""
+"""Facts that belong with the figures of a measured run: the machine and the versions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from worker.system.machine import read_machine
 
 
 def machine(root: Path = Path("/")) -> dict[str, Any]:
-    """CPU model, vCPUs and memory that are granted, kernel, and the load of the last minutes."""
+    """CPU model, granted vCPUs and memory, kernel, and the load of the last minutes."""
     granted = read_machine(root)
     return {
         "cpu": _cpu_model(root),

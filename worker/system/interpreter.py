@@ -1,8 +1,8 @@
-"""How this package starts another process of its own: the same Python, the same package.
+"""How this package starts another process of its own, with the same Python and the same package.
 
-Never anything of the folder that it happens to be started in: `python -m` would look there first,
-so a `queue.py` in it would run with the worker's credentials. `-P` leaves that folder out; then a
-source checkout that is not installed has to be named.
+`python -m` would look for modules in the current folder first, so a `queue.py` there would run with
+the worker's credentials. `-P` leaves that folder out; then a source checkout that is not installed
+has to be named.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def environment_for(environment: Mapping[str, str]) -> dict[str, str]:
     folder = checkout()
     if folder is None:
         return dict(environment)
-    # Last: what the operator has named comes first, as it does in this process.
+    # The operator's folders come first, as they do in this process.
     named = [part for part in environment.get(_PATH, "").split(os.pathsep) if part]
     if str(folder) not in named:
         named.append(str(folder))
@@ -33,6 +33,6 @@ def environment_for(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def checkout() -> Path | None:
-    """The folder that holds this package and is no installation: more may lie in it."""
+    """The source checkout that holds this package; `None` where it is installed."""
     folder = Path(__file__).resolve().parents[2]
     return None if next(folder.glob("*.dist-info"), None) else folder

@@ -1,20 +1,21 @@
-"""Which files a process can open from here on: Linux's Landlock, by its three system calls.
+"""Limits which files a process can open, by the three system calls of Linux's Landlock.
 
-Allows reading below some paths and writing new files below one; everything else is denied, also
-what the user owns. A process in such a domain cannot reach into processes outside of it either
-(`/proc/PID/mem`, ptrace); where the kernel knows how, it can neither signal them nor connect to
-them. See https://docs.kernel.org/userspace-api/landlock.html.
+Reading is allowed below some paths, writing new files below one; all else is denied, even the
+user's own files. The process also cannot reach into processes outside of its domain
+(`/proc/PID/mem`, ptrace). Newer kernels also deny it to signal them and to connect to them. See
+https://docs.kernel.org/userspace-api/landlock.html.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
 import struct
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
+
+from worker.system.seccomp import system_call
 
 _CREATE_RULESET: Final = 444
 _ADD_RULE: Final = 445
@@ -32,23 +33,23 @@ _BIND_AND_CONNECT_TCP: Final = 0b11
 _ABSTRACT_SOCKETS_AND_SIGNALS: Final = 0b11
 
 _RIGHTS_BY_VERSION: Final = (13, 14, 15, 15, 16)
-"""How many rights of files each version of the interface knows; later ones know no more."""
+"""How many rights of files each version of the interface knows, the last one and later alike."""
 
 _NETWORK_SINCE: Final = 4
 _SCOPES_SINCE: Final = 6
 
 
 def restrict(readable: Iterable[Path], writable: Path) -> None:
-    """Deny the calling thread, and those it starts later, every other file; for good.
+    """Deny the calling thread, and threads that it starts later, every other file; for good.
 
-    A path that does not exist is passed over. `seccomp.forbid_new_privileges` comes first.
+    Paths that do not exist are skipped. Call `seccomp.forbid_new_privileges` first.
 
     Raises:
-        OSError: the kernel has no Landlock, or refuses.
+        OSError: the kernel lacks Landlock, or refuses.
     """
     if sys.platform != "linux":
         raise OSError("no Landlock but on Linux")
-    version = _call(_CREATE_RULESET, None, 0, _ASK_VERSION)
+    version = system_call("landlock", _CREATE_RULESET, None, 0, _ASK_VERSION)
     known = _RIGHTS_BY_VERSION[min(version, len(_RIGHTS_BY_VERSION)) - 1]
     handled = (1 << known) - 1
     attributes = struct.pack("=Q", handled)
@@ -56,7 +57,7 @@ def restrict(readable: Iterable[Path], writable: Path) -> None:
         attributes += struct.pack("=Q", _BIND_AND_CONNECT_TCP)
     if version >= _SCOPES_SINCE:
         attributes += struct.pack("=Q", _ABSTRACT_SOCKETS_AND_SIGNALS)
-    ruleset = _call(_CREATE_RULESET, attributes, len(attributes), 0)
+    ruleset = system_call("landlock", _CREATE_RULESET, attributes, len(attributes), 0)
     try:
         for path in readable:
             _allow(ruleset, path, _READ_FILE | _READ_DIR)
@@ -65,7 +66,7 @@ def restrict(readable: Iterable[Path], writable: Path) -> None:
             writable,
             handled & (_READ_FILE | _READ_DIR | _WRITE_FILE | _MAKE_FILE | _TRUNCATE),
         )
-        _call(_RESTRICT_SELF, ruleset, 0)
+        system_call("landlock", _RESTRICT_SELF, ruleset, 0)
     finally:
         os.close(ruleset)
 
@@ -78,15 +79,8 @@ def _allow(ruleset: int, path: Path, rights: int) -> None:
     try:
         if not path.is_dir():
             rights &= ~_READ_DIR
-        _call(_ADD_RULE, ruleset, _PATH_BENEATH, struct.pack("=Qi", rights, descriptor), 0)
+        system_call(
+            "landlock", _ADD_RULE, ruleset, _PATH_BENEATH, struct.pack("=Qi", rights, descriptor), 0
+        )
     finally:
         os.close(descriptor)
-
-
-def _call(number: int, *arguments: bytes | int | None) -> int:
-    libc = ctypes.CDLL(None, use_errno=True)
-    result = int(libc.syscall(number, *arguments))
-    if result < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, f"landlock: {os.strerror(code)}")
-    return result

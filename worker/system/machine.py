@@ -1,7 +1,6 @@
 """What this machine grants: vCPUs and memory of the cgroup, not of the host.
 
-Reads cgroup v2 and v1 files and the scheduler's affinity; everything is passed a root folder so
-that tests can lay a false one.
+Reads cgroup v2 and v1 files and the scheduler's affinity. Tests pass another root folder.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ class Machine:
 
 
 def read_machine(root: Path = Path("/")) -> Machine:
-    """Ask the cgroup, the affinity mask and the kernel for what this process may use."""
+    """What the cgroup, the affinity mask and the kernel let this process use."""
     quotas = [quota for folder in _folders(root, "cpu") if (quota := _cpu_quota(folder))]
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     vcpus = max(1, math.floor(min([affinity or 1, *quotas])))
@@ -36,8 +35,8 @@ def read_machine(root: Path = Path("/")) -> Machine:
 def _folders(root: Path, controller: str) -> Iterator[Path]:
     """This process's cgroup folders for a controller, from the innermost to the mount's root.
 
-    A limit of an outer group binds as well, and inside a container the path in
-    `/proc/self/cgroup` may not exist below the mount: its existing ancestors are what counts.
+    The limits of outer groups bind as well. Inside a container, the path in `/proc/self/cgroup`
+    may not exist below the mount; then its existing ancestors count.
     """
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()

@@ -1,6 +1,6 @@
-"""What processes take: CPU seconds and memory as Linux's /proc states them.
+"""What processes take: CPU seconds and memory, as Linux's /proc states them.
 
-Without a /proc these figures are 0; what `getrusage` and `wait4` tell is there on macOS too.
+Without /proc these figures are 0. Those of `getrusage` and `wait4` exist on macOS too.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ _TIMES, _ENDED_TIMES = slice(11, 13), slice(13, 15)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What one command took, the children that it waited for included."""
+    """What one command took, with the children that it waited for."""
 
     cpu_seconds: float
     peak_bytes: int
@@ -33,34 +34,39 @@ class Cost:
 
 
 def run(command: Sequence[str], environment: Mapping[str, str], what: str) -> Cost:
-    """Run a command to its end; `what` names it and its photo where it fails.
+    """Run a command to its end; `what` names it and its photo in errors.
 
     Raises:
-        Fatal: it cannot be started or fails; the message holds the last line of what it said.
+        Fatal: it cannot be started or fails; the message holds the last line of its standard
+            error, or of its standard output where it wrote no error.
     """
-    try:
-        process = subprocess.Popen(
-            command,
-            env=environment_for(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-    except OSError as error:
-        raise Fatal(f"{what}: {command[0]}: {error.strerror}") from error
-    try:
-        output = process.stdout.read().decode(errors="replace") if process.stdout else ""
-        _, status, usage = os.wait4(process.pid, 0)
-    except BaseException:
-        process.kill()
-        process.wait()
-        raise
-    finally:
-        if process.stdout:
-            process.stdout.close()
-    process.returncode = code = os.waitstatus_to_exitcode(status)
+    with tempfile.TemporaryFile() as errors:
+        try:
+            process = subprocess.Popen(
+                command,
+                env=environment_for(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                # Apart: a program that buffers its output writes it behind the error that ends it.
+                stderr=errors,
+            )
+        except OSError as error:
+            raise Fatal(f"{what}: {command[0]}: {error.strerror}") from error
+        try:
+            output = process.stdout.read().decode(errors="replace") if process.stdout else ""
+            _, status, usage = os.wait4(process.pid, 0)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        finally:
+            if process.stdout:
+                process.stdout.close()
+        process.returncode = code = os.waitstatus_to_exitcode(status)
+        errors.seek(0)
+        said = errors.read().decode(errors="replace")
     if code:
-        *_, last = output.rstrip().splitlines() or ["it said nothing"]
+        *_, last = (said.strip() or output.strip()).splitlines() or ["it said nothing"]
         raise Fatal(f"{what}: ended with {code}: {last.strip()}")
     return Cost(
         cpu_seconds=usage.ru_utime + usage.ru_stime,
@@ -80,13 +86,13 @@ def cpu_seconds(pid: int) -> float:
 
 
 def children_cpu_seconds(pid: int) -> float:
-    """All below a process together: what lives, and the children that it has waited for."""
+    """All processes below one: those that live, and the children that it has waited for."""
     ended = sum(int(field) for field in _stat(pid)[_ENDED_TIMES]) / _TICKS
     return ended + sum(tree_cpu_seconds(child) for child in children(pid))
 
 
 def tree_cpu_seconds(pid: int, *, without: frozenset[int] = frozenset()) -> float:
-    """A process and all below it; branches that begin with one of `without` do not count."""
+    """A process and all below it, except for branches that begin with one of `without`."""
     if pid in without:
         return 0.0
     below = sum(tree_cpu_seconds(child, without=without) for child in children(pid))
@@ -94,7 +100,7 @@ def tree_cpu_seconds(pid: int, *, without: frozenset[int] = frozenset()) -> floa
 
 
 def working_seconds(pid: int) -> float:
-    """What a process's main thread has run, or has waited for a core that others had.
+    """How long a process's main thread has run, or has waited for a busy core.
 
     0 where the kernel does not count it (`/proc/PID/schedstat`).
     """
@@ -105,7 +111,7 @@ def working_seconds(pid: int) -> float:
 
 
 def children(pid: int) -> list[int]:
-    """The children that live."""
+    """The living children of a process."""
     found: list[int] = []
     with contextlib.suppress(OSError):
         for thread in Path(f"/proc/{pid}/task").iterdir():
@@ -115,7 +121,7 @@ def children(pid: int) -> list[int]:
 
 
 def memory_bytes(pid: int | str, field: str) -> int:
-    """A `Vm...` figure of a process (`self` for this one); 0 where it cannot be told."""
+    """A `Vm...` figure of a process (`self` for this one); 0 where it is unknown."""
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith(f"{field}:"):
@@ -124,9 +130,9 @@ def memory_bytes(pid: int | str, field: str) -> int:
 
 
 def resident_bytes(pid: int) -> int:
-    """What a process has in memory, its share of what it shares with others; 0 once it is gone.
+    """A process's memory, with its share of shared pages (`Pss`); 0 once it is gone.
 
-    The proportional set size (`Pss`) where the kernel tells it, else the resident one.
+    The resident size where the kernel does not tell `Pss`.
     """
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
@@ -136,13 +142,13 @@ def resident_bytes(pid: int) -> int:
 
 
 def reset_peak() -> None:
-    """Let this process's `VmHWM` begin anew, where the kernel allows it."""
+    """Reset this process's `VmHWM`, where the kernel allows it."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def machine_cpu_seconds() -> tuple[float, float]:
-    """Of all CPUs since they started: seconds that they worked, and seconds that were stolen."""
+    """Seconds that all CPUs have worked since the boot, and seconds that were stolen from them."""
     with contextlib.suppress(OSError):
         first = Path("/proc/stat").read_text().splitlines()[0].split()[1:]
         user, nice, system, _, _, irq, softirq, steal = (int(each) for each in first[:8])

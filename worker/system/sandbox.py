@@ -1,7 +1,7 @@
-"""What a child process may do, set by itself before it sees its first picture.
+"""The sandbox that a child process puts itself into, before it sees its first picture.
 
-Limits of memory, CPU seconds, file size and open files are POSIX's; the filter of system calls, the
-restriction of files and root's capabilities are Linux's. Where a platform, kernel or container
+Limits of memory, CPU seconds, file size and open files work on POSIX; the filter of system calls,
+the restriction of files and dropped capabilities on Linux. Where a platform, kernel or container
 refuses one of them, a child runs without it and says so. See docs/decisions/0013.
 """
 
@@ -21,16 +21,16 @@ from worker.system import interpreter, landlock, processes, seccomp
 MIB: Final = 1 << 20
 
 FILE_BYTES: Final = 256 * MIB
-"""No rendition comes near: WebP's largest picture holds 268 megapixels."""
+"""Far more than any rendition: WebP's largest picture holds 268 megapixels."""
 
 OPEN_FILES: Final = 64
 
 MARGIN_BYTES: Final = 96 * MIB
-"""What is mapped but never touched (stacks, arenas) counts for the limit and is no memory: 35 MiB
-measured. The rest is leeway, so that a slightly larger render is slow to die."""
+"""Mapped but untouched pages (stacks, arenas) count for the limit: 35 MiB measured. The rest is
+leeway for a render that is slightly larger than predicted."""
 
 LIFE_CPU_SECONDS: Final = 6 * 3600
-"""Of one child, whatever it does to the limits of its renders: 200 renders of 100 seconds."""
+"""Of one child, even if it raises the limits of its renders: 200 renders of 100 seconds."""
 
 _SPARE_CPU_SECONDS: Final = 10
 
@@ -64,22 +64,22 @@ _COMPLAINT: Final = re.compile(
 
 
 def tells_of_no_memory(text: str) -> bool:
-    """Whether a library's message means that it reached the limit: each has words of its own."""
+    """Whether a library's message means that it reached the limit."""
     return _COMPLAINT.search(text) is not None
 
 
 def confine(memory_bytes: int, scratch: Path) -> list[str]:
-    """Shut this process in; what the platform or its kernel refused to do, as text.
+    """Put this process into the sandbox; returns what the platform or its kernel refused, as text.
 
-    `memory_bytes` is the most that any one render may have, above what the process has now; files
-    are read and written below `scratch`, and read where Python and its libraries lie. For the
-    main thread, before others start.
+    `memory_bytes` is the most that one render may have, above what the process has now. Files are
+    read and written below `scratch`, and read where Python and its libraries lie. Call it in the
+    main thread, before other threads start.
     """
-    # Twice: what a codec sets aside and never touches is no memory, but counts here.
+    # Twice: memory that a codec sets aside without touching it counts here.
     room = 2 * memory_bytes + MARGIN_BYTES
     limits = {
         "RLIMIT_DATA": processes.memory_bytes("self", "VmData") + room,
-        # What is mapped and shared is not among the data.
+        # `RLIMIT_DATA` leaves shared mappings out.
         "RLIMIT_AS": processes.memory_bytes("self", "VmSize") + room + _ARENA_BYTES,
         "RLIMIT_CPU": LIFE_CPU_SECONDS,
         "RLIMIT_CORE": 0,
@@ -91,7 +91,7 @@ def confine(memory_bytes: int, scratch: Path) -> list[str]:
         try:
             _limit(name, most)
         except (AttributeError, OSError, ValueError) as error:
-            # macOS takes no finite limit of memory.
+            # macOS refuses finite limits of memory.
             refused.append(f"{name}: {error}")
     os.closerange(3, OPEN_FILES)
     if sys.platform != "linux":
@@ -114,7 +114,7 @@ def confine(memory_bytes: int, scratch: Path) -> list[str]:
 
 
 def _limit(name: str, most: int) -> None:
-    """Set a limit for good, no higher than the one that this process was started with.
+    """Set a limit for good; the one that this process was started with still holds.
 
     Raises:
         AttributeError, OSError, ValueError: the platform does not know it, or refuses.
@@ -127,10 +127,10 @@ def _limit(name: str, most: int) -> None:
 
 
 def limit_render(memory_bytes: int, cpu_seconds: float) -> None:
-    """Let the next render have so much above what the process holds now.
+    """Limit the next render to so much above what the process holds now.
 
-    Soft limits, below the hard ones that `confine` has set: a render that was predicted wrongly
-    fails alone, before its neighbours or the kernel's OOM killer notice.
+    These soft limits are below the hard ones that `confine` has set. A render that was predicted
+    wrongly fails alone, before the kernel's OOM killer comes.
     """
     _limit_softly(
         "RLIMIT_DATA", processes.memory_bytes("self", "VmData") + memory_bytes + MARGIN_BYTES
@@ -141,7 +141,7 @@ def limit_render(memory_bytes: int, cpu_seconds: float) -> None:
 
 
 def _limit_softly(name: str, most: int) -> None:
-    # What is refused here was refused to `confine`, which has told it.
+    # `confine` has already reported what the platform refuses.
     with suppress(AttributeError, OSError, ValueError):
         kind: int = getattr(resource, name)
         _, hard = resource.getrlimit(kind)
@@ -151,7 +151,7 @@ def _limit_softly(name: str, most: int) -> None:
 
 def own_peak() -> int:
     """The most memory that this process has had, in bytes."""
-    # Not getrusage where it can be helped: on Linux its figure begins with the parent's.
+    # On Linux, the figure of getrusage begins with the parent's peak.
     return processes.memory_bytes("self", "VmHWM") or processes.peak_bytes(
         resource.getrusage(resource.RUSAGE_SELF)
     )
@@ -159,7 +159,7 @@ def own_peak() -> int:
 
 def _readable() -> list[Path]:
     """Where Python, this package and the libraries of both lie."""
-    # Unless it is left out (`-P`), the first entry is the folder that the worker was started in.
+    # Without `-P`, the first entry is the folder that the worker was started in.
     importable = sys.path if sys.flags.safe_path else sys.path[1:]
     places = [sys.prefix, sys.base_prefix, *importable, *_READABLE]
     # A checkout holds more than the package.

@@ -1,8 +1,8 @@
-"""Scratch: this process's folder for originals and renditions, and what killed workers left.
+"""Scratch: a process's folder for temporary files, and what killed processes left of theirs.
 
-A process that is killed cannot clean up. Each folder is locked by the process that made it, so the
-next one on the machine can tell an abandoned folder from one in use; systemd-tmpfiles, too, leaves
-a locked folder alone.
+A process that is killed cannot clean up. Each process locks its folder, so the next one on the
+machine can tell an abandoned folder from one in use. systemd-tmpfiles leaves a locked folder alone
+as well.
 """
 
 from __future__ import annotations
@@ -19,23 +19,35 @@ PREFIX = "photo-worker-scratch-"
 
 
 class Scratch:
-    """A fresh folder below the system's temporary one (`TMPDIR`), locked by this process."""
+    """A fresh folder below the system's temporary one (`TMPDIR`), locked by this process.
 
-    def __init__(self) -> None:
-        """Remove what killed processes left, and make a folder.
+    A context manager that removes it at its end. `prefix` begins the folder's name, and says which
+    folders are of the same kind.
+    """
+
+    def __init__(self, prefix: str = PREFIX) -> None:
+        """Remove what killed processes left of this kind, and make a folder.
 
         Raises:
             OSError: the disk is full, or not writable.
         """
-        for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        for folder in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
             _remove_if_abandoned(folder)
         self._made: int | None = None
         while self._made is None:
-            self.path = Path(tempfile.mkdtemp(prefix=PREFIX))
+            self.path = Path(tempfile.mkdtemp(prefix=prefix))
             self._made = self._hold()
 
+    def __enter__(self) -> Path:
+        """Its path."""
+        return self.path
+
+    def __exit__(self, *_: object) -> None:
+        """See `cleanup`."""
+        self.cleanup()
+
     def _hold(self) -> int | None:
-        """A descriptor that locks the folder, unless another process took it for abandoned."""
+        """A descriptor that locks the folder; `None` if another process took it for abandoned."""
         try:
             descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
         except FileNotFoundError:
@@ -46,31 +58,26 @@ class Scratch:
             os.close(descriptor)
             return None
         except OSError:
-            return descriptor  # a file system without locks: then nobody else removes it either
+            return descriptor  # a file system without locks: other processes leave it alone too
         if not _is(self.path, descriptor):
             os.close(descriptor)
             return None
         return descriptor
 
-    @property
-    def exists(self) -> bool:
-        """Whether the folder is still there."""
-        return self._made is not None and _is(self.path, self._made)
-
     def check(self) -> None:
-        """See that the folder is still there.
+        """Check that the folder is still there.
 
         Raises:
-            ScratchLost: somebody has removed it.
+            ScratchLost: it was removed.
         """
-        if not self.exists:
+        if self._made is None or not _is(self.path, self._made):
             raise ScratchLost(
                 f"the scratch folder {self.path} is gone: something removes files from the "
                 "temporary folder (TMPDIR) while the worker runs; another start makes a new one"
             )
 
     def cleanup(self) -> None:
-        """Remove it, whatever a child still writes there; idempotent."""
+        """Remove it, even while a child still writes there; idempotent."""
         shutil.rmtree(self.path, ignore_errors=True)
         made, self._made = self._made, None
         if made is not None:

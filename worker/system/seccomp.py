@@ -1,10 +1,9 @@
-"""A filter of system calls for child processes: no network, no programs, nobody else's processes.
+"""A filter of system calls for child processes: no network, no programs, no other processes.
 
-The program is built by hand (classic BPF) because it is one row of comparisons, and installed
-with two system calls, so that no compiled library has to come along. It denies what a decoder
-never needs, and allows the rest: a list of what is allowed would break with each new codec.
-Numbers are from Linux's `asm/unistd_64.h` and `asm-generic/unistd.h`; from 424 on they are the
-same everywhere.
+The filter is classic BPF, built by hand because it is one row of comparisons, and installed with
+two system calls, without a compiled library. It denies what a decoder does not need and allows the
+rest, because a list of allowed calls would break with each new codec. Numbers are from Linux's
+`asm/unistd_64.h` and `asm-generic/unistd.h`; from 424 on they are the same everywhere.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ _NUMBER_AT: Final = 0
 _ARCHITECTURE_AT: Final = 4
 _FIRST_ARGUMENT_AT: Final = 16
 _SECOND_ARGUMENT_AT: Final = 24
-"""The lower halves of them, as both architectures are little-endian."""
+"""Of their lower halves, as both architectures are little-endian."""
 
 _CLONE_THREAD: Final = 0x00010000
 _SET_MODE_FILTER: Final = 1
@@ -68,8 +67,8 @@ _DENIED_ON_BOTH = (
 )
 
 _SIGNALS_OF_FILES: Final = (8, 10, 15, 1024, 1026)
-"""F_SETOWN, F_SETSIG, F_SETOWN_EX, F_SETLEASE, F_NOTIFY: by them the kernel sends a signal to
-whichever process is named, or holds up those who open a file."""
+"""F_SETOWN, F_SETSIG, F_SETOWN_EX, F_SETLEASE, F_NOTIFY: they make the kernel send a signal to any
+named process, or hold up processes that open a file."""
 
 _CLONE3: Final = 435
 
@@ -95,13 +94,13 @@ ARCHITECTURES: Final = {
             *(86, 88, 133, 259, 265, 266),  # link, symlink, mknod: a pipe would hold its reader
             *(188, 189, 190, 197, 198, 199),  # setxattr, removexattr
             *(253, 254, 294, 300, 301),  # inotify, fanotify
-            # memory that outlasts its process, or is none of its data: memfd_create, System V's
+            # memory that outlasts its process, or escapes its limit: memfd_create, System V's
             # shared memory, queues and semaphores, mq_open, mq_unlink
             *(319, 29, 30, 31, 64, 65, 66, 68, 69, 70, 71, 220, 240, 241),
             *(248, 249, 250, 298, 321, 323),  # keys, perf_event_open, bpf, userfaultfd
             *_DENIED_ON_BOTH,
         ),
-        foreign_from=0x40000000,  # the x32 calls, which are others at the same architecture
+        foreign_from=0x40000000,  # the x32 calls, which share the architecture's number
     ),
     "aarch64": Architecture(
         audit=0xC00000B7,
@@ -133,10 +132,10 @@ ARCHITECTURES: Final = {
 
 
 def program(of: Architecture, pid: int) -> list[Instruction]:
-    """The filter for one process: each rule is a comparison and what follows if it holds.
+    """The filter for one process: each rule is a comparison and the answer if it holds.
 
-    Signals and limits may only be those of `pid` itself (a codec that aborts signals itself).
-    Anything called by another architecture's numbers is denied.
+    The process may signal and limit only `pid`, itself (a codec that aborts signals itself). Calls
+    by another architecture's numbers are denied.
     """
     instructions: list[Instruction] = [
         (_LOAD_WORD, 0, 0, _ARCHITECTURE_AT),
@@ -151,7 +150,7 @@ def program(of: Architecture, pid: int) -> list[Instruction]:
         ]
     for number in of.denied:
         instructions += [(_JUMP_IF_EQUAL, 0, 1, number), (_RETURN, 0, 0, _DENY)]
-    # Its flags lie in memory, out of a filter's sight; C libraries fall back to `clone`.
+    # Its flags lie in memory, where a filter cannot read them. C libraries fall back to `clone`.
     instructions += [(_JUMP_IF_EQUAL, 0, 1, _CLONE3), (_RETURN, 0, 0, _UNKNOWN)]
     instructions += _only_if(of.clone, (_JUMP_IF_ANY_BIT, _CLONE_THREAD))
     for number in (of.thread_kill, of.kill):
@@ -186,20 +185,17 @@ def _unless(number: int, refused: tuple[int, ...]) -> list[Instruction]:
 
 
 def drop_capabilities() -> None:
-    """Take from the calling thread what root may do: else hard limits could be raised again.
+    """Drop root's capabilities from the calling thread, or it could raise hard limits again.
 
     Raises:
-        OSError: the architecture is not known here.
+        OSError: the architecture is unknown here, or the kernel refuses.
     """
     header = struct.pack("=Ii", _CAPABILITIES_VERSION, 0)
-    none = bytes(24)
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.syscall(_own_architecture().capset, header, none):
-        raise OSError(ctypes.get_errno(), "capset")
+    system_call("capset", _own_architecture().capset, header, bytes(24))
 
 
 def forbid_new_privileges() -> None:
-    """No program that this process might start gains any; the kernel wants it before a filter.
+    """Give up new privileges for this process; the kernel requires it before a filter.
 
     Raises:
         OSError: the kernel refuses.
@@ -213,7 +209,7 @@ def install() -> None:
     """Filter every thread of this process from here on, for good.
 
     Raises:
-        OSError: the kernel refuses, or the architecture has no filter here.
+        OSError: the kernel refuses, or the architecture is unknown here.
     """
     architecture = _own_architecture()
     forbid_new_privileges()
@@ -222,9 +218,20 @@ def install() -> None:
     filter_of_them = ctypes.create_string_buffer(
         struct.pack("@HP", len(instructions), ctypes.addressof(code))
     )
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.syscall(architecture.seccomp, _SET_MODE_FILTER, _ALL_THREADS, filter_of_them):
-        raise OSError(ctypes.get_errno(), "seccomp")
+    system_call("seccomp", architecture.seccomp, _SET_MODE_FILTER, _ALL_THREADS, filter_of_them)
+
+
+def system_call(name: str, number: int, *arguments: object) -> int:
+    """Make a system call by its number.
+
+    Raises:
+        OSError: it fails; `name` is in the message.
+    """
+    result = int(ctypes.CDLL(None, use_errno=True).syscall(number, *arguments))
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"{name}: {os.strerror(code)}")
+    return result
 
 
 def _own_architecture() -> Architecture:

@@ -1,7 +1,7 @@
 """Logs, metrics and traces.
 
-`logs` configures structlog, `entry` shapes Cloud Logging's fields, `pipe` writes them, `redaction`
-removes secrets. `metrics` lists every metric, `counters` counts them. `spans` is what handlers use
-of tracing, `tracing` is OpenTelemetry behind it, `propagation` carries the context in attributes,
-`exporters` send it. May import `photo` and `errors`. Begin with `logs`.
+`logs` configures structlog, `entry` shapes Cloud Logging's fields, `redaction` removes secrets,
+`pipe` writes the lines. `metrics` lists every metric, `counters` counts. `spans` is what handlers
+use of tracing, `tracing` does it with OpenTelemetry, `propagation` passes the context on in
+attributes, `exporters` sends the spans. May import `photo` and `errors`. Begin with `logs`.
 """

@@ -1,7 +1,7 @@
-"""Entries in Cloud Logging's JSON form: which field holds what, and how long a line may be.
+"""Entries in Cloud Logging's JSON form: the fields of an entry, and one safe line made of them.
 
-Owns the names that Cloud Logging, Error Reporting and Cloud Trace read, and the making of one safe
-line from an entry. Knows nothing of what is logged, nor where to.
+Owns the field names that Cloud Logging, Error Reporting and Cloud Trace read. A safe line has a
+limited length, no secrets and no odd characters.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from structlog.typing import EventDict, WrappedLogger
 
 LINE_BYTES: Final = 16_000
-"""Docker's log driver cuts lines at 16 KiB, and a half is no JSON. Cloud Logging takes 256 KiB."""
+"""Docker's log driver cuts lines at 16 KiB, which breaks JSON. Cloud Logging takes 256 KiB."""
 
 SOURCE: Final = "logging.googleapis.com/sourceLocation"
 LABELS: Final = "logging.googleapis.com/labels"
@@ -37,35 +37,36 @@ _UNEXPECTED: Final = {"ERROR", "CRITICAL"}
 _ROOTS: Final = (f"{Path(__file__).parents[2]}/", "site-packages/")
 
 _ODD: Final = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""What JSON lets stand in a text although it ends lines, moves cursors, turns the direction of
-writing, or is no UTF-8."""
+"""Characters that JSON allows although they end lines, move cursors, turn the direction of writing,
+or are not valid UTF-8."""
 
 _READ_CHARACTERS: Final = 320_000
-"""Of one text; a message has up to 10 MB, and an error may quote it. The whole worker stands still
-while so much is searched and escaped. What is left is cut at its end, behind which no secret can
-hide."""
+"""Of one text. An error may quote a message of 10 MB, and the whole worker stands still while it is
+searched and escaped. The rest is cut off before the search for secrets."""
 
 _CUTS: Final = (4000, 1000, 200)
 
 
 def source_location(path: str, line: int, function: str) -> dict[str, str]:
-    """Where an entry comes from; the file as below its package's folder."""
+    """Where an entry comes from; the file's path begins at its package's folder."""
     for root in _ROOTS:
         path = path.rpartition(root)[2]
-    # Cloud Logging keeps 64-bit numbers as texts.
+    # Cloud Logging takes 64-bit numbers as texts.
     return {"file": path, "line": str(line), "function": function}
 
 
 class CloudEntry:
-    """A processor: fields become an entry, with what is known beside them."""
+    """A processor: fields become an entry.
+
+    `labels` go on every entry. Lines name their trace where a `project` is given.
+    """
 
     def __init__(self, labels: Mapping[str, str], project: str | None) -> None:
-        """`labels` go on every entry; without a project, no trace can be named."""
         self._labels = dict(labels)
         self._trace = _current_trace(project) if project else None
 
     def __call__(self, _: WrappedLogger, method: str, event: EventDict) -> EventDict:
-        """The entry; what a reader looks for first comes first."""
+        """The entry, with the most important fields first."""
         severity = _SEVERITY.get(method, method.upper())
         entry = {
             "severity": severity,
@@ -87,7 +88,7 @@ class CloudEntry:
 
 
 def _current_trace(project: str) -> Callable[[], dict[str, Any]]:
-    # Here, and not above: most verbs trace nothing, and need not load it.
+    # Imported here, because most verbs do not trace.
     from opentelemetry.trace import get_current_span
 
     def name_it() -> dict[str, Any]:
@@ -121,7 +122,7 @@ def json_line(_: WrappedLogger, __: str, entry: EventDict) -> str:
 
 
 def printable(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """A processor for terminals: nothing that an event says moves a cursor or forges a line."""
+    """A processor for terminals: odd characters are escaped, so an event cannot forge a line."""
     for name, value in event.items():
         if isinstance(value, str) and not value.isprintable():
             lines = value.split("\n") if name in ("exception", "stack") else [value]
@@ -146,12 +147,12 @@ def _readable(value: Any) -> Any:  # noqa: ANN401 (whatever was logged)
 
 
 def _fits(line: str) -> bool:
-    # A character has four bytes at most, and nearly all lines are short.
+    # A character has four bytes at most, so most lines need no encoding to tell.
     return 4 * len(line) <= LINE_BYTES or len(line.encode()) <= LINE_BYTES
 
 
 def _cut(value: Any, longest: int) -> Any:  # noqa: ANN401 (whatever was logged)
-    """The same with shorter texts and fewer items; both ends of a text say the most."""
+    """The same with shorter texts and fewer items; a text keeps both ends."""
     if value is None or isinstance(value, bool | int | float):
         return value
     most = longest // 10
@@ -167,7 +168,7 @@ def _cut(value: Any, longest: int) -> Any:  # noqa: ANN401 (whatever was logged)
 
 def _cut_text(text: str, longest: int) -> str:
     if len(text) > longest:
-        # Before the cut: behind it, the end of a secret looks like any text.
+        # Before the cut: half a secret would not be recognised.
         text = redact(text)
     if len(text) <= longest:
         return text

@@ -1,8 +1,7 @@
-"""Where spans go: the standard `OTEL_*` variables, and OpenTelemetry's SDK set up by them.
+"""Where spans go: OpenTelemetry's SDK, set up by the standard `OTEL_*` variables.
 
-Off unless `OTEL_TRACES_EXPORTER` names one, and then nothing of the SDK is even imported. A
-collector that does not answer costs the spans, and a line in the log now and then: never a message,
-nor time.
+Off, and the SDK is not imported, unless `OTEL_TRACES_EXPORTER` names an exporter. If its collector
+does not answer, the spans are lost and the log says so now and then; messages are not delayed.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
 FLUSH_SECONDS: Final = 2.0
-"""For the last spans, when all messages are settled: a spot VM has no more to spare."""
+"""For the last spans, after all messages are settled; a spot VM has little time."""
 
 SAY_AGAIN_SECONDS: Final = 600.0
 
@@ -46,48 +45,45 @@ Say = Callable[[str], object]
 
 
 class Tracing:
-    """Tracing that is off: every part is what it was. Thread-safe."""
+    """Adds spans to parts of the worker, or leaves them as they are where tracing is off.
 
-    def events(self, subscription: str) -> Tracer:  # noqa: ARG002 (see _Exporting)
-        """What begins the spans of this subscription's deliveries."""
-        return UNTRACED
+    Thread-safe. `say` gets a text when spans are lost.
+    """
 
-    def publisher(self, publisher: BatchPublisher) -> BatchPublisher:
-        """The publisher, sending a trace along with each message."""
-        return publisher
-
-    def renderer(self, renderer: Renderer) -> Renderer:
-        """The renderer, its renders being spans."""
-        return renderer
-
-    def close(self, seconds: float = FLUSH_SECONDS) -> bool:  # noqa: ARG002
-        """Send what is left, and wait for that so long at most; whether it was sent in time."""
-        return True
-
-
-class _Exporting(Tracing):
-    def __init__(self, provider: TracerProvider, say: Say) -> None:
+    def __init__(self, provider: TracerProvider | None, say: Say) -> None:
         self._provider = provider
         self._say = say
-        self._tracer = provider.get_tracer("photo-worker", __version__)
+        self._tracer = provider.get_tracer("photo-worker", __version__) if provider else None
 
     def events(self, subscription: str) -> Tracer:
+        """The tracer of this subscription's deliveries."""
+        if self._tracer is None:
+            return UNTRACED
         from worker.telemetry.tracing import EventTracer
 
         return EventTracer(self._tracer, subscription)
 
     def publisher(self, publisher: BatchPublisher) -> BatchPublisher:
+        """The publisher, sending a trace along with each message."""
+        if self._tracer is None:
+            return publisher
         from worker.telemetry.tracing import TracedPublisher
 
         return TracedPublisher(publisher, self._tracer)
 
     def renderer(self, renderer: Renderer) -> Renderer:
+        """The renderer, with a span for each render."""
+        if self._tracer is None:
+            return renderer
         from worker.telemetry.tracing import TracedRenderer
 
         return TracedRenderer(renderer, self._tracer)
 
     def close(self, seconds: float = FLUSH_SECONDS) -> bool:
-        # The SDK knows no limit here: it would wait for a silent collector's time-outs.
+        """Send the last spans; whether that was done within so many seconds."""
+        if self._provider is None:
+            return True
+        # The SDK itself would wait for the time-outs of a silent collector.
         flushing = threading.Thread(target=self._provider.force_flush, daemon=True)
         flushing.start()
         flushing.join(seconds)
@@ -97,10 +93,10 @@ class _Exporting(Tracing):
 
 
 def open_tracing(environment: Mapping[str, str], say: Say) -> Tracing:
-    """Set tracing up as the environment wants it, if it wants any.
+    """Set tracing up as the environment wants it, or off.
 
-    The SDK reads its other variables from the process's own environment. `say` gets what it
-    complains of, rarely.
+    The SDK reads its other variables from the process's own environment. Its complaints go to
+    `say`, a few an hour.
 
     Raises:
         ConfigurationError: an exporter that is unknown, not installed, or wrongly set.
@@ -108,7 +104,7 @@ def open_tracing(environment: Mapping[str, str], say: Say) -> Tracing:
     names = [each.strip() for each in environment.get(_VARIABLE, "").split(",") if each.strip()]
     disabled = environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
     if disabled or not set(names) - {"none"}:
-        return Tracing()
+        return Tracing(None, say)
     _listen(lambda text: say(_without_headers(text, environment)))
     exporters = [_exporter(name, environment) for name in names if name != "none"]
 
@@ -121,10 +117,10 @@ def open_tracing(environment: Mapping[str, str], say: Say) -> Tracing:
         "service.version": __version__,
         "service.instance.id": f"{socket.gethostname()}:{os.getpid()}",
     }
-    # What is created with attributes lets them win over the environment's.
+    # `create` prefers the attributes that it is given, so the environment's are added to them.
     resource = Resource.create(usual | dict(OTELResourceDetector().detect().attributes))
     try:
-        # At the process's end it would wait for a silent collector; `close` does not.
+        # Its own shutdown would wait for a silent collector; `close` does not.
         provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     except ValueError as error:
         raise ConfigurationError([str(error)]) from error
@@ -133,13 +129,15 @@ def open_tracing(environment: Mapping[str, str], say: Say) -> Tracing:
             provider.add_span_processor(BatchSpanProcessor(exporter))
         except ValueError as error:
             raise ConfigurationError([f"OTEL_BSP_*: {error}"]) from error
-    return _Exporting(provider, say)
+    return Tracing(provider, say)
 
 
 def traced(
     publisher: BatchPublisher, stack: ExitStack, environment: Mapping[str, str] = os.environ
 ) -> BatchPublisher:
-    """The publisher of a verb, with traces where the environment wants them; sent with the stack.
+    """The publisher of a verb, with traces where the environment wants them.
+
+    Leaving `stack` sends the last spans.
 
     Raises:
         ConfigurationError: see `open_tracing`.
@@ -160,7 +158,7 @@ def _exporter(name: str, environment: Mapping[str, str]) -> Any:  # noqa: ANN401
         raise ConfigurationError([f"{_VARIABLE}={name!r}: {_remedy(entry)}"])
     try:
         make = found[0].load()
-        # Standard output is for a verb's result.
+        # A verb's result goes to standard output.
         return make(out=sys.stderr) if entry == "console" else make()
     except Exception as error:
         raise ConfigurationError(
@@ -171,7 +169,7 @@ def _exporter(name: str, environment: Mapping[str, str]) -> Any:  # noqa: ANN401
 def _entry_name(name: str, environment: Mapping[str, str]) -> str:
     if name != "otlp":
         return name
-    # The SDK's own choice without a protocol is gRPC, the specification's is this.
+    # Without a protocol, the SDK takes gRPC where the specification says http/protobuf.
     for variable in ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
         if protocol := environment.get(variable, "").strip():
             if protocol not in _BY_PROTOCOL:
@@ -191,13 +189,13 @@ def _remedy(entry: str) -> str:
 
 
 def _listen(say: Say) -> None:
-    """Have the SDK's own log go to `say`, and nowhere else."""
+    """Send the SDK's own log to `say` only."""
     logger = logging.getLogger("opentelemetry")
-    logger.handlers, logger.propagate = [Rarely(say)], False
+    logger.handlers, logger.propagate = [RateLimited(say)], False
 
 
 def _without_headers(text: str, environment: Mapping[str, str]) -> str:
-    """Headers hold keys, and the SDK quotes those that it cannot read."""
+    """The text without headers, which hold keys: the SDK quotes those that it cannot read."""
     for name, value in environment.items():
         if name.startswith("OTEL_EXPORTER_OTLP_") and name.endswith("HEADERS"):
             for header in filter(None, map(str.strip, value.split(","))):
@@ -205,11 +203,13 @@ def _without_headers(text: str, environment: Mapping[str, str]) -> str:
     return text
 
 
-class Rarely(logging.Handler):
-    """Passes on a warning, and then none for a while: the SDK complains with each batch."""
+class RateLimited(logging.Handler):
+    """Passes one warning on in `SAY_AGAIN_SECONDS`: the SDK complains with each batch.
+
+    `clock` gives monotonic seconds.
+    """
 
     def __init__(self, say: Say, clock: Callable[[], float] = time.monotonic) -> None:
-        """Have nothing to say yet; `clock` gives monotonic seconds."""
         super().__init__(logging.WARNING)
         self._say = say
         self._clock = clock

@@ -1,7 +1,7 @@
 """Logs: one JSON object a line in production, readable lines on a terminal.
 
-Owns structlog's configuration, and brings what others write (the standard library's logging, lost
-threads, warnings) into the same stream. What a line holds is `cloud_log`'s, its way out `outlet`'s.
+Owns structlog's configuration, and brings other output (the standard library's logging, lost
+threads, warnings) into the same stream. `entry` makes a line, `pipe` writes it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from structlog.processors import CallsiteParameter, CallsiteParameterAdder
 
 from worker import __version__
 from worker.telemetry.entry import CloudEntry, json_line, printable, redacted_line
-from worker.telemetry.pipe import Outlet
+from worker.telemetry.pipe import PipeWriter
 
 if TYPE_CHECKING:
     from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
@@ -41,7 +41,7 @@ def configure_logs(
     Args:
         log_format: `json`, `console`, or `auto`: console on a terminal, JSON elsewhere.
         log_level: a level's name, such as `info`.
-        project: the Google Cloud project that traces are kept in; without one, lines name none.
+        project: the Google Cloud project that keeps the traces; without one, lines name no trace.
     """
     # Python has no standard error where it was closed before the start.
     terminal = bool(sys.stderr and sys.stderr.isatty())
@@ -75,16 +75,16 @@ def configure_logs(
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        # Without a file the one that writes takes standard output, where a verb's result goes.
+        # Without a file, structlog would take standard output, where a verb's result goes.
         logger_factory=structlog.WriteLoggerFactory(
-            cast("TextIO", Outlet(sys.stderr, _lost_in_json if as_json else _lost))
+            cast("TextIO", PipeWriter(sys.stderr, _lost_in_json if as_json else _lost))
         )
         if sys.stderr
         else structlog.ReturnLoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    # Google's clients log through the standard library; their warnings belong in the same stream.
-    # Importing one of them cuts the logger `google` off from the root, so it gets its own handler.
+    # Google's clients log through the standard library. Importing one of them cuts the logger
+    # `google` off from the root, so it gets its own handler.
     logging.basicConfig(level=max(level, logging.WARNING), handlers=[_Forward()], force=True)
     google = logging.getLogger("google")
     google.handlers, google.propagate = [_Forward()], False
@@ -93,11 +93,10 @@ def configure_logs(
 
 
 def catch_strays(log: Log) -> None:
-    """Log what would else be written to standard error as it is.
+    """Log what Python would otherwise write to standard error as plain text.
 
-    Threads lost by an exception, exceptions that nobody can catch (in a finalizer), and warnings.
-
-    For the whole process, so for one that does nothing but work.
+    That is: threads that end by an exception, exceptions in finalizers, and warnings. It holds for
+    the whole process.
     """
 
     def lost(thread: threading.ExceptHookArgs) -> None:
@@ -133,7 +132,7 @@ def catch_strays(log: Log) -> None:
 
 
 def _name_caller(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-    # Nobody asks which line says that all is well, and each of them would pay for it.
+    # Debug and info lines do without: looking for the caller takes time.
     if method not in ("debug", "info"):
         event = _CALLER(logger, method, event)
     return _without_record(logger, method, event)
@@ -162,7 +161,7 @@ def _labels() -> dict[str, str]:
 
 class _Forward(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        # By `_record` structlog knows where it comes from.
+        # structlog finds the caller in `_record`.
         fields: dict[str, Any] = {"logger": record.name, "_record": record}
         if record.exc_info:
             fields["exc_info"] = record.exc_info

@@ -1,13 +1,13 @@
-"""Metrics: every one that `/metrics` shows, in one list to which docs and dashboards are held.
+"""Metrics: the names of all that `/metrics` shows, what they count, and their label values.
 
-Owns the names, what they count, and the closed sets of label values: nothing that an event says
-ever becomes a label. Knows nothing of who counts, nor of HTTP.
+Docs and dashboards are tested against this list. Labels come from closed sets, not from events.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Final, Literal, get_args
 
 from worker.errors import Reason
@@ -16,7 +16,7 @@ from worker.photo.outcome import Effect
 PREFIX: Final = "photo_worker_"
 
 NACKED: Final = "nacked"
-"""The outcome of a delivery that was given back; every other one is an `Effect`."""
+"""The outcome of a delivery that was given back; all others are an `Effect`."""
 
 UNREAD: Final = "unread"
 INVALID: Final = "invalid"
@@ -36,7 +36,7 @@ Step = Literal[
     "dead_letter",
     "outcome",
 ]
-"""What an event's seconds are spent on; some lie within others, and all within `total`."""
+"""The steps of an event; some lie within others, and all within `total`."""
 
 STEPS: Final[tuple[Step, ...]] = get_args(Step)
 
@@ -66,7 +66,7 @@ class Kind(StrEnum):
     HISTOGRAM = "histogram"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Metric:
     """One metric: its name without prefix and, for a counter, without `_total`.
 
@@ -74,8 +74,8 @@ class Metric:
     begins with 1 misses its first.
     """
 
-    name: str
     kind: Kind
+    name: str
     help: str
     labels: tuple[str, ...] = ()
     series: tuple[tuple[str, ...], ...] = ()
@@ -87,109 +87,66 @@ class Metric:
         return f"{PREFIX}{self.name}{'_total' if self.kind is Kind.COUNTER else ''}"
 
 
-_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+_counter = partial(Metric, Kind.COUNTER)
+_gauge = partial(Metric, Kind.GAUGE)
+_histogram = partial(Metric, Kind.HISTOGRAM)
 
-EVENTS: Final = Metric(
-    name="events",
-    kind=Kind.COUNTER,
-    help="Deliveries handled, by the event's type (no event: invalid) and outcome.",
+EVENTS: Final = _counter(
+    "events",
+    "Deliveries handled, by the event's type (no event: invalid) and outcome.",
     labels=("type", "outcome"),
     series=tuple((kind, str(end)) for kind, ends in _ENDS.items() for end in ends),
 )
-STEP_SECONDS: Final = Metric(
-    name="step_seconds",
-    kind=Kind.HISTOGRAM,
-    help="Seconds of each step of an event; total is all of it.",
+STEP_SECONDS: Final = _histogram(
+    "step_seconds",
+    "Seconds of each step of an event; total is all of it.",
     labels=("step",),
     series=tuple((step,) for step in STEPS),
-    buckets=_SECONDS,
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0),
 )
-DELIVERY_ATTEMPTS: Final = Metric(
-    name="delivery_attempts",
-    kind=Kind.HISTOGRAM,
-    help="Which delivery attempt a message was handled in, where the subscription counts them.",
+DELIVERY_ATTEMPTS: Final = _histogram(
+    "delivery_attempts",
+    "Which delivery attempt a message was handled in, where the subscription counts them.",
     buckets=(1, 2, 3, 5, 10, 15, 20, 50),
 )
-DEAD_LETTERS: Final = Metric(
-    name="dead_letters",
-    kind=Kind.COUNTER,
-    help="Messages published to the dead-letter topic.",
+DEAD_LETTERS: Final = _counter(
+    "dead_letters",
+    "Messages published to the dead-letter topic.",
     labels=("reason",),
     series=tuple((reason.value,) for reason in Reason),
 )
-ORIGINAL_BYTES: Final = Metric(
-    name="original_bytes", kind=Kind.COUNTER, help="Bytes of originals rendered."
+ORIGINAL_BYTES: Final = _counter("original_bytes", "Bytes of originals rendered.")
+RENDITION_BYTES: Final = _counter("rendition_bytes", "Bytes of renditions made.")
+RENDER_CPU_SECONDS: Final = _counter("render_cpu_seconds", "CPU seconds of finished renders.")
+IN_FLIGHT: Final = _gauge("in_flight", "Messages held right now.")
+IN_FLIGHT_LIMIT: Final = _gauge("in_flight_limit", "Messages that may be held at once.")
+OLDEST_LEASE_SECONDS: Final = _gauge(
+    "oldest_lease_seconds", "How long the longest-held message has been held; 0 without any."
 )
-RENDITION_BYTES: Final = Metric(
-    name="rendition_bytes", kind=Kind.COUNTER, help="Bytes of renditions made."
+SLOTS: Final = _gauge("slots", "Render slots.")
+SLOTS_BUSY: Final = _gauge("slots_busy", "Render slots that render.")
+RENDER_MEMORY_BYTES: Final = _gauge("render_memory_bytes", "Memory for all renders together.")
+RENDER_MEMORY_ADMITTED_BYTES: Final = _gauge(
+    "render_memory_admitted_bytes",
+    "Memory foretold for the renders that run, and held by the originals that wait.",
 )
-RENDER_CPU_SECONDS: Final = Metric(
-    name="render_cpu_seconds", kind=Kind.COUNTER, help="CPU seconds of finished renders."
+STREAM_OPEN: Final = _gauge(
+    "stream_open", "1 while the streaming pull is open, or closed by the brake."
 )
-IN_FLIGHT: Final = Metric(name="in_flight", kind=Kind.GAUGE, help="Messages held right now.")
-IN_FLIGHT_LIMIT: Final = Metric(
-    name="in_flight_limit", kind=Kind.GAUGE, help="Messages that may be held at once."
-)
-OLDEST_LEASE_SECONDS: Final = Metric(
-    name="oldest_lease_seconds",
-    kind=Kind.GAUGE,
-    help="How long the longest-held message has been held; 0 without any.",
-)
-SLOTS: Final = Metric(name="slots", kind=Kind.GAUGE, help="Render slots.")
-SLOTS_BUSY: Final = Metric(name="slots_busy", kind=Kind.GAUGE, help="Render slots that render.")
-RENDER_MEMORY_BYTES: Final = Metric(
-    name="render_memory_bytes", kind=Kind.GAUGE, help="Memory for all renders together."
-)
-RENDER_MEMORY_ADMITTED_BYTES: Final = Metric(
-    name="render_memory_admitted_bytes",
-    kind=Kind.GAUGE,
-    help="Memory foretold for the renders that run, and held by the originals that wait.",
-)
-STREAM_OPEN: Final = Metric(
-    name="stream_open",
-    kind=Kind.GAUGE,
-    help="1 while the streaming pull is open, or closed by the brake.",
-)
-REACHABLE: Final = Metric(
-    name="reachable",
-    kind=Kind.GAUGE,
-    help="1 while the service answers.",
+REACHABLE: Final = _gauge(
+    "reachable",
+    "1 while the service answers.",
     labels=("service",),
     series=tuple((service,) for service in SERVICES),
 )
-BRAKE_ON: Final = Metric(name="brake_on", kind=Kind.GAUGE, help="1 while the brake is on.")
-DRAINING: Final = Metric(name="draining", kind=Kind.GAUGE, help="1 while the worker drains.")
-LAST_PROGRESS_SECONDS: Final = Metric(
-    name="last_progress_timestamp_seconds",
-    kind=Kind.GAUGE,
-    help="When a message was acked last, in Unix time; the start before the first.",
+BRAKE_ON: Final = _gauge("brake_on", "1 while the brake is on.")
+DRAINING: Final = _gauge("draining", "1 while the worker drains.")
+LAST_PROGRESS_SECONDS: Final = _gauge(
+    "last_progress_timestamp_seconds",
+    "When a message was acked last, in Unix time; the start before the first.",
 )
-BUILD_INFO: Final = Metric(
-    name="build_info",
-    kind=Kind.GAUGE,
-    help="Always 1; what runs.",
-    labels=("version", "recipe", "python"),
+BUILD_INFO: Final = _gauge(
+    "build_info", "Always 1; what runs.", labels=("version", "recipe", "python")
 )
 
-ALL: Final = (
-    EVENTS,
-    STEP_SECONDS,
-    DELIVERY_ATTEMPTS,
-    DEAD_LETTERS,
-    ORIGINAL_BYTES,
-    RENDITION_BYTES,
-    RENDER_CPU_SECONDS,
-    IN_FLIGHT,
-    IN_FLIGHT_LIMIT,
-    OLDEST_LEASE_SECONDS,
-    SLOTS,
-    SLOTS_BUSY,
-    RENDER_MEMORY_BYTES,
-    RENDER_MEMORY_ADMITTED_BYTES,
-    STREAM_OPEN,
-    REACHABLE,
-    BRAKE_ON,
-    DRAINING,
-    LAST_PROGRESS_SECONDS,
-    BUILD_INFO,
-)
+ALL: Final = tuple(each for each in list(globals().values()) if isinstance(each, Metric))

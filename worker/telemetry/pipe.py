@@ -1,8 +1,8 @@
-"""Outlet: a log's way out of the process, whatever becomes of its reader.
+"""Writes the log to standard error without waiting for a reader that sleeps.
 
 Standard error is most often a pipe or a socket, to a container's runtime or to journald. A full one
-holds whoever writes for as long as its reader sleeps: every handler, and the drain. So a line waits
-a moment, then lines are dropped and counted until there is room. Knows nothing of what a line says.
+would hold up every handler, and the drain, until its reader wakes up. So a line waits a moment,
+then lines are dropped and counted until there is room.
 """
 
 from __future__ import annotations
@@ -19,19 +19,18 @@ PATIENCE_SECONDS: Final = 0.5
 """For one line. The dozen lines of a drain must fit into the 30 s of a spot VM."""
 
 _CHUNK_BYTES: Final = select.PIPE_BUF
-"""What a pipe that is ready takes at once, without waiting for room."""
+"""What a pipe that is ready takes at once."""
 
 
-class Outlet:
-    """What loggers take for a file. Never raises; used by one thread at a time.
+class PipeWriter:
+    """A file for loggers, which never raises; used by one thread at a time.
 
-    `tell` makes the line that is written, after a stall, about so many lost ones.
+    After a stall it writes the line that `lost_line` makes of the number of lines lost.
     """
 
-    def __init__(self, file: TextIO, tell: Callable[[int], str]) -> None:
-        """Write nothing yet."""
+    def __init__(self, file: TextIO, lost_line: Callable[[int], str]) -> None:
         self._file = file
-        self._tell = tell
+        self._lost_line = lost_line
         self._may_stall = _is_pipe(file)
         self._lost = 0
         self._torn = False
@@ -46,21 +45,21 @@ class Outlet:
         return len(text)
 
     def flush(self) -> None:
-        """Have it written now."""
+        """Write buffered lines now."""
         with contextlib.suppress(OSError, ValueError):
             self._file.flush()
 
     def _send(self, text: str) -> None:
-        # Once a line has waited in vain, the next ones do not wait.
+        # Once a line has waited in vain, the next ones are dropped at once.
         until = time.monotonic() + (0.0 if self._lost else PATIENCE_SECONDS)
-        if self._lost and self._put(self._tell(self._lost), until):
+        if self._lost and self._put(self._lost_line(self._lost), until):
             self._lost = 0
         if self._lost or not self._put(text, until):
             self._lost += 1
 
     def _put(self, text: str, until: float) -> bool:
         """Whether all of it was taken in time."""
-        # The half of a line that a stall has left would spoil the next.
+        # End the half line that a stall has left, or it would spoil the next.
         whole = ("\n" * self._torn + text).encode(errors="backslashreplace")
         left = memoryview(whole)
         while left and _has_room(self._file.fileno(), until):
@@ -70,7 +69,7 @@ class Outlet:
 
 
 def _is_pipe(file: TextIO) -> bool:
-    """Whether its reader can make a writer wait: a pipe, or a socket."""
+    """Whether its reader can make a writer wait: it is a pipe or a socket."""
     try:
         mode = os.fstat(file.fileno()).st_mode
     except (OSError, ValueError):
@@ -81,5 +80,5 @@ def _is_pipe(file: TextIO) -> bool:
 def _has_room(descriptor: int, until: float) -> bool:
     poll = select.poll()
     poll.register(descriptor, select.POLLOUT)
-    # A reader that is gone counts as room: writing then says so.
+    # A reader that is gone counts as room: the write then raises.
     return bool(poll.poll(max(0.0, until - time.monotonic()) * 1000))

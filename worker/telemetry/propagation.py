@@ -1,7 +1,7 @@
-"""The context of a trace (W3C) in a message's attributes: read, and written.
+"""The context of a trace (W3C) in a message's attributes.
 
-Two names are in use: `traceparent`, and Google's client's own `googclient_traceparent`. Baggage is
-neither read nor passed on: it is a stranger's, and would go to strangers.
+Two names are in use: `traceparent`, and `googclient_traceparent` of Google's client. Baggage is
+left out: it comes from strangers, and would go to strangers.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ _CARRIED: Final = (*_NAMES, *(_GOOGLE + name for name in _NAMES))
 _W3C: Final = TraceContextTextMapPropagator()
 
 
-def context_of(attributes: Mapping[str, str]) -> otel.Context | None:
-    """The context that a message brings: Google's client's, else anybody's; `None` without one."""
+def read_context(attributes: Mapping[str, str]) -> otel.Context | None:
+    """The context that a message brings, under either name; `None` without one."""
     for prefix in (_GOOGLE, ""):
         if context := _extract(attributes, prefix):
             return context
     return None
 
 
-def carrying(attributes: Mapping[str, str], span: Span) -> dict[str, str]:
-    """The attributes with this span as their context, in place of any that they had.
+def with_context(attributes: Mapping[str, str], span: Span) -> dict[str, str]:
+    """The attributes with this span as their context, which replaces any that they had.
 
-    Under both names: readers with Google's client look for its own only. As far as there is room.
+    It goes under both names, as far as there is room: Google's client reads its own name only.
     """
     context: dict[str, str] = {}
     _W3C.inject(context, trace.set_span_in_context(span, otel.Context()))
@@ -54,7 +54,7 @@ def _extract(attributes: Mapping[str, str], prefix: str) -> otel.Context | None:
     return context if trace.get_current_span(context).get_span_context().is_valid else None
 
 
-def replayed(attributes: Mapping[str, str]) -> trace.SpanContext | None:
-    """Of a replay, what the dead letter was sent by."""
+def dead_letter_context(attributes: Mapping[str, str]) -> trace.SpanContext | None:
+    """The context of the dead letter that a replay comes from."""
     context = _extract({"traceparent": attributes.get(REPLAY_TRACE, "")}, "")
     return None if context is None else trace.get_current_span(context).get_span_context()

@@ -1,8 +1,8 @@
-"""Redaction: what a log line must never hold, found by its form.
+"""Redaction: secrets in a log line, found by their form and replaced.
 
-Signed URLs, tokens and keys get into texts by ways that nobody planned: an error of a library
-quotes the URL that it asked for, an event names a signed URL as its original. So whole lines are
-searched, after they are put together. Pure; knows no logger.
+Signed URLs, tokens and keys get into texts by surprise: a library's error quotes the URL that it
+asked for, or an event names a signed URL as its original. So whole lines are searched, after they
+are put together. Pure.
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ _NAMES: Final = (
     "|upload_id|sig"
 )
 
-# A value ends where a query, a quoted text or an escape of JSON ends: what is replaced never takes
-# a quote of the line with it, so a JSON line stays one. Whatever a text repeats, the search takes
-# time in proportion to its length: it holds the interpreter, and with it the whole worker.
+# A value ends where a query, a quoted text or an escape of JSON ends, so a JSON line stays one. The
+# search takes time in proportion to the length of any text, because the whole worker waits for it.
 _SECRET: Final = re.compile(
     rf"""
       (?P<named> (?: (?<![a-z0-9_-]) | (?<=%3f) | (?<=%26) ) (?:{_NAMES})
@@ -39,7 +38,7 @@ _SECRET: Final = re.compile(
 
 
 def redact(text: str) -> str:
-    """The text, or JSON, without what looks like a secret; JSON stays JSON."""
+    """The text with each secret replaced; JSON stays JSON."""
     return _SECRET.sub(_without, text)
 
 

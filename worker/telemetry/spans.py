@@ -1,6 +1,6 @@
-"""What tracing asks of whoever handles an event: spans by name. Knows no tracing library.
+"""What handlers use of tracing: spans by name, independent of any tracing library.
 
-The handlers measure their steps anyway (`steps`); with a tracer, each of them is a span too.
+The handlers measure their steps anyway (`steps`); with a tracer, each step is a span too.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ class Spans(Protocol):
     """The spans of one event; thread-safe."""
 
     def span(self, name: str, **facts: Fact) -> AbstractContextManager[object]:
-        """A span around one block, below the one that surrounds this call.
+        """A span around one block, below the span that surrounds this call.
 
-        The block may be another thread's. What it raises is noted by its type alone: words of an
-        error may quote a URL that is a secret.
+        The block may run in another thread. An exception is noted by its type alone, because its
+        text may quote a secret URL.
         """
 
     def end(
         self, outcome: str, facts: Mapping[str, Fact], error: BaseException | None = None
     ) -> None:
-        """Note what became of the event, on the span that is all of it."""
+        """Note how the event ended, on the delivery's own span."""
 
 
 class Tracer(Protocol):
     """Begins the span of a delivery; thread-safe."""
 
     def receive(self, delivery: Delivery) -> AbstractContextManager[Spans]:
-        """Everything about one delivery, in its publisher's trace; current in this thread."""
+        """The span of a whole delivery, in its publisher's trace; current in this thread."""
 
 
 class _NoSpans:
-    """`Spans` and `Tracer` that do nothing, for next to nothing."""
+    """`Spans` and `Tracer` for untraced events."""
 
     def span(self, name: str, **facts: Fact) -> AbstractContextManager[object]:  # noqa: ARG002
         """See `Spans`."""

@@ -1,9 +1,9 @@
-"""Traces by OpenTelemetry: the publisher's context in, spans, the context on with what is sent.
+"""Traces by OpenTelemetry: the publisher's context comes in, and goes on with what is published.
 
-Owns what the spans are called and say, by the semantic conventions for messaging. Knows only the
-API: where spans go is `exporters`' to say. Not Google's own tracing of its clients: its spans end
-with the callback's start or know nothing of the steps, and none of them is current in the thread
-that handles the message.
+Owns the names and attributes of spans, by the semantic conventions for messaging. Uses the API
+only; `exporters` sends the spans. Google's tracing of its own clients would not do: its spans end
+when the callback starts or do not know the steps, and are not current in the thread that handles
+the message.
 """
 
 from __future__ import annotations
@@ -31,24 +31,23 @@ from worker.photo.ports import (
     Rendering,
 )
 from worker.photo.recipe import Recipe
-from worker.telemetry.propagation import carrying, context_of, replayed
+from worker.telemetry.propagation import dead_letter_context, read_context, with_context
 from worker.telemetry.spans import Fact, Spans
 
 OWN: Final = "photo_worker."
-"""Before the names of attributes that no convention knows."""
+"""Before the names of attributes outside of the conventions."""
 
 WHOLE: Final = "total"
-"""The step that is all of them: the delivery's own span."""
+"""The step that holds all others: the delivery's own span."""
 
 _FACTS: Final = ("type", "photo_id", "version", "reason", "why", "deleted", "bytes_in", "bytes_out")
-"""What of an event's facts is told; its error's words are the log's."""
+"""The facts that go on the delivery's span. Error texts go to the log only."""
 
 
 class EventTracer:
-    """`spans.Tracer` for the deliveries of one subscription."""
+    """`spans.Tracer` for the deliveries of one subscription, which is a full name."""
 
     def __init__(self, tracer: trace.Tracer, subscription: str) -> None:
-        """Begin nothing; `subscription` is a full name."""
         self._tracer = tracer
         self._subscription = _short(subscription)
         self._project = subscription.split("/")[1] if "/" in subscription else ""
@@ -56,7 +55,7 @@ class EventTracer:
     @contextmanager
     def receive(self, delivery: Delivery) -> Iterator[Spans]:
         """See `spans.Tracer`."""
-        parent = context_of(delivery.attributes)
+        parent = read_context(delivery.attributes)
         attributes: dict[str, Fact] = {
             **_messaging("process", "process"),
             "messaging.destination.subscription.name": self._subscription,
@@ -84,7 +83,6 @@ class EventSpans:
     """`spans.Spans` below the span of one delivery."""
 
     def __init__(self, tracer: trace.Tracer, whole: Span) -> None:
-        """Begin nothing."""
         self._tracer = tracer
         self._whole = whole
 
@@ -92,7 +90,7 @@ class EventSpans:
         """See `spans.Spans`."""
         if name == WHOLE:
             return nullcontext()
-        # The surrounding span is this thread's, and known now; the block's may be another.
+        # The surrounding span is this thread's. The block may run in another.
         return _span(self._tracer, name, otel.get_current(), facts)
 
     def end(
@@ -113,12 +111,11 @@ class EventSpans:
 class TracedPublisher:
     """`ports.Publisher` that sends the trace along with each message; thread-safe.
 
-    Each message has a span of its own, below what surrounds the call; where nothing does, as in a
-    verb, it begins a trace.
+    Each message has a span of its own, below the span that surrounds the call. In a verb it begins
+    a trace.
     """
 
     def __init__(self, publisher: BatchPublisher, tracer: trace.Tracer) -> None:
-        """Send nothing."""
         self._publisher = publisher
         self._tracer = tracer
 
@@ -127,21 +124,21 @@ class TracedPublisher:
     ) -> str:
         """See `ports.Publisher`."""
         with self._sending(topic, data, attributes) as span:
-            carried = carrying(attributes, span)
+            carried = with_context(attributes, span)
             message_id = self._publisher.publish(topic, data, carried, ordering_key)
             span.set_attribute("messaging.message.id", message_id)
             return message_id
 
     def publish_all(self, topic: str, messages: Sequence[OutgoingMessage]) -> None:
-        """Publish a batch, and wait until all of it is confirmed; raises what that raises."""
+        """See `ports.BatchPublisher`."""
         with ExitStack() as spans:
             outer = otel.get_current()
             carried = []
             for message in messages:
-                # Side by side, not one below the other.
+                # With `outer` as parent the spans lie side by side.
                 sending = self._sending(topic, message.data, message.attributes, outer)
                 span = spans.enter_context(sending)
-                attributes = carrying(message.attributes, span)
+                attributes = with_context(message.attributes, span)
                 carried.append(replace(message, attributes=attributes))
             self._publisher.publish_all(topic, carried)
 
@@ -168,10 +165,9 @@ class TracedPublisher:
 
 
 class TracedRenderer:
-    """`ports.Renderer` whose renders in child processes are spans; thread-safe."""
+    """`ports.Renderer` with a span for each render in a child process; thread-safe."""
 
     def __init__(self, renderer: Renderer, tracer: trace.Tracer) -> None:
-        """Render nothing."""
         self._renderer = renderer
         self._tracer = tracer
 
@@ -186,7 +182,7 @@ class TracedRenderer:
 
 
 class _TracedRendering:
-    """`ports.Rendering`: the span is as long as the child had it, not as it waited for a slot."""
+    """`ports.Rendering`; the span leaves out the wait for a slot."""
 
     def __init__(self, rendering: Rendering, tracer: trace.Tracer) -> None:
         self._rendering = rendering
@@ -201,14 +197,14 @@ class _TracedRendering:
                 made, made_bytes = made + 1, made_bytes + rendered.size_bytes
                 yield rendered
         except Exception as error:
-            # When it began is not known, or it never did.
+            # When the child began is unknown.
             span = self._tracer.start_span("render", start_time=queued_at)
             _fail(span, error)
             span.end()
             raise
         ended_at = time.time_ns()
         began_at = max(queued_at, ended_at - int(self.cost.seconds * 1e9))
-        told: dict[str, Fact] = {
+        facts: dict[str, Fact] = {
             "format": self.facts.format,
             "pixels": self.facts.width * self.facts.height,
             "renditions": made,
@@ -217,7 +213,7 @@ class _TracedRendering:
             "peak_bytes": self.cost.peak_bytes,
             "queued_seconds": (began_at - queued_at) / 1e9,
         }
-        span = self._tracer.start_span("render", start_time=began_at, attributes=_own(told))
+        span = self._tracer.start_span("render", start_time=began_at, attributes=_own(facts))
         span.end(ended_at)
 
     @property
@@ -258,13 +254,13 @@ def _span(
 
 
 def _links(attributes: Mapping[str, str]) -> list[Link]:
-    """A replay begins a trace of its own, and points to the one that ended as a dead letter."""
-    ended = replayed(attributes)
+    """The link from a replay, which begins a trace of its own, to the trace of its dead letter."""
+    ended = dead_letter_context(attributes)
     return [] if ended is None else [Link(ended, {f"{OWN}link": "replay_of"})]
 
 
 def _fail(span: Span, error: BaseException) -> None:
-    """Tell the kind of an error, and none of its words, which may hold a secret or file names."""
+    """Note the type of an error. Its text stays out: it may hold a secret or file names."""
     kind = type(error)
     own = isinstance(error, WorkerError)
     span.set_attribute("error.type", kind.__name__ if own else f"{kind.__module__}.{kind.__name__}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
 from typing import Any
 
@@ -9,7 +10,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from worker.cli.flags import age, labels_of, with_settings
+from worker.cli.flags import age, check_finite, labels_of, with_settings
+from worker.errors import UsageFault
 
 
 @pytest.mark.parametrize(
@@ -38,6 +40,13 @@ def test_labels() -> None:
     assert labels_of(["a=b", "c=", "d=e=f"]) == {"a": "b", "c": "", "d": "e=f"}
     with pytest.raises(typer.BadParameter, match="'album' is not KEY=VALUE"):
         labels_of(["a=b", "album"])
+
+
+@pytest.mark.parametrize("number", [math.inf, math.nan])
+def test_a_number_that_is_not_finite_is_refused(number: float) -> None:
+    check_finite(rate=None, seconds=1.0)
+    with pytest.raises(UsageFault, match=r"--canary-seconds (inf|nan): must be a finite number"):
+        check_finite(canary_seconds=number)
 
 
 def test_a_verb_gets_the_settings_that_were_given_and_keeps_its_own_flags() -> None:

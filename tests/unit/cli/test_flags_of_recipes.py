@@ -38,7 +38,7 @@ def test_png_meets_no_target(setting: tuple[str, str], tmp_path: Path) -> None:
     assert "drop --format png" in str(error)
 
 
-@pytest.mark.parametrize("verb", ["render", "worker", "rivals"])
+@pytest.mark.parametrize("verb", ["render", "worker"])
 def test_bench_measures_plain_ladders_only(verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORKER_TARGET_QUALITY", "70")
     monkeypatch.setenv("WORKER_BACKGROUND", "#ffffff")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from worker.convert.names import Naming, folded
-from worker.convert.output import Output, check_apart
+from worker.convert.output import OutputFolder, check_apart
 from worker.errors import UsageFault
 from worker.photo.ladder import Ladder
 
@@ -46,7 +46,7 @@ def test_names_that_some_disks_take_for_one() -> None:
 
 
 def test_an_output_is_held_by_one_at_a_time(tmp_path: Path) -> None:
-    first, second = Output(tmp_path / "out"), Output(tmp_path / "out")
+    first, second = OutputFolder(tmp_path / "out"), OutputFolder(tmp_path / "out")
     first.open()
     with pytest.raises(UsageFault, match="another photo-worker converts into"):
         second.open()
@@ -55,11 +55,20 @@ def test_an_output_is_held_by_one_at_a_time(tmp_path: Path) -> None:
     second.close()
 
 
+def test_a_hidden_folder_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".photo-worker").symlink_to("../elsewhere")
+    with pytest.raises(UsageFault, match="is a link"):
+        OutputFolder(tmp_path / "out").open()
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
 def test_what_a_killed_run_left_is_removed(tmp_path: Path) -> None:
     left = tmp_path / "out" / ".photo-worker" / "scratch-abc" / "x"
     left.mkdir(parents=True)
     (left / "original").touch()
-    output = Output(tmp_path / "out")
+    output = OutputFolder(tmp_path / "out")
     output.open()
     assert [path.name for path in output.hidden.iterdir()] == [output.scratch.name]
     assert output.scratch.name != "scratch-abc"
@@ -68,7 +77,7 @@ def test_what_a_killed_run_left_is_removed(tmp_path: Path) -> None:
 
 
 def test_a_scratch_folder_is_used_again_only_when_it_is_empty(tmp_path: Path) -> None:
-    output = Output(tmp_path / "out")
+    output = OutputFolder(tmp_path / "out")
     output.open()
     folder, other = output.take_folder(), output.take_folder()
     (folder / "original").touch()

@@ -11,22 +11,23 @@ from pathlib import Path
 import pytest
 
 from tests.support.fakes import FakeRenderer
+from worker.console.stop import Stop
 from worker.convert.names import Naming
 from worker.convert.outcomes import (
     Converted,
     Failed,
     Found,
+    Known,
     Outcome,
     OutputFails,
     PassedOver,
-    Pending,
-    Stop,
+    RunEnd,
     Unchanged,
 )
-from worker.convert.output import Output
+from worker.convert.output import OutputFolder
 from worker.convert.picture import Pictures, Plan
 from worker.convert.placing import Placer
-from worker.convert.state import State
+from worker.convert.state import StateFile
 from worker.errors import CorruptOriginal, Draining, RenderCrashed, RenderTimeout, SlotUnavailable
 from worker.photo.ladder import Ladder
 from worker.photo.limits import Limits
@@ -40,9 +41,9 @@ class Bench:
     ) -> None:
         self.originals = folder / "in"
         self.originals.mkdir()
-        self.output = Output(folder / "out")
+        self.output = OutputFolder(folder / "out")
         self.output.open()
-        self.state = State(self.output.hidden / "state")
+        self.state = StateFile(self.output.hidden / "state")
         self.renderer = FakeRenderer((800, 600))
         self.plan = Plan(
             originals=str(self.originals),
@@ -76,25 +77,25 @@ class Bench:
     def convert(self, *found: Found) -> list[Outcome]:
         """What they come to, in any order; raises what would end the run."""
         told: list[Outcome] = []
-        stop = Stop()
-        placer = Placer(self.output, self.state, self.plan.made, stop, told.append)
+        end = RunEnd(Stop())
+        placer = Placer(self.output, self.state, self.plan.made, end, told.append)
         placer.start()
         pictures = self.pictures()
         try:
             for each in found:
                 judged = pictures.judge(each)
-                if not isinstance(judged, Pending):
+                if judged is not None:
                     told.append(judged)
                     continue
-                outcome = pictures.convert(judged)
+                outcome = pictures.convert(each)
                 if isinstance(outcome, Converted | Unchanged):
                     placer.put(outcome)
                 else:
                     told.append(outcome)
         finally:
             placer.finish()
-        if stop.fatal is not None:
-            raise stop.fatal
+        if end.fatal is not None:
+            raise end.fatal
         return told
 
     def one(self, found: Found) -> Outcome:
@@ -277,6 +278,53 @@ def test_a_link_in_the_way_is_neither_followed_nor_replaced(bench: MakeBench) ->
     (here.output.root / "a.jpg.webp").symlink_to(here.originals / "b")
     assert reason(here.one(here.add("a.jpg"))) == "name_taken"
     assert not (here.originals / "b").exists()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "linked"), [("full", "sub"), ("320,full", "sub"), ("320,full", "sub/a.jpg")]
+)
+def test_nothing_is_written_through_a_link(bench: MakeBench, sizes: str, linked: str) -> None:
+    here = bench(sizes=sizes)
+    elsewhere = here.originals.parent / "elsewhere"
+    elsewhere.mkdir()
+    link = here.output.root / linked
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(elsewhere)
+    outcome = here.one(here.add("sub/a.jpg"))
+    assert reason(outcome) == "name_taken"
+    assert isinstance(outcome, Failed)
+    assert outcome.message.startswith(f"{link} is a link")
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_nothing_is_removed_through_a_link(bench: MakeBench) -> None:
+    here = bench()
+    found = here.add("a.jpg")
+    here.one(found)
+    elsewhere = here.originals.parent / "elsewhere"
+    ladder = here.output.root / "a.jpg"
+    ladder.rename(elsewhere)
+    ladder.symlink_to(elsewhere)
+    here.plan = dataclasses.replace(
+        here.plan, naming=Naming.of(Ladder.exactly("full"), "webp"), made="single"
+    )
+    assert reason(here.one(found)) == "name_taken"
+    assert sorted(path.name for path in elsewhere.iterdir()) == ["320.webp", "full.webp"]
+
+
+def test_a_state_that_names_files_elsewhere_removes_none(bench: MakeBench) -> None:
+    here = bench()
+    victim = here.originals.parent / "victim"
+    victim.write_text("somebody's")
+    found = here.add("a.jpg")
+    here.one(found)
+    known = here.state.find("a.jpg")
+    assert known is not None
+    hostile = Known(content=known.content, made="x", files={**known.files, "/../../victim": 1})
+    here.state.write([("a.jpg", hostile)])
+    with pytest.raises(OutputFails, match=r"names files that are none of 'a\.jpg'"):
+        here.one(found)
+    assert victim.exists()
 
 
 def test_a_file_in_the_place_of_a_folder_is_told(bench: MakeBench) -> None:

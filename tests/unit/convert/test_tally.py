@@ -8,27 +8,27 @@ from pathlib import Path
 
 from worker.convert.memory import SAMPLES, MemoryWatch
 from worker.convert.outcomes import (
+    Content,
     Converted,
     Failed,
     Found,
-    Known,
+    NewFile,
     Passed,
     PassedOver,
-    Rendition,
-    Source,
     Unchanged,
 )
 from worker.convert.tally import LISTED, SECONDS, SHOWN, Tally
+from worker.photo.header import PictureFacts
+from worker.photo.ports import RenderCost
 
 
 def converted(name: str, original: int, *renditions: int, seconds: float = 0.5) -> Converted:
-    source = Source(size_bytes=original, mtime_ns=0, sha256=b"")
     return Converted(
         found=Found(name=name, path=name, size_bytes=original, mtime_ns=0),
         known=None,
-        source=source,
-        renditions=tuple(
-            Rendition(
+        content=Content(size_bytes=original, mtime_ns=0, sha256=b""),
+        files=tuple(
+            NewFile(
                 rung=str(number),
                 suffix="",
                 path=Path(name),
@@ -39,12 +39,17 @@ def converted(name: str, original: int, *renditions: int, seconds: float = 0.5) 
             for number, size in enumerate(renditions, 1)
         ),
         kept=False,
-        format="jpeg",
-        width=100,
-        height=10,
-        seconds=seconds,
-        cpu_seconds=0.4,
-        peak_bytes=7,
+        facts=PictureFacts(
+            format="jpeg",
+            width=100,
+            height=10,
+            pages=1,
+            taken_at=None,
+            camera=None,
+            thumbhash="",
+            color="",
+        ),
+        cost=RenderCost(seconds=seconds, cpu_seconds=0.4, peak_bytes=7),
         folder=Path(),
     )
 
@@ -102,9 +107,7 @@ def test_a_hundred_thousand_failures_take_no_more_memory_than_a_thousand(tmp_pat
 
 def test_what_has_its_end_is_counted_by_its_kind() -> None:
     tally = Tally(None)
-    found = Found(name="a", path="a", size_bytes=1, mtime_ns=1)
-    source = Source(size_bytes=1, mtime_ns=1, sha256=b"")
-    tally.add(Unchanged(found=found, known=Known(source=source, made="x", files={})))
+    tally.add(Unchanged(name="a"))
     tally.add(PassedOver(name="b", why=Passed.NO_PICTURE))
     tally.add(Failed(name="c", reason="unreadable", message=""))
     assert tally.counts.settled == 2

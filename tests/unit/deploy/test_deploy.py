@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import operator
 import re
@@ -47,6 +48,13 @@ def number(text: str, name: str) -> float:
     found = re.search(rf"\b{name}\s*=\s*([0-9.]+)", text)
     assert found, name
     return float(found[1])
+
+
+def test_the_workflow_imports_what_there_is() -> None:
+    imports = re.findall(r"from (worker[\w.]+) import (\w+)", WORKFLOW)
+    assert imports
+    for module, name in imports:
+        assert hasattr(importlib.import_module(module), name)
 
 
 @pytest.mark.parametrize("path", MADE_OF, ids=lambda path: str(path.relative_to(DEPLOY)))

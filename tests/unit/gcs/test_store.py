@@ -82,7 +82,7 @@ def hang_up(request: BaseHTTPRequestHandler) -> None:
 
 
 def cut_head(request: BaseHTTPRequestHandler) -> None:
-    """Nothing but `200 OK` and a header that does not matter."""
+    """Only `200 OK` and a header that does not matter."""
     request.send_response(200)
     request.flush_headers()
     request.close_connection = True
@@ -129,7 +129,7 @@ class Server:
         self._thread.start()
 
     def stall(self, request: BaseHTTPRequestHandler) -> None:
-        """Send half, and then nothing until the test is over."""
+        """Send half, and then wait until the test is over."""
         media(DATA[: len(DATA) // 2])(request)
         request.wfile.flush()
         self.released.wait(30)

@@ -117,7 +117,7 @@ def accept(_size_bytes: int) -> None:
 def test_one_connection_serves_every_request_answered_with_a_404_or_not(
     bucket: Bucket, store: GcsStore, tmp_path: Path
 ) -> None:
-    """A new one for each photo that has no manifest yet would be a TLS handshake for each."""
+    """Otherwise each new photo, whose manifest is missing, would cost a TLS handshake."""
     for _ in range(3):
         assert store.read("b", "nothing") is None
         assert store.fetch("b", "nothing", None, tmp_path / "o", accept) is None

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.stubs import Ticks
 from worker.errors import BrakeHeld, CorruptOriginal, ExitCode, ForbiddenSource, Permanent
-from worker.handlers.brake import TRIAL_DELIVERIES, Brake, Move
+from worker.handlers.brake import TRIAL_DELIVERIES, Brake, BrakeAction
 from worker.photo.outcome import Effect
 
 FAILED = CorruptOriginal("half a picture")
@@ -24,21 +25,11 @@ SOUND = [
 ]
 
 
-class Seconds:
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 class Bench:
     """A brake of ten photos and 300 seconds, and its clock."""
 
     def __init__(self, share: float = 0.9, events: int = 10, seconds: float = 300) -> None:
-        self.clock = Seconds()
+        self.clock = Ticks()
         self.brake = Brake(share=share, events=events, seconds=seconds, clock=self.clock)
 
     def fail(self, count: int, stem: str = "bad", error: Permanent = FAILED) -> list[bool]:
@@ -50,11 +41,11 @@ class Bench:
 
     def come_on(self) -> None:
         self.fail(10)
-        assert self.brake.next_move() is Move.STOP
+        assert self.brake.next_action() is BrakeAction.STOP
 
     def begin_trial(self) -> None:
         self.clock.now += self.brake.next_trial_seconds
-        assert self.brake.next_move() is Move.TRY
+        assert self.brake.next_action() is BrakeAction.TRY
 
 
 @pytest.fixture
@@ -83,7 +74,7 @@ def test_a_share_of_zero_never_comes_on() -> None:
         assert all(brake.may_fail(str(number), FAILED) for number in range(200))
         assert not brake.on
         assert brake.admits()
-        assert brake.next_move() is None
+        assert brake.next_action() is None
 
 
 @pytest.mark.parametrize("effect", SOUND)
@@ -98,20 +89,6 @@ def test_what_is_ignored_or_rejected_is_nothing_sound(bench: Bench) -> None:
     bench.sound(10, Effect.IGNORED)
     bench.sound(10, Effect.REJECTED, stem="rejected")
     assert bench.fail(1, "last") == [False]
-
-
-def test_only_the_last_photos_count(bench: Bench) -> None:
-    bench.sound(1000)
-    assert bench.fail(9) == [True] * 8 + [False]
-
-
-def test_a_photo_counts_once_with_its_latest_end(bench: Bench) -> None:
-    for _ in range(100):
-        assert bench.brake.may_fail("poisoned", FAILED)
-    bench.fail(7)
-    bench.brake.acked("poisoned", Effect.REGISTERED)
-    assert bench.fail(1, "eighth") == [True]
-    assert bench.fail(1, "ninth") == [False]
 
 
 @given(st.randoms(use_true_random=False), st.floats(0, 0.44), st.integers(20, 60))
@@ -157,10 +134,10 @@ def test_it_says_what_failed_how_often_and_mostly_why(bench: Bench) -> None:
     bench.fail(3, "foreign", ForbiddenSource("gs://elsewhere is not allowed"))
     bench.fail(2, "earlier", CorruptOriginal("an earlier one"))
     bench.fail(4)
-    standstill = bench.brake.standstill
-    assert standstill is not None
-    assert (standstill.failed, standstill.of, standstill.reason_count) == (9, 10, 6)
-    assert str(standstill) == (
+    cause = bench.brake.cause
+    assert cause is not None
+    assert (cause.failed, cause.of, cause.reason_count) == (9, 10, 6)
+    assert str(cause) == (
         "9 of the last 10 photos failed permanently, 6 of them as corrupt_original (half a picture)"
     )
 
@@ -193,14 +170,6 @@ def test_threads_that_fail_together_are_let_pass_no_more_than_one_that_fails_alo
         assert sum(let_pass) == 44
 
 
-def test_each_move_is_told_once(bench: Bench) -> None:
-    assert bench.brake.next_move() is None
-    bench.come_on()
-    assert bench.brake.next_move() is None
-    bench.begin_trial()
-    assert bench.brake.next_move() is None
-
-
 def test_a_trial_hands_out_a_few_deliveries(bench: Bench) -> None:
     bench.come_on()
     bench.begin_trial()
@@ -216,8 +185,8 @@ def test_a_trial_that_succeeds_takes_it_off_with_a_clean_slate(bench: Bench) -> 
     bench.sound(1)
     assert not bench.brake.on
     assert bench.brake.admits()
-    assert bench.brake.next_move() is Move.GO
-    assert bench.brake.next_move() is None
+    assert bench.brake.next_action() is BrakeAction.GO
+    assert bench.brake.next_action() is None
     # What the trial was not told of is forgotten: it takes nine failures again.
     assert bench.fail(9, "again") == [True] * 8 + [False]
 
@@ -234,8 +203,8 @@ def test_one_failure_ends_a_trial(bench: Bench, before: int, failure: str) -> No
     bench.sound(5, stem="late")
     assert bench.brake.on
     assert not bench.brake.admits()
-    assert bench.brake.next_move() is Move.REST
-    assert bench.brake.next_move() is None
+    assert bench.brake.next_action() is BrakeAction.REST
+    assert bench.brake.next_action() is None
 
 
 @pytest.mark.parametrize(
@@ -246,7 +215,7 @@ def test_a_trial_that_has_shown_nothing_leaves_it_on(bench: Bench, effect: Effec
     bench.begin_trial()
     bench.sound(TRIAL_DELIVERIES, effect)
     assert bench.brake.on
-    assert bench.brake.next_move() is Move.REST
+    assert bench.brake.next_action() is BrakeAction.REST
 
 
 def test_trials_are_few_and_come_more_and_more_rarely(bench: Bench) -> None:
@@ -255,10 +224,10 @@ def test_trials_are_few_and_come_more_and_more_rarely(bench: Bench) -> None:
     for _ in range(3000):
         bench.clock.now += 0.1
         try:
-            move = bench.brake.next_move()
+            move = bench.brake.next_action()
         except BrakeHeld:
             break
-        if move is Move.TRY:
+        if move is BrakeAction.TRY:
             trials.append(round(bench.clock.now - began))
             bench.brake.may_fail("bad", FAILED)
     assert trials == [10, 30, 70, 130, 190, 250]
@@ -268,12 +237,12 @@ def test_trials_are_few_and_come_more_and_more_rarely(bench: Bench) -> None:
 def test_it_gives_up_with_8_and_says_why(bench: Bench) -> None:
     bench.come_on()
     bench.clock.now += 299.9
-    assert bench.brake.next_move() is Move.TRY
+    assert bench.brake.next_action() is BrakeAction.TRY
     bench.clock.now += 0.2
     with pytest.raises(
         BrakeHeld, match=r"300 s .* 9 of the last 9 photos .*subscription"
     ) as caught:
-        bench.brake.next_move()
+        bench.brake.next_action()
     assert caught.value.exit_code is ExitCode.BRAKE
 
 
@@ -281,7 +250,7 @@ def test_without_any_time_it_stops_and_then_gives_up() -> None:
     bench = Bench(seconds=0)
     bench.come_on()
     with pytest.raises(BrakeHeld):
-        bench.brake.next_move()
+        bench.brake.next_action()
 
 
 def test_a_trial_that_runs_out_of_messages_counts_by_what_came(bench: Bench) -> None:
@@ -289,9 +258,9 @@ def test_a_trial_that_runs_out_of_messages_counts_by_what_came(bench: Bench) -> 
     bench.begin_trial()
     bench.sound(1)
     bench.clock.now += 299
-    assert bench.brake.next_move() is Move.GO
+    assert bench.brake.next_action() is BrakeAction.GO
     assert not bench.brake.on
-    assert bench.brake.next_move() is None
+    assert bench.brake.next_action() is None
 
 
 def test_it_may_come_on_again_before_anybody_has_looked(bench: Bench) -> None:
@@ -299,5 +268,5 @@ def test_it_may_come_on_again_before_anybody_has_looked(bench: Bench) -> None:
     bench.begin_trial()
     bench.sound(TRIAL_DELIVERIES)
     bench.fail(9, "again")
-    assert bench.brake.next_move() is Move.STOP
+    assert bench.brake.next_action() is BrakeAction.STOP
     assert bench.brake.next_trial_seconds == 10

@@ -1,4 +1,4 @@
-"""Deregistration: a tombstone first, then the photo's own objects and nobody else's."""
+"""Deregistration: a tombstone first, then only the photo's own objects."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ from tests.support.workers import (
     deregister,
     make_worker,
     names_of,
-    raise_fence,
     register,
     rendition_names,
     seed_original,
 )
-from worker.errors import CorruptOriginal, PreconditionFailed, StorageUnavailable
+from worker.errors import CorruptOriginal, StorageUnavailable
 from worker.handlers.steps import Steps
 from worker.photo.manifest import State
 from worker.photo.outcome import Effect
@@ -49,29 +48,18 @@ def test_a_photo_is_removed_and_a_tombstone_stays(worker: FakeWorker, store: Mem
     assert entry.custom_time == worker.clock.now
 
 
-def test_a_tombstone_is_written_where_nothing_was_registered(
-    worker: FakeWorker, store: MemoryStore
-) -> None:
+def test_a_tombstone_is_written_where_nothing_was_registered(worker: FakeWorker) -> None:
     assert worker.do(deregister(18)).effect is Effect.DEREGISTERED
-    assert current_manifest(store).state is State.DEREGISTERED
+    assert current_manifest(worker.store).state is State.DEREGISTERED
     assert worker.do(register(17)).effect is Effect.SUPERSEDED
 
 
-def test_orphans_go_also_where_nothing_was_registered(
-    worker: FakeWorker, store: MemoryStore
-) -> None:
-    seed_rendition(store, 17)
-    newer = seed_rendition(store, 19)
+def test_orphans_go_also_where_nothing_was_registered(worker: FakeWorker) -> None:
+    seed_rendition(worker.store, 17)
+    newer = seed_rendition(worker.store, 19)
     worker.do(deregister(18))
     # A newer registration has uploaded it, and is about to commit.
-    assert rendition_names(store) == {newer}
-
-
-def test_deregister_wins_at_the_equal_version(worker: FakeWorker, store: MemoryStore) -> None:
-    worker.do(register(17))
-    assert worker.do(deregister(17)).effect is Effect.DEREGISTERED
-    assert rendition_names(store) == set()
-    assert worker.do(register(17)).effect is Effect.SUPERSEDED
+    assert rendition_names(worker.store) == {newer}
 
 
 def test_photos_that_nest_below_keep_everything(worker: FakeWorker, store: MemoryStore) -> None:
@@ -87,15 +75,13 @@ def test_photos_that_nest_below_keep_everything(worker: FakeWorker, store: Memor
         assert_whole(store, photo_id)
 
 
-def test_an_older_deregistration_changes_nothing_that_is_named(
-    worker: FakeWorker, store: MemoryStore
-) -> None:
+def test_an_older_deregistration_changes_nothing_that_is_named(worker: FakeWorker) -> None:
     worker.do(register(17))
-    store.requests.clear()
+    worker.store.requests.clear()
     outcome = worker.do(deregister(16))
     assert (outcome.effect, outcome.manifest) == (Effect.SUPERSEDED, None)
-    assert_whole(store)
-    assert [request.verb for request in store.requests] == ["read", "list", "read"]
+    assert_whole(worker.store)
+    assert [request.verb for request in worker.store.requests] == ["read", "list", "read"]
 
 
 def test_an_overtaken_deregistration_still_deletes_what_it_was_sent_for(
@@ -112,59 +98,32 @@ def test_an_overtaken_deregistration_still_deletes_what_it_was_sent_for(
     assert_whole(store)
 
 
-def test_a_tombstone_keeps_the_fence(worker: FakeWorker, store: MemoryStore) -> None:
-    raise_fence(worker)
-    worker.do(deregister(16))
-    assert current_manifest(store).fence == 1
-
-
-def test_a_duplicate_deletes_what_its_predecessor_could_not(
-    worker: FakeWorker, store: MemoryStore
-) -> None:
+def test_a_duplicate_deletes_what_its_predecessor_could_not(worker: FakeWorker) -> None:
     worker.do(register(17))
-    store.before = Once("delete", "512.webp", raising(StorageUnavailable("died")))
+    worker.store.before = Once("delete", "512.webp", raising(StorageUnavailable("died")))
     with pytest.raises(StorageUnavailable):
         worker.do(deregister(18))
-    assert current_manifest(store).state is State.DEREGISTERED
+    assert current_manifest(worker.store).state is State.DEREGISTERED
     outcome = worker.do(deregister(18))
     assert outcome.effect is Effect.ALREADY_CURRENT
-    assert outcome.manifest == current_manifest(store)
-    assert rendition_names(store) == set()
+    assert outcome.manifest == current_manifest(worker.store)
+    assert rendition_names(worker.store) == set()
 
 
-def test_the_tombstone_comes_before_the_deletes(worker: FakeWorker, store: MemoryStore) -> None:
+def test_a_tombstone_that_is_not_written_deletes_nothing(worker: FakeWorker) -> None:
     worker.do(register(17))
-    store.requests.clear()
-    worker.do(deregister(18))
-    verbs = [request.verb for request in store.requests]
-    assert verbs.index("write") < verbs.index("list") < verbs.index("delete")
-
-
-def test_a_tombstone_that_is_not_written_deletes_nothing(
-    worker: FakeWorker, store: MemoryStore
-) -> None:
-    worker.do(register(17))
-    store.before = Once("write", "manifest.json", raising(StorageUnavailable("503")))
+    worker.store.before = Once("write", "manifest.json", raising(StorageUnavailable("503")))
     with pytest.raises(StorageUnavailable):
         worker.do(deregister(18))
-    assert_whole(store)
+    assert_whole(worker.store)
 
 
-def test_a_lost_response_is_a_success(worker: FakeWorker, store: MemoryStore) -> None:
-    worker.do(register(17))
-    store.after = Once("write", "manifest.json", raising(PreconditionFailed("sent again")))
-    assert worker.do(deregister(18)).effect is Effect.DEREGISTERED
-    assert rendition_names(store) == set()
-
-
-def test_a_race_lost_to_a_newer_registration_deletes_nothing(
-    worker: FakeWorker, store: MemoryStore
-) -> None:
-    other = make_worker(worker.scratch, store, name="rival")
-    store.before = Once("write", "manifest.json", lambda: other.do(register(19)))
+def test_a_race_lost_to_a_newer_registration_deletes_nothing(worker: FakeWorker) -> None:
+    other = make_worker(worker.scratch, worker.store, name="rival")
+    worker.store.before = Once("write", "manifest.json", lambda: other.do(register(19)))
     assert worker.do(deregister(18)).effect is Effect.SUPERSEDED
-    assert current_manifest(store).version == 19
-    assert_whole(store)
+    assert current_manifest(worker.store).version == 19
+    assert_whole(worker.store)
 
 
 def test_a_newer_registration_between_tombstone_and_deletes_stays_whole(
@@ -187,16 +146,14 @@ def test_a_rejection_that_a_killed_attempt_committed_is_told_again(worker: FakeW
     assert (again.effect, again.manifest) == (Effect.SUPERSEDED, committed)
 
 
-def test_a_newer_rejection_is_what_the_photo_came_to(
-    worker: FakeWorker, store: MemoryStore
-) -> None:
+def test_a_newer_rejection_is_what_the_photo_came_to(worker: FakeWorker) -> None:
     worker.do(register(17))
     worker.reject(register(19), CorruptOriginal("half"))
     worker.do(deregister(18))
-    manifest = current_manifest(store)
+    manifest = current_manifest(worker.store)
     assert (manifest.state, manifest.version) == (State.REJECTED, 19)
-    assert rendition_names(store) == set()
-    entry = store.entry(RENDITIONS, "photos/a/manifest.json")
+    assert rendition_names(worker.store) == set()
+    entry = worker.store.entry(RENDITIONS, "photos/a/manifest.json")
     assert entry is not None
     assert entry.custom_time is None
 

@@ -1,4 +1,4 @@
-"""Dispatch: which answer a delivery gets, and that nothing is acked before it is durable."""
+"""Dispatch: which answer a delivery gets, and that its effect is durable before the ack."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from tests.support.fakes import Once, raising
 from tests.support.workers import (
     assert_whole,
     current_manifest,
-    register,
     seed_original,
     stored_manifest,
 )
@@ -28,13 +27,6 @@ from worker.errors import (
 )
 from worker.handlers.dispatch import NACK_PAUSE_SECONDS
 from worker.photo.manifest import State
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    desk = Desk(tmp_path)
-    seed_original(desk.store)
-    return desk
 
 
 def outcomes(desk: Desk) -> list[dict[str, Any]]:
@@ -94,18 +86,6 @@ def test_an_ignored_notification_is_acked(desk: Desk, kind: str, name: str) -> N
     assert desk.store.requests == []
 
 
-def test_a_notification_registers(desk: Desk) -> None:
-    generation = seed_original(desk.store)
-    attributes = {
-        "eventType": "OBJECT_FINALIZE",
-        "objectId": "a.jpg",
-        "bucketId": "originals",
-        "objectGeneration": generation,
-    }
-    assert desk.handle(b"{}", attributes=attributes) == "ack"
-    assert current_manifest(desk.store, "a.jpg").version == int(generation)
-
-
 @pytest.mark.parametrize(
     "error",
     [
@@ -143,19 +123,6 @@ def test_an_unknown_exception_is_nacked_and_does_not_escape(
     assert desk.last_entry["exc_info"]
 
 
-def test_a_bug_in_parsing_is_nacked(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.handlers.dispatch.parse", lambda *_, **__: 1 // 0)
-    assert desk.handle(register_data()) == "nack"
-    assert desk.last_entry["error"] == "ZeroDivisionError"
-
-
-def test_a_foreign_object_at_the_manifests_name_is_nacked(desk: Desk) -> None:
-    desk.store.seed("renditions", "photos/a/manifest.json", b"someone's notes")
-    assert desk.handle(register_data()) == "nack"
-    assert desk.handle(deregister_data()) == "nack"
-    assert desk.store.asked("write") == desk.store.asked("delete") == []
-
-
 def test_an_answer_that_a_drain_gave_first_stands(desk: Desk) -> None:
     delivery = desk.delivery(register_data())
     desk.worker.renderer.between = delivery.nack
@@ -185,21 +152,6 @@ def test_a_rejected_photo_that_stays_ready_is_told_of_as_rejected(desk: Desk) ->
     assert_whole(desk.store)
 
 
-def test_a_failure_overtaken_by_a_newer_version_is_no_dead_letter(desk: Desk) -> None:
-    renderer = desk.worker.renderer
-
-    def overtaken() -> None:
-        renderer.between = lambda: None
-        desk.worker.do(register(18))
-
-    renderer.between = overtaken
-    renderer.errors += [CorruptOriginal("half")]
-    assert desk.handle(register_data(17)) == "ack"
-    assert desk.publisher.to(DEAD_LETTER) == []
-    assert desk.last_entry["outcome"] == "superseded"
-    assert current_manifest(desk.store).version == 18
-
-
 def test_trouble_is_given_back_after_a_pause(desk: Desk) -> None:
     down = raising(StorageUnavailable("down"))
     desk.store.before = lambda _: down()
@@ -217,5 +169,5 @@ def test_a_bucket_that_is_gone_is_the_daemons_trouble(desk: Desk) -> None:
     desk.store.delete("originals", "a.jpg")
     desk.store.missing.add("originals")
     assert desk.handle(register_data()) == "nack"
-    assert isinstance(desk.troubles.get_nowait(), BucketUnavailable)
+    assert isinstance(desk.fatal_errors.get_nowait(), BucketUnavailable)
     assert desk.publisher.messages == []

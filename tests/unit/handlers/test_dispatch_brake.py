@@ -14,7 +14,7 @@ from tests.support.desk import DEAD_LETTER, Desk, deregister_data, register_data
 from tests.support.fakes import Once
 from tests.support.workers import RENDITIONS, deregister, seed_original, stored_manifest
 from worker.errors import CorruptOriginal, RenderCrashed, StorageUnavailable
-from worker.handlers.brake import TRIAL_DELIVERIES, Brake, Move
+from worker.handlers.brake import TRIAL_DELIVERIES, Brake, BrakeAction
 from worker.handlers.dispatch import BRAKED_PAUSE_SECONDS, NACK_PAUSE_SECONDS
 from worker.photo.dead_letter import REPLAY_OF
 from worker.photo.delivery import Delivery
@@ -140,6 +140,7 @@ def test_a_failure_that_a_newer_event_has_overtaken_is_none(desk: Desk, brake: B
         desk.store.before = Once("download", f"{photo_id}.jpg", overtake)
         assert desk.handle(register_data(8, photo_id)) == "ack"
         assert desk.last_entry["outcome"] == "superseded"
+    assert desk.publisher.to(DEAD_LETTER) == []
     assert not brake.on
 
 
@@ -159,7 +160,7 @@ def test_a_trial_that_succeeds_takes_it_off(desk: Desk, brake: Brake) -> None:
         seed_original(desk.store, f"a-{number}")
         assert desk.handle(register_data(photo_id=f"a-{number}")) == "ack"
     assert not brake.on
-    assert brake.next_move() is Move.GO
+    assert brake.next_action() is BrakeAction.GO
 
 
 @pytest.mark.parametrize("error", [CorruptOriginal("half"), StorageUnavailable("503")])
@@ -171,9 +172,9 @@ def test_a_trial_that_fails_is_over_before_its_message_is_given_back(
     seed_original(desk.store)
     desk.worker.renderer.errors.append(error)  # type: ignore[arg-type]
     over: list[object] = []
-    desk.during_pause = lambda: over.append(brake.next_move())
+    desk.during_pause = lambda: over.append(brake.next_action())
     assert desk.handle(register_data()) == "nack"
-    assert over == [Move.REST]
+    assert over == [BrakeAction.REST]
     assert stored_manifest(desk.store) is None
     assert len(desk.publisher.to(DEAD_LETTER)) == TOO_MANY - 1
 
@@ -204,13 +205,13 @@ def test_work_that_outlasts_its_stream_is_no_part_of_the_next_trial(
             desk.worker.renderer.errors.append(error)  # type: ignore[arg-type]
         desk.dispatcher(delivery)
     assert brake.on
-    assert brake.next_move() is None
+    assert brake.next_action() is None
 
 
 def begin_trial(brake: Brake) -> None:
     brake._on_since = brake._clock() + 1000
     brake._rest_until = 0.0
-    assert (brake.next_move(), brake.next_move()) == (Move.STOP, Move.TRY)
+    assert (brake.next_action(), brake.next_action()) == (BrakeAction.STOP, BrakeAction.TRY)
 
 
 def begun(desk: Desk) -> Delivery:

@@ -1,32 +1,23 @@
-"""Dispatch: what is counted of each delivery, and that nothing it says becomes a label."""
+"""Dispatch: what is counted of each delivery, and that labels come from closed sets."""
 
 from __future__ import annotations
 
 import random
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.desk import DEAD_LETTER, OUTCOME, Desk, deregister_data, register_data
-from tests.support.workers import seed_original
 from tests.unit.telemetry.test_metrics import scraped
-from worker.errors import CorruptOriginal, Draining, RenderCrashed, StorageUnavailable
+from worker.errors import CorruptOriginal, Draining, StorageUnavailable
 from worker.telemetry.metrics import ALL, PREFIX, Kind
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    desk = Desk(tmp_path)
-    seed_original(desk.store)
-    return desk
 
 
 def counts(desk: Desk) -> dict[tuple[str, ...], float]:
     """Counters and histograms' counts that are not 0."""
     return {
         (name.removeprefix(PREFIX), *labels): value
-        for (name, *labels), value in scraped(desk.dispatcher.measures).items()
+        for (name, *labels), value in scraped(desk.dispatcher.counters).items()
         if value and name.startswith(PREFIX) and name.endswith(("_total", "_count"))
     }
 
@@ -63,36 +54,30 @@ def test_each_end_is_counted_once(
     assert events == {("events_total", outcome, kind): 1}
 
 
-def test_an_ignored_notification_is_counted(desk: Desk) -> None:
-    attributes = {"eventType": "ODD\n{}", "objectId": "a.jpg", "bucketId": "originals"}
-    desk.handle(b"", attributes=attributes)
-    assert counts(desk)["events_total", "ignored", "ignored"] == 1
-
-
 @pytest.mark.parametrize("error", [StorageUnavailable("503"), Draining("x"), RuntimeError("bug")])
 def test_what_is_given_back_is_counted_as_nacked_and_is_no_progress(
     desk: Desk, error: Exception
 ) -> None:
-    before = scraped(desk.dispatcher.measures)[f"{PREFIX}last_progress_timestamp_seconds",]
+    before = scraped(desk.dispatcher.counters)[f"{PREFIX}last_progress_timestamp_seconds",]
     desk.worker.renderer.errors.append(error)  # type: ignore[arg-type]
     desk.handle(register_data())
     found = counts(desk)
     assert found["events_total", "nacked", "photo.register"] == 1
     assert ("original_bytes_total",) not in found
-    after = scraped(desk.dispatcher.measures)[f"{PREFIX}last_progress_timestamp_seconds",]
+    after = scraped(desk.dispatcher.counters)[f"{PREFIX}last_progress_timestamp_seconds",]
     assert after == before
 
 
 def test_an_ack_is_progress_unless_it_came_too_late(desk: Desk) -> None:
     name = (f"{PREFIX}last_progress_timestamp_seconds",)
-    measures = desk.dispatcher.measures
-    start = scraped(measures)[name]
+    counters = desk.dispatcher.counters
+    start = scraped(counters)[name]
     late = desk.delivery(register_data())
     desk.worker.renderer.between = late.nack
     desk.dispatcher(late)
-    assert scraped(measures)[name] == start
+    assert scraped(counters)[name] == start
     desk.handle(register_data(18))
-    assert scraped(measures)[name] > start
+    assert scraped(counters)[name] > start
 
 
 def test_a_bug_before_the_event_is_read(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,14 +96,6 @@ def test_dead_letters_are_counted_once_they_are_confirmed(desk: Desk) -> None:
     assert counts(desk)["dead_letters_total", "corrupt_original"] == 1
 
 
-def test_a_last_attempt_that_is_rendered_twice_is_one_event(desk: Desk) -> None:
-    desk.worker.renderer.errors.append(RenderCrashed("SIGSEGV"))
-    desk.handle(register_data(), attempt=50)
-    found = counts(desk)
-    assert found["events_total", "registered", "photo.register"] == 1
-    assert found["step_seconds_count", "download"] == 1
-
-
 def test_an_unconfirmed_outcome_still_counts_the_render(desk: Desk) -> None:
     desk.publisher.broken.add(OUTCOME)
     desk.handle(register_data())
@@ -128,7 +105,7 @@ def test_an_unconfirmed_outcome_still_counts_the_render(desk: Desk) -> None:
 
 
 def test_nothing_that_an_event_says_becomes_a_label(desk: Desk) -> None:
-    before = set(scraped(desk.dispatcher.measures))
+    before = set(scraped(desk.dispatcher.counters))
     rng = random.Random(7)  # noqa: S311
     for number in range(200):
         odd = "".join(chr(rng.randrange(32, 0x2000)) for _ in range(20))
@@ -140,7 +117,7 @@ def test_nothing_that_an_event_says_becomes_a_label(desk: Desk) -> None:
         ):
             desk.handle(data, attempt=number, attributes={odd: odd})
         desk.handle(b"", attributes={"eventType": odd, "objectId": odd, "bucketId": odd})
-    new = set(scraped(desk.dispatcher.measures)) - before
+    new = set(scraped(desk.dispatcher.counters)) - before
     known = {
         (metric.full_name, *reversed(values))
         for metric in ALL

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,13 +32,6 @@ from worker.handlers.dispatch import _fit
 from worker.photo.manifest import State
 
 RENDER_FAILURES = [RenderCrashed("SIGSEGV"), RenderTimeout("60 s"), RenderOutOfMemory("2 GiB")]
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    desk = Desk(tmp_path)
-    seed_original(desk.store)
-    return desk
 
 
 def letter(publisher: FakePublisher) -> Message:
@@ -89,21 +83,19 @@ def test_what_is_no_event_is_lettered_without_touching_a_bucket(desk: Desk, data
     assert desk.store.requests == []
 
 
-def test_an_invalid_deregistration_is_lettered(desk: Desk) -> None:
-    assert desk.handle(deregister_data(version=0)) == "ack"
-    assert letter(desk.publisher).attributes["dead_letter_reason"] == "invalid_event"
-
-
-def test_a_forbidden_bucket_is_lettered(desk: Desk) -> None:
-    data = {**register_data(), "original": "gs://elsewhere/a.jpg"}
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (deregister_data(version=0), "invalid_event"),
+        ({**register_data(), "original": "gs://elsewhere/a.jpg"}, "forbidden_source"),
+        (register_data(photo_id="missing"), "original_missing"),
+    ],
+)
+def test_a_refusal_is_lettered_with_its_reason(
+    desk: Desk, data: dict[str, Any], reason: str
+) -> None:
     assert desk.handle(data) == "ack"
-    assert letter(desk.publisher).attributes["dead_letter_reason"] == "forbidden_source"
-
-
-def test_a_missing_original_is_lettered(desk: Desk) -> None:
-    assert desk.handle(register_data(photo_id="b")) == "ack"
-    assert letter(desk.publisher).attributes["dead_letter_reason"] == "original_missing"
-    assert current_manifest(desk.store, "b").state is State.REJECTED
+    assert letter(desk.publisher).attributes["dead_letter_reason"] == reason
 
 
 @pytest.mark.parametrize("topic", [DEAD_LETTER, OUTCOME])

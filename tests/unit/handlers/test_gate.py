@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.support.stubs import delivery
 from tests.support.waiting import eventually
 from worker.handlers.gate import Gate
 from worker.handlers.leases import Leases
-from worker.photo.delivery import Delivery
 
 
 class Scene:
@@ -37,14 +37,7 @@ class Scene:
         self.admitting = False
 
     def deliver(self) -> threading.Thread:
-        delivery = Delivery(
-            message_id="1",
-            data=b"",
-            attributes={},
-            send_ack=lambda: self.seen.append("ack"),
-            send_nack=lambda: self.seen.append("nack"),
-        )
-        thread = threading.Thread(target=self.gate, args=(delivery,), daemon=True)
+        thread = threading.Thread(target=self.gate, args=(delivery(self.seen),), daemon=True)
         thread.start()
         return thread
 

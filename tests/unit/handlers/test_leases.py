@@ -6,19 +6,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.support.stubs import Ticks
+from tests.support.stubs import Ticks, delivery
 from worker.handlers.leases import Leases
-from worker.photo.delivery import Delivery
-
-
-def delivery(message_id: str = "m-1") -> Delivery:
-    return Delivery(
-        message_id=message_id,
-        data=b"",
-        attributes={},
-        send_ack=lambda: None,
-        send_nack=lambda: None,
-    )
 
 
 def test_the_oldest_counts_until_it_is_let_go() -> None:

@@ -21,12 +21,8 @@ from worker.photo.events import Register
 
 @pytest.fixture
 def worker(tmp_path: Path) -> FakeWorker:
+    """One whose bucket is empty."""
     return make_worker(tmp_path)
-
-
-@pytest.fixture
-def store(worker: FakeWorker) -> MemoryStore:
-    return worker.store
 
 
 def event(original: str) -> Register:
@@ -54,11 +50,9 @@ def test_forbidden_sources(worker: FakeWorker, original: str, message: str) -> N
         worker.originals.check_source(event(original))
 
 
-def test_an_original_is_fetched_and_hashed(
-    worker: FakeWorker, store: MemoryStore, tmp_path: Path
-) -> None:
+def test_an_original_is_fetched_and_hashed(worker: FakeWorker, tmp_path: Path) -> None:
     data = bytes(range(256)) * 3
-    generation = seed_original(store, data=data)
+    generation = seed_original(worker.store, data=data)
     fetched = worker.originals.fetch(register(1), tmp_path)
     assert fetched.path.read_bytes() == data
     assert fetched.path.parent == tmp_path

@@ -17,30 +17,9 @@ from tests.support.workers import (
     rival,
 )
 from worker.errors import (
-    PreconditionFailed,
     StorageUnavailable,
 )
-from worker.photo.manifest import State
 from worker.photo.outcome import Effect
-
-
-def test_a_lost_commit_response_is_a_success(worker: FakeWorker, store: MemoryStore) -> None:
-    worker.do(register(16))
-    store.after = Once("write", "manifest.json", raising(PreconditionFailed("sent again")))
-    outcome = worker.do(register(17))
-    assert outcome.effect is Effect.REGISTERED
-    assert_whole(store)
-    assert rendition_names(store) == names_of(store, 17)
-
-
-def test_a_commit_without_an_answer_is_finished_by_the_redelivery(
-    worker: FakeWorker, store: MemoryStore
-) -> None:
-    store.after = Once("write", "manifest.json", raising(StorageUnavailable("503")))
-    with pytest.raises(StorageUnavailable):
-        worker.do(register(17))
-    assert worker.do(register(17)).effect is Effect.ALREADY_CURRENT
-    assert_whole(store)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -68,57 +47,39 @@ def test_a_race_lost_to_a_newer_version_removes_only_what_the_loser_wrote(
     assert rendition_names(store) == names_of(store, 18)
 
 
-def test_a_race_lost_to_a_deregistration_leaves_no_rendition(
-    worker: FakeWorker, store: MemoryStore
-) -> None:
-    other = rival(worker)
-    store.before = Once("write", "a/manifest.json", lambda: other.do(deregister(17)))
-    assert worker.do(register(17)).effect is Effect.SUPERSEDED
-    assert current_manifest(store).state is State.DEREGISTERED
-    assert rendition_names(store) == set()
-
-
-def test_a_deregistration_in_mid_render_wins_over_its_version(
-    worker: FakeWorker, store: MemoryStore
-) -> None:
+def test_a_deregistration_in_mid_render_wins_over_its_version(worker: FakeWorker) -> None:
     other = rival(worker)
     worker.renderer.between = lambda: other.do(deregister(17))
     assert worker.do(register(17)).effect is Effect.SUPERSEDED
-    assert rendition_names(store) == set()
+    assert rendition_names(worker.store) == set()
 
 
-def test_a_race_lost_to_a_duplicate_keeps_the_shared_renditions(
-    worker: FakeWorker, store: MemoryStore
-) -> None:
+def test_a_race_lost_to_a_duplicate_keeps_the_shared_renditions(worker: FakeWorker) -> None:
     other = rival(worker)
-    store.before = Once("write", "a/manifest.json", lambda: other.do(register(17)))
+    worker.store.before = Once("write", "a/manifest.json", lambda: other.do(register(17)))
     outcome = worker.do(register(17))
     assert outcome.effect is Effect.ALREADY_CURRENT
-    assert outcome.manifest == current_manifest(store)
-    assert current_manifest(store).commit_id.startswith("rival")
-    assert_whole(store)
+    assert outcome.manifest == current_manifest(worker.store)
+    assert current_manifest(worker.store).commit_id.startswith("rival")
+    assert_whole(worker.store)
 
 
-def test_a_race_won_over_an_older_version_removes_its_renditions(
-    worker: FakeWorker, store: MemoryStore
-) -> None:
+def test_a_race_won_over_an_older_version_removes_its_renditions(worker: FakeWorker) -> None:
     other = rival(worker)
-    store.before = Once("write", "a/manifest.json", lambda: other.do(register(16)))
+    worker.store.before = Once("write", "a/manifest.json", lambda: other.do(register(16)))
     assert worker.do(register(17)).effect is Effect.REGISTERED
-    assert_whole(store)
-    assert rendition_names(store) == names_of(store, 17)
+    assert_whole(worker.store)
+    assert rendition_names(worker.store) == names_of(worker.store, 17)
 
 
-def test_bytes_of_another_machine_are_adopted_with_their_checksum(
-    worker: FakeWorker, store: MemoryStore
-) -> None:
+def test_bytes_of_another_machine_are_adopted_with_their_checksum(worker: FakeWorker) -> None:
     other = rival(worker)
     other.renderer.salt = b"rounded otherwise: "
     other.store.before = Once("write", "full.webp", raising(StorageUnavailable("died")))
     with pytest.raises(StorageUnavailable):
         other.do(register(17))
     worker.do(register(17))
-    assert_whole(store)
-    by_rung = {one.rung: one for one in current_manifest(store).renditions}
+    assert_whole(worker.store)
+    by_rung = {one.rung: one for one in current_manifest(worker.store).renditions}
     assert by_rung["320"].crc32c == crc32c(b"rounded otherwise: 320 of " + JPEG)
     assert by_rung["full"].crc32c == crc32c(b"full of " + JPEG)

@@ -35,14 +35,12 @@ def test_a_first_failure_is_a_rejected_manifest(worker: FakeWorker, store: Memor
     }
 
 
-def test_a_ready_photo_stays_ready_and_gains_the_rejection(
-    worker: FakeWorker, store: MemoryStore
-) -> None:
+def test_a_ready_photo_stays_ready_and_gains_the_rejection(worker: FakeWorker) -> None:
     worker.do(register(17))
-    ready = current_manifest(store)
+    ready = current_manifest(worker.store)
     worker.clock.advance(60)
     outcome = worker.reject(register(18), UnsupportedFormat("text"))
-    manifest = current_manifest(store)
+    manifest = current_manifest(worker.store)
     assert outcome.effect is Effect.REJECTED
     assert (manifest.state, manifest.version) == (State.READY, 17)
     assert manifest.renditions == ready.renditions
@@ -50,7 +48,7 @@ def test_a_ready_photo_stays_ready_and_gains_the_rejection(
     assert manifest.committed_at == worker.clock.now
     assert manifest.rejection is not None
     assert (manifest.rejection.version, manifest.rejection.reason) == (18, "unsupported_format")
-    assert_whole(store)
+    assert_whole(worker.store)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +67,7 @@ def test_what_is_known_already_is_left_as_it_is(
     before = current_manifest(store)
     outcome = worker.reject(register(17), CorruptOriginal("half"))
     assert outcome.effect is effect
-    # What is on show may never have been told of: the attempt that put it there may have died.
+    # Published again: the attempt that put it on show may have died before its outcome.
     told = current_manifest(store) if effect is Effect.ALREADY_CURRENT else None
     assert outcome.manifest == told
     assert current_manifest(store) == before
@@ -89,10 +87,8 @@ def test_a_newer_registration_during_the_write_wins(worker: FakeWorker, store: M
     assert_whole(store)
 
 
-def test_a_bucket_that_does_not_answer_is_the_callers(
-    worker: FakeWorker, store: MemoryStore
-) -> None:
-    store.before = Once("read", "manifest.json", raising(StorageUnavailable("503")))
+def test_a_bucket_that_does_not_answer_is_the_callers(worker: FakeWorker) -> None:
+    worker.store.before = Once("read", "manifest.json", raising(StorageUnavailable("503")))
     with pytest.raises(StorageUnavailable):
         worker.reject(register(17), CorruptOriginal("half"))
-    assert stored_manifest(store) is None
+    assert stored_manifest(worker.store) is None

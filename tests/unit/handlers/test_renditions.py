@@ -39,7 +39,7 @@ def rendered(tmp_path: Path) -> Rendered:
 def test_a_rendition_is_stored_with_its_headers_and_stated(
     store: MemoryStore, renditions: Renditions, rendered: Rendered
 ) -> None:
-    stated = renditions.put(FOLDER, rendered)
+    stated = renditions.upload(FOLDER, rendered)
     entry = store.entry(RENDITIONS, NAME)
     assert entry is not None
     assert entry.data == b"pixels"
@@ -61,7 +61,7 @@ def test_a_lost_response_followed_by_412_is_a_success(
     store: MemoryStore, renditions: Renditions, rendered: Rendered
 ) -> None:
     store.after = Once("write", NAME, raising(PreconditionFailed("sent again")))
-    assert renditions.put(FOLDER, rendered).crc32c == crc32c(b"pixels")
+    assert renditions.upload(FOLDER, rendered).crc32c == crc32c(b"pixels")
     assert store.asked("write") == [NAME]
 
 
@@ -69,7 +69,7 @@ def test_bytes_that_lie_there_are_kept_and_their_checksum_is_stated(
     store: MemoryStore, renditions: Renditions, rendered: Rendered
 ) -> None:
     store.seed(RENDITIONS, NAME, b"another machine's")
-    stated = renditions.put(FOLDER, rendered)
+    stated = renditions.upload(FOLDER, rendered)
     assert (stated.crc32c, stated.bytes) == (crc32c(b"another machine's"), 17)
     assert (stated.width, stated.height) == (320, 213)
     entry = store.entry(RENDITIONS, NAME)
@@ -82,7 +82,7 @@ def test_a_name_that_is_freed_in_between_is_written_again(
 ) -> None:
     store.seed(RENDITIONS, NAME, b"another machine's")
     store.before = Once("stat", NAME, lambda: store.delete(RENDITIONS, NAME))
-    assert renditions.put(FOLDER, rendered).crc32c == crc32c(b"pixels")
+    assert renditions.upload(FOLDER, rendered).crc32c == crc32c(b"pixels")
 
 
 def test_a_name_that_is_never_to_be_had_is_given_back(
@@ -99,7 +99,7 @@ def test_a_name_that_is_never_to_be_had_is_given_back(
 
     store.before = vanish
     with pytest.raises(ObjectMissing, match=NAME):
-        renditions.put(FOLDER, rendered)
+        renditions.upload(FOLDER, rendered)
 
 
 def test_other_bytes_than_were_rendered_are_never_sent(
@@ -108,7 +108,7 @@ def test_other_bytes_than_were_rendered_are_never_sent(
     rendered.path.write_bytes(b"pixe")
     for _ in range(2):
         with pytest.raises(RenderCrashed, match=r"320\.webp"):
-            renditions.put(FOLDER, rendered)
+            renditions.upload(FOLDER, rendered)
     assert not store.asked("write")
 
 
@@ -123,7 +123,7 @@ def test_other_bytes_than_were_sent_are_no_success(
 
     monkeypatch.setattr(store, "write", damaged)
     with pytest.raises(StorageUnavailable, match=NAME):
-        renditions.put(FOLDER, rendered)
+        renditions.upload(FOLDER, rendered)
     assert len(store.asked("write")) == 1
 
 
@@ -160,14 +160,10 @@ def test_remove_own_takes_every_own_version_up_to_one_and_nothing_else(
     assert store.names("originals") == [elsewhere.name]
 
 
-def test_remove_own_of_nothing_is_nothing(renditions: Renditions) -> None:
-    assert renditions.remove_own("a", 17) == 0
-
-
 def test_requests_about_different_renditions_run_side_by_side(
     store: MemoryStore, tmp_path: Path
 ) -> None:
-    """Each waits for the others before it takes effect, which one by one they never could."""
+    """Each waits for the others before it takes effect, which works only side by side."""
     together = threading.Barrier(3, timeout=30)
 
     def meet(_: object) -> None:
@@ -177,7 +173,8 @@ def test_requests_about_different_renditions_run_side_by_side(
     with ThreadPoolExecutor(3) as threads:
         renditions = Renditions(store, RENDITIONS, LAYOUT, threads)
         puts = [
-            renditions.begin_put(FOLDER, written(tmp_path, rung)) for rung in ("320", "512", "full")
+            renditions.start_upload(FOLDER, written(tmp_path, rung))
+            for rung in ("320", "512", "full")
         ]
         names = [put.result().object for put in puts]
         assert store.names(RENDITIONS) == sorted(names)

@@ -4,16 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.stubs import Ticks
 from worker.handlers.steps import Steps
 from worker.photo.ports import RenderCost
-
-
-class Ticks:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def test_a_step_adds_up_over_its_blocks() -> None:
@@ -67,10 +60,3 @@ def test_fields_are_the_log_lines() -> None:
         "child_peak_bytes": 7,
         "photo_id": "a",
     }
-
-
-def test_two_deliveries_share_nothing() -> None:
-    one, two = Steps(), Steps()
-    one.facts["a"] = 1
-    one.seconds["total"] = 1
-    assert two.fields() == {"seconds": {}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from worker.operate.plan import plan, rows
+from worker.operate.plan import as_text, plan
 from worker.render.capacity import MIB, Capacity
 from worker.settings.settings import Settings
 from worker.system.machine import Machine
@@ -58,12 +58,18 @@ def test_the_estimate_grows_with_the_slots() -> None:
 def test_no_estimate_for_a_ladder_that_was_not_measured() -> None:
     planned = plan(Settings.load({"WORKER_LADDER": "full"}), MACHINE, CAPACITY)
     assert planned["expected_photos_an_hour"] is None
-    assert "unknown" in dict(rows(planned))["expected photos an hour"]
+    assert "unknown" in shown(planned)["expected photos an hour"]
 
 
-def test_rows_are_for_people() -> None:
-    shown = dict(rows(plan(Settings.load({}), MACHINE, CAPACITY)))
-    assert shown["memory for renders bytes"] == "512 MiB"
-    assert re.fullmatch(r"about 1\d\d MP", shown["largest jpeg pixels"])
-    assert shown["render slots"] == "2"
-    assert shown["expected photos an hour"].startswith("about ")
+def shown(planned: dict[str, object]) -> dict[str, str]:
+    return dict(re.split(r"  +", line, maxsplit=1) for line in as_text(planned).splitlines())
+
+
+def test_a_plan_is_lines_for_people() -> None:
+    lines = shown(plan(Settings.load({}), MACHINE, CAPACITY))
+    assert lines["memory"] == "8.0 GiB"
+    assert lines["memory for renders"] == "512 MiB"
+    assert re.fullmatch(r"1\d\d megapixels", lines["largest JPEG"])
+    assert lines["drain"] == "20 s"
+    assert lines["render slots"] == "2"
+    assert lines["expected photos an hour"].startswith("about ")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -19,11 +18,10 @@ from worker.errors import (
 from worker.operate.publish import (
     EventPublisher,
     Published,
-    Source,
-    as_json_text,
-    find_sources,
+    Unread,
     now_version,
 )
+from worker.operate.sources import Source, find_sources
 from worker.photo.events import Deregister, Register, parse
 
 TOPIC = "projects/p/topics/t"
@@ -53,54 +51,23 @@ def album(tmp_path: Path) -> Path:
     return tmp_path / "album"
 
 
+def test_a_tilde_that_the_shell_left_is_the_home_folder(
+    album: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(album.parent))
+    assert find_sources(["~/album"]) == find_sources([str(album)])
+    monkeypatch.chdir(album.parent)
+    (album.parent / "~").mkdir()
+    (album.parent / "~" / "here.png").touch()
+    assert [each.photo_id for each in find_sources(["~"])] == ["here.png"]
+    with pytest.raises(UsageFault, match=r"~no-such-user/x: no such file or folder"):
+        find_sources(["~no-such-user/x"])
+
+
 def published(publisher: FakePublisher) -> list[Register | Deregister]:
     read = [parse(one.data, one.attributes, BUCKETS) for one in publisher.to(TOPIC)]
     assert all(isinstance(event, Register | Deregister) for event in read)
     return [event for event in read if isinstance(event, Register | Deregister)]
-
-
-def test_a_folder_is_its_pictures_by_their_paths(album: Path) -> None:
-    found = find_sources([str(album)])
-    assert [source.photo_id for source in found] == ["a.png", "b.JPG", "sub/c.webp"]
-    assert found[2].file == album / "sub" / "c.webp"
-
-
-def test_a_file_named_outright_is_taken_whatever_it_is_called(album: Path) -> None:
-    assert find_sources([str(album / "notes.txt")]) == [
-        Source(photo_id="notes.txt", file=album / "notes.txt", url=None)
-    ]
-
-
-def test_an_object_is_known_by_its_name() -> None:
-    assert find_sources(["gs://b/x/y.jpg"]) == [
-        Source(photo_id="x/y.jpg", file=None, url="gs://b/x/y.jpg")
-    ]
-
-
-def test_a_photo_id_may_be_given_to_one_source(album: Path) -> None:
-    (source,) = find_sources([str(album / "a.png")], photo_id="mine")
-    assert (source.photo_id, source.file) == ("mine", album / "a.png")
-    with pytest.raises(UsageFault, match="exactly one SOURCE, got 3"):
-        find_sources([str(album)], photo_id="mine")
-
-
-def test_sources_that_would_overwrite_each_other_are_named(album: Path) -> None:
-    with pytest.raises(UsageFault, match=r"a\.png") as caught:
-        find_sources([str(album), str(album / "a.png")])
-    assert "'a.png'" in str(caught.value)
-    with pytest.raises(UsageFault, match="gs://two/x"):
-        find_sources(["gs://one/x", "gs://two/x"])
-
-
-@pytest.mark.parametrize("name", ["missing.jpg", "sub2"])
-def test_what_is_not_there_is_a_usage_fault(album: Path, name: str) -> None:
-    with pytest.raises(UsageFault, match=name):
-        find_sources([str(album / name)])
-
-
-def test_a_folder_without_pictures_is_a_usage_fault(album: Path) -> None:
-    with pytest.raises(UsageFault, match="no pictures"):
-        find_sources([str(album / "d.jpg")])
 
 
 def test_files_are_uploaded_and_then_published(
@@ -243,21 +210,18 @@ def test_a_version_that_no_worker_accepts_is_invalid(
     assert publisher.messages == []
 
 
-def test_results_as_json() -> None:
-    one = Published(message_id="1", photo_id="ảnh", version=17, original=None)
-    assert json.loads(as_json_text([one])) == [
-        {"message_id": "1", "photo_id": "ảnh", "version": 17, "original": None}
+def test_what_cannot_be_read_is_left_out_and_the_others_go_on(
+    album: Path, events: EventPublisher, store: MemoryStore, publisher: FakePublisher
+) -> None:
+    (album / "b0.jpg").symlink_to("nowhere")
+    (album / "c.jpg").write_bytes(b"c")
+    sources = find_sources([str(album)])
+    (album / "c.jpg").unlink()
+    done = list(events.register(sources, bucket="originals", labels={}, version=1))
+    gone = "cannot be read: No such file or directory"
+    assert [each for each in done if isinstance(each, Unread)] == [
+        Unread(photo_id=name, file=album / name, message=gone) for name in ("b0.jpg", "c.jpg")
     ]
-    assert "ảnh" in as_json_text([one])
-
-
-@pytest.mark.parametrize("name", ["new\nline.jpg", "bell\a.jpg"])
-def test_a_file_whose_name_can_be_no_photo_id_is_named(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).write_bytes(b"x")
-    with pytest.raises(UsageFault, match="control characters"):
-        find_sources([str(tmp_path)])
-
-
-def test_an_empty_source_is_not_the_current_folder() -> None:
-    with pytest.raises(UsageFault, match="empty"):
-        find_sources([""])
+    assert [each.photo_id for each in done] == ["a.png", "b.JPG", "b0.jpg", "c.jpg", "sub/c.webp"]
+    assert [event.photo_id for event in published(publisher)] == ["a.png", "b.JPG", "sub/c.webp"]
+    assert store.names("originals") == ["a.png", "b.JPG", "sub/c.webp"]

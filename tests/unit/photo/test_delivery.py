@@ -7,17 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.support.stubs import delivery
 from worker.photo.delivery import Delivery
-
-
-def delivery(sent: list[str]) -> Delivery:
-    return Delivery(
-        message_id="1",
-        data=b"",
-        attributes={},
-        send_ack=lambda: sent.append("ack"),
-        send_nack=lambda: sent.append("nack"),
-    )
 
 
 @pytest.mark.parametrize("first", ["ack", "nack"])

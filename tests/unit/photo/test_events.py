@@ -199,14 +199,11 @@ def test_generations_that_are_accepted(generation: object, expected: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "generation", ["", "0", "01", "-1", "1.0", "x", "1\n", " 1", 0, -5, True, 1.0, 10**19, "1" * 20]
+    "generation",
+    ["", "0", "01", "-1", "1.0", "x", "1\n", " 1", 0, -5, True, 1.0, 10**19, "1" * 20, str(2**63)],
 )
 def test_generations_that_are_refused(generation: object) -> None:
     assert refusal_with(generation=generation).startswith("generation: ")
-
-
-def test_a_generation_beyond_64_bits_is_refused() -> None:
-    assert refusal_with(generation=str(2**63)).startswith("generation: ")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""GCS notifications: which register, which deregister, and which are none of our business."""
+"""GCS notifications: which register, which deregister, and which are ignored."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def chosen(glob: str, name: str) -> bool:
     [
         ("a/b.jpg", "a/b.jpg"),
         ("*.jpg", "a.jpg"),
-        ("*.jpg", "a/b/c.jpg"),  # no slash: the last segment, wherever it lies
+        ("*.jpg", "a/b/c.jpg"),  # without a slash: the last segment
         ("*.jpg", "a/.jpg"),
         ("/*.jpg", "a.jpg"),
         ("a/*.jpg", "a/b.jpg"),
@@ -201,6 +201,6 @@ def by_the_book(glob: str, name: str) -> bool:
 )
 def test_stars_mean_what_they_say(glob: str, folder: str, name: str) -> None:
     whole = f"{folder}/{glob}"
-    # `**` as a whole segment is tried by hand above: it may stand for no segment at all.
+    # `**` as a whole segment is tried by hand above: it may stand for 0 segments.
     if not re.search(r"\*{3,}|(^|/)\*\*(/|$)", whole):
         assert chosen(whole, name) is by_the_book(whole, name)

@@ -137,7 +137,7 @@ def test_turning_a_picture_turns_its_renditions(ladder: Ladder, width: int, heig
 def test_a_ladder_of_just_these_rungs(
     text: str, size: tuple[int, int], rungs: dict[str, tuple[int, int]]
 ) -> None:
-    """Never enlarged, and never nothing: the smallest rung that is too large is the picture."""
+    """The smallest rung that is too large becomes the picture in its own size."""
     ladder = Ladder.exactly(text)
     assert str(ladder) == text
     assert {each.rung: (each.width, each.height) for each in ladder.sizes(*size)} == rungs

@@ -1,4 +1,4 @@
-"""Object names: a photo's own objects, and nobody else's however the ids nest."""
+"""Object names: only a photo's own objects, however the ids nest."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ rungs = st.sampled_from(["1", "320", "16383", "full"])
 
 def test_names_are_those_of_the_contract() -> None:
     assert LAYOUT.manifest("a/b") == "photos/a/b/manifest.json"
-    assert LAYOUT.directory("a/b", 17, DIGEST) == f"photos/a/b/17-{DIGEST}/"
     assert LAYOUT.rendition("a/b", 17, DIGEST, "320") == f"photos/a/b/17-{DIGEST}/320.webp"
 
 

@@ -11,13 +11,13 @@ import pytest
 from worker.errors import Fenced, UnreadableManifest
 from worker.photo.manifest import (
     Manifest,
+    NoOp,
     Rejection,
     State,
-    Superseded,
-    deregister_is_moot,
+    deregister_no_op,
     fenced_after,
     ready_after,
-    register_is_moot,
+    register_no_op,
     rejected_after,
     tombstone_after,
 )
@@ -148,7 +148,7 @@ def test_what_is_no_manifest_is_unreadable(data: bytes) -> None:
         Manifest.from_json(data)
 
 
-SUPERSEDED, CURRENT = Superseded.SUPERSEDED, Superseded.ALREADY_CURRENT
+SUPERSEDED, CURRENT = NoOp.SUPERSEDED, NoOp.ALREADY_CURRENT
 
 
 @pytest.mark.parametrize(
@@ -169,9 +169,9 @@ SUPERSEDED, CURRENT = Superseded.SUPERSEDED, Superseded.ALREADY_CURRENT
     ],
 )
 def test_when_a_registration_of_5_changes_nothing(
-    current: Manifest | None, moot: Superseded | None
+    current: Manifest | None, moot: NoOp | None
 ) -> None:
-    assert register_is_moot(current, 5, RECIPE) is moot
+    assert register_no_op(current, 5, RECIPE) is moot
 
 
 @pytest.mark.parametrize(
@@ -190,9 +190,9 @@ def test_when_a_registration_of_5_changes_nothing(
     ],
 )
 def test_when_a_deregistration_of_5_changes_nothing(
-    current: Manifest | None, moot: Superseded | None
+    current: Manifest | None, moot: NoOp | None
 ) -> None:
-    assert deregister_is_moot(current, 5) is moot
+    assert deregister_no_op(current, 5) is moot
 
 
 @pytest.mark.parametrize(
@@ -252,8 +252,8 @@ def test_raising_a_fence_changes_nothing_that_a_reader_sees() -> None:
 def test_a_photo_without_a_manifest_gets_a_tombstone_that_supersedes_nothing() -> None:
     raised = fenced_after(None, gone(0))
     assert (raised.state, raised.version, raised.fence) == (State.DEREGISTERED, 0, 1)
-    assert register_is_moot(raised, 1, RECIPE) is None
-    assert deregister_is_moot(raised, 1) is None
+    assert register_no_op(raised, 1, RECIPE) is None
+    assert deregister_no_op(raised, 1) is None
     assert isinstance(rejected_after(raised, rejected(1)), Manifest)
 
 
@@ -300,10 +300,10 @@ def test_a_tombstone_yields_only_to_a_newer_rejection(
     ],
 )
 def test_what_a_rejection_of_5_leads_to(
-    current: Manifest | None, expected: tuple[State, int, int] | Superseded
+    current: Manifest | None, expected: tuple[State, int, int] | NoOp
 ) -> None:
     following = rejected_after(current, rejected(5))
-    if isinstance(following, Superseded):
+    if isinstance(following, NoOp):
         assert following is expected
         return
     assert following.rejection is not None

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from worker.photo.manifest import Manifest, State, Superseded
+from worker.photo.manifest import Manifest, NoOp, State
 from worker.photo.outcome import Effect, outcome_event, unchanged
 
 MOMENT = datetime(2026, 11, 22, 1, 2, 3, 456789, tzinfo=UTC)
@@ -93,21 +93,10 @@ def test_non_ascii_ids_are_utf8_and_not_escaped() -> None:
 @pytest.mark.parametrize("state", list(State))
 def test_what_is_already_current_is_told_again(state: State) -> None:
     current = manifest(state)
-    outcome = unchanged(Superseded.ALREADY_CURRENT, current)
+    outcome = unchanged(NoOp.ALREADY_CURRENT, current)
     assert (outcome.effect, outcome.manifest) == (Effect.ALREADY_CURRENT, current)
 
 
 def test_what_is_superseded_is_not_told() -> None:
-    outcome = unchanged(Superseded.SUPERSEDED, READY)
+    outcome = unchanged(NoOp.SUPERSEDED, READY)
     assert (outcome.effect, outcome.manifest) == (Effect.SUPERSEDED, None)
-
-
-def test_effects_are_a_closed_set() -> None:
-    assert {effect.value for effect in Effect} == {
-        "registered",
-        "deregistered",
-        "rejected",
-        "already_current",
-        "superseded",
-        "ignored",
-    }

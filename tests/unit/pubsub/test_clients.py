@@ -1,4 +1,4 @@
-"""Pub/Sub's clients where nobody answers: what counts as an answer, and what a lost ack costs."""
+"""Pub/Sub's clients in an outage: what counts as an answer, and what a lost ack costs."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_productions_channels_keep_their_options_and_reconnect_soon(
     assert len(created) == 2
     for options in created:
         assert options["grpc.max_receive_message_length"] == -1
-        # Google's own: without it a silent connection would never be given up.
+        # Google's own: without it a silent connection would stay for ever.
         assert options["grpc.keepalive_time_ms"] <= 30_000
         assert options["grpc.http2.ping_timeout_ms"] <= 10_000
         assert options["grpc.max_reconnect_backoff_ms"] <= 10_000
@@ -128,9 +128,10 @@ class Requests:
         self.meanwhile: Callable[[], object] = lambda: None
         self.publisher._client = cast("Any", SimpleNamespace(publish=self._publish))
 
-    def _publish(self, *, messages: list[Any], **_: Any) -> None:
+    def _publish(self, *, messages: list[Any], **_: Any) -> Any:
         self.meanwhile()
         self.sent.append(messages)
+        return SimpleNamespace(message_ids=["1"])
 
     @property
     def sizes(self) -> list[int]:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
 import pytest
 
 from tests.support.fakes import recording_log
+from tests.support.stubs import delivery
 from tests.support.waiting import eventually
+from worker.console.stop import Stop
 from worker.errors import Fatal
-from worker.handlers.brake import Move
-from worker.photo.delivery import Delivery
+from worker.handlers.brake import BrakeAction
 from worker.photo.outcome import Effect
 from worker.render.capacity import MIB, Capacity
-from worker.service.build import App, build, longest_handling_seconds
+from worker.service.build import App, build
 from worker.service.daemon import Daemon
 from worker.service.gauges import Gauges
 from worker.service.liveness import Phase
@@ -25,9 +28,12 @@ from worker.system.scratch import Scratch
 NOBODY = "127.0.0.1:1"
 
 
+CAPACITY = Capacity(slots=1, in_flight=1, render_memory_bytes=512 * MIB)
+
+
 @pytest.fixture
 def app() -> Iterator[App]:
-    """A worker that is not started, and whose services are not there."""
+    """A worker that is not started, and whose services do not exist."""
     settings = Settings.load(
         {
             "PUBSUB_EMULATOR_HOST": NOBODY,
@@ -38,8 +44,7 @@ def app() -> Iterator[App]:
         },
         {},
     )
-    capacity = Capacity(slots=1, in_flight=1, render_memory_bytes=512 * MIB)
-    app = build(settings, capacity, Scratch(), recording_log()[0])
+    app = build(settings, CAPACITY, Scratch(), recording_log()[0])
     yield app
     app.scratch.cleanup()
     app.store.close()
@@ -90,65 +95,67 @@ def test_handling_is_watched_and_counted(app: App) -> None:
     assert seen[0] > 0
     eventually(lambda: app.leases.longest_handling_seconds == 0, "it is let go", seconds=10)
     line = b'photo_worker_events_total{outcome="ignored",type="ignored"} 1.0'
-    assert line in app.measures.text()[0]
+    assert line in app.counters.text()[0]
 
 
 def test_a_worker_that_has_not_started_can_be_scraped(app: App) -> None:
-    settings = app.settings
-    daemon = Daemon.__new__(Daemon)
-    daemon._settings = settings
-    pulse = daemon._pulse(app)
-    app.measures.add(Gauges(pulse, app.capacity))
-    text = app.measures.text()[0]
+    app.counters.add(Gauges(app.liveness, CAPACITY))
+    text = app.counters.text()[0]
     assert b"photo_worker_slots 1.0" in text
     assert b"photo_worker_stream_open 0.0" in text
-    assert pulse.handling_seconds == longest_handling_seconds(settings)
-    assert all(pulse.alive().values())
-    assert not pulse.ready()["running"]
+    assert all(app.liveness.alive().values())
+    assert not app.liveness.ready()["running"]
 
 
-def test_the_daemon_beats_each_time_that_it_looks(app: App) -> None:
-    daemon = Daemon.__new__(Daemon)
-    daemon._settings = app.settings
-    daemon._stop = threading.Event()
-    pulse = daemon._pulse(app)
-    pulse.enter(Phase.RUNNING)
-    pulse._beaten_at -= 1000
-    assert not pulse.alive()["daemon_looks"]
-    app.troubles.put(Fatal("enough"))
+def test_the_daemon_notes_each_look(app: App) -> None:
+    app.liveness.enter(Phase.RUNNING)
+    app.liveness._looked_at -= 1000
+    assert not app.liveness.alive()["daemon_looks"]
+    app.fatal_errors.put(Fatal("enough"))
     with pytest.raises(Fatal, match="enough"):
-        daemon._watch(app, pulse)
-    assert pulse.alive()["daemon_looks"]
+        daemon()._watch(app)
+    assert app.liveness.alive()["daemon_looks"]
 
 
 def test_a_brake_that_comes_off_in_a_drain_opens_no_stream(
     app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    daemon = Daemon.__new__(Daemon)
-    daemon._log = recording_log()[0]
-    daemon._stop = threading.Event()
+    braked = daemon()
     opened: list[str] = []
-    monkeypatch.setattr(app.brake, "next_move", lambda: Move.GO)
+    monkeypatch.setattr(app.brake, "next_action", lambda: BrakeAction.GO)
     monkeypatch.setattr(app.consumer, "start", lambda: opened.append("stream"))
-    daemon._obey_brake(app)
+    braked._obey_brake(app)
     # The trial that is waited for may take all of the drain's time.
-    monkeypatch.setattr(app.consumer, "pause", daemon._stop.set)
-    daemon._obey_brake(app)
+    monkeypatch.setattr(app.consumer, "pause", braked._stop.ask)
+    braked._obey_brake(app)
     assert opened == ["stream"]
+
+
+def daemon() -> Daemon:
+    """One that leaves the signals of this process alone."""
+    without_signals = Daemon.__new__(Daemon)
+    without_signals._log = recording_log()[0]
+    without_signals._stop = Stop()
+    return without_signals
 
 
 def handle_one(app: App) -> list[str]:
     """Begin to handle a delivery; the answer turns up in the list."""
     answers: list[str] = []
-    delivery = Delivery(
-        message_id="1",
-        # An event to be ignored: handled, it is acked without a request to anybody.
-        data=b"",
-        attributes={"eventType": "OBJECT_ARCHIVE", "bucketId": "originals", "objectId": "a.jpg"},
-        send_ack=lambda: answers.append("ack"),
-        send_nack=lambda: answers.append("nack"),
-    )
-    handling = threading.Thread(target=app.consumer._handle, args=(delivery,), daemon=True)
+    # An event to be ignored: it is acked without a request to any service.
+    ignored = {"eventType": "OBJECT_ARCHIVE", "bucketId": "originals", "objectId": "a.jpg"}
+    one = delivery(answers, attributes=ignored)
+    handling = threading.Thread(target=app.consumer._handle, args=(one,), daemon=True)
     handling.start()
     handling.join(0.2)
     return answers
+
+
+def test_a_worker_loads_nothing_of_the_lab() -> None:
+    code = (
+        "import sys, worker.service.daemon, worker.service.build\n"
+        "print([m for m in sys.modules"
+        " if m.startswith(('worker.lab', 'fake_gcs_server', 'benchmarks'))])"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "[]"

@@ -1,4 +1,4 @@
-"""Health over real HTTP: what is answered, and to whom; hostile clients shut nobody out."""
+"""Health over real HTTP: the answers, and clients that are silent, slow or many."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.waiting import eventually
 from worker.service import health
 from worker.service.health import CONNECTIONS, HealthServer
 from worker.service.liveness import Phase
-from worker.telemetry.counters import Measures
+from worker.telemetry.counters import Counters
 
 
 class Probe:
@@ -26,10 +26,10 @@ class Probe:
 
     def __init__(self) -> None:
         self.parts = Parts()
-        self.pulse = self.parts.pulse
-        self.measures = Measures()
+        self.liveness = self.parts.liveness
+        self.counters = Counters()
         self.log, self.entries = recording_log()
-        self.server = HealthServer(0, self.pulse, self.measures, self.log)
+        self.server = HealthServer(0, self.liveness, self.counters, self.log)
         self.server.start()
         self.port = self.server.port
 
@@ -77,7 +77,7 @@ def probe() -> Iterator[Probe]:
 def test_every_answer_has_its_status_and_is_stored_by_nobody(
     probe: Probe, method: str, phase: Phase, path: str, status: int
 ) -> None:
-    probe.pulse.enter(phase)
+    probe.liveness.enter(phase)
     response, body = probe.ask(path, method)
     assert response.status == status
     assert response.getheader("Cache-Control") == "no-store"
@@ -96,7 +96,7 @@ def test_a_head_is_all_that_head_gets(probe: Probe) -> None:
 
 
 def test_the_answer_says_which_condition_fails(probe: Probe) -> None:
-    probe.pulse.enter(Phase.RUNNING)
+    probe.liveness.enter(Phase.RUNNING)
     probe.parts.pool.alive = probe.parts.pool.serving = False
     assert probe.get("/readyz") == (
         503,
@@ -183,7 +183,7 @@ def test_an_answer_that_fails_is_logged_and_said_to_have_failed(probe: Probe) ->
         def collect(self) -> Any:
             raise ZeroDivisionError
 
-    probe.measures.add(Broken())
+    probe.counters.add(Broken())
     assert probe.ask("/metrics")[0].status == 500
     (entry,) = probe.entries
     assert entry["level"] == "error"
@@ -209,7 +209,7 @@ def test_a_crowd_that_says_nothing_keeps_nobody_out(
     probe: Probe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "REQUEST_SECONDS", 1000.0)
-    monkeypatch.setattr(health._Handler, "timeout", None)
+    monkeypatch.setattr(health._HealthHandler, "timeout", None)
     with ExitStack() as crowd:
         clients = [crowd.enter_context(probe.connect()) for _ in range(3 * CONNECTIONS)]
         assert probe.get("/healthz")[0] == 200
@@ -248,11 +248,11 @@ def test_who_goes_on_slowly_is_cut_off_too(probe: Probe, monkeypatch: pytest.Mon
 
 def test_a_taken_port_is_an_error_at_once(probe: Probe) -> None:
     with pytest.raises(OSError, match="in use"):
-        HealthServer(probe.port, probe.pulse, probe.measures, probe.log)
+        HealthServer(probe.port, probe.liveness, probe.counters, probe.log)
 
 
 def test_a_stopped_server_has_closed_its_port(probe: Probe) -> None:
-    other = HealthServer(0, probe.pulse, Measures(), probe.log)
+    other = HealthServer(0, probe.liveness, Counters(), probe.log)
     other.start()
     other.stop()
     connection = http.client.HTTPConnection("127.0.0.1", other.port, timeout=10)

@@ -18,7 +18,7 @@ from worker.service.reachability import (
 
 
 class Service:
-    """A service that answers, refuses to, or never returns; and the clock."""
+    """A service that answers, fails, or hangs; and the clock."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -36,7 +36,7 @@ class Service:
             raise self.error
 
     def told(self) -> list[str]:
-        self.reachability.tell()
+        self.reachability.log_changes()
         return [str(entry["event"]) for entry in self.entries]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.lab.local.guard import Guarded
+from worker.lab.guard import Guarded
 from worker.system import interpreter
 
 SHADOW = "open('imported', 'w').close()\nraise SystemExit(3)\n"

@@ -30,144 +30,59 @@ def lay(root: Path, files: dict[str, str]) -> Path:
 V2 = {**HOST, "proc/self/cgroup": "0::/pod/worker\n"}
 V1 = {**HOST, "proc/self/cgroup": "5:memory:/docker/x\n4:cpu,cpuacct:/docker/x\n1:name=systemd:/\n"}
 HYBRID = {**HOST, "proc/self/cgroup": "4:cpu,cpuacct:/x\n0::/x\n"}
+AT_ROOT = {**HOST, "proc/self/cgroup": "0::/\n"}
 CGROUP = "sys/fs/cgroup"
 
 
-@pytest.mark.parametrize(
-    ("files", "vcpus", "memory_bytes"),
-    [
-        pytest.param(HOST, 16, 64 * GIB, id="no cgroup at all"),
-        pytest.param(V2, 16, 64 * GIB, id="v2 without files"),
-        pytest.param(
-            {
-                **V2,
-                f"{CGROUP}/pod/worker/cpu.max": "max 100000\n",
-                f"{CGROUP}/pod/worker/memory.max": "max\n",
-            },
-            16,
-            64 * GIB,
-            id="v2 without limits",
-        ),
-        pytest.param(
-            {
-                **V2,
-                f"{CGROUP}/pod/worker/cpu.max": "400000 100000\n",
-                f"{CGROUP}/pod/worker/memory.max": f"{2 * GIB}\n",
-            },
-            4,
-            2 * GIB,
-            id="v2",
-        ),
-        pytest.param(
-            {
-                **V2,
-                f"{CGROUP}/pod/worker/cpu.max": "400000 100000\n",
-                f"{CGROUP}/pod/cpu.max": "200000 100000\n",
-                f"{CGROUP}/pod/worker/memory.max": f"{4 * GIB}\n",
-                f"{CGROUP}/pod/memory.max": f"{3 * GIB}\n",
-            },
-            2,
-            3 * GIB,
-            id="v2 with a tighter outer group",
-        ),
-        pytest.param(
-            {
-                **V2,
-                f"{CGROUP}/cpu.max": "300000 100000\n",
-                f"{CGROUP}/memory.max": f"{GIB}\n",
-            },
-            3,
-            GIB,
-            id="v2 whose path is not below the mount",
-        ),
-        pytest.param(
-            {
-                **HOST,
-                "proc/self/cgroup": "0::/\n",
-                f"{CGROUP}/cpu.max": "150000 100000\n",
-                f"{CGROUP}/memory.max": f"{GIB}\n",
-            },
-            1,
-            GIB,
-            id="a quota of 1.5 counts as 1",
-        ),
-        pytest.param(
-            {**V2, f"{CGROUP}/pod/worker/cpu.max": "10000 100000\n"},
-            1,
-            64 * GIB,
-            id="a tenth of a core is one slot",
-        ),
-        pytest.param(
-            {**V2, f"{CGROUP}/pod/worker/cpu.max": "9900000 100000\n"},
-            16,
-            64 * GIB,
-            id="a quota beyond the cores",
-        ),
-        pytest.param(
-            {**V2, f"{CGROUP}/pod/worker/memory.max": f"{128 * GIB}\n"},
-            16,
-            64 * GIB,
-            id="a limit beyond the memory",
-        ),
-        pytest.param(
-            {
-                **V1,
-                f"{CGROUP}/cpu,cpuacct/docker/x/cpu.cfs_quota_us": "200000\n",
-                f"{CGROUP}/cpu,cpuacct/docker/x/cpu.cfs_period_us": "100000\n",
-                f"{CGROUP}/memory/docker/x/memory.limit_in_bytes": f"{GIB}\n",
-            },
-            2,
-            GIB,
-            id="v1",
-        ),
-        pytest.param(
-            {
-                **V1,
-                f"{CGROUP}/cpu/cpu.cfs_quota_us": "300000\n",
-                f"{CGROUP}/cpu/cpu.cfs_period_us": "100000\n",
-                f"{CGROUP}/memory/memory.limit_in_bytes": f"{2 * GIB}\n",
-            },
-            3,
-            2 * GIB,
-            id="v1 in a container",
-        ),
-        pytest.param(
-            {
-                **V1,
-                f"{CGROUP}/cpu,cpuacct/docker/x/cpu.cfs_quota_us": "-1\n",
-                f"{CGROUP}/cpu,cpuacct/docker/x/cpu.cfs_period_us": "100000\n",
-                f"{CGROUP}/memory/docker/x/memory.limit_in_bytes": "9223372036854771712\n",
-            },
-            16,
-            64 * GIB,
-            id="v1 without limits",
-        ),
-        pytest.param(
-            {
-                **HYBRID,
-                f"{CGROUP}/cpu,cpuacct/x/cpu.cfs_quota_us": "500000\n",
-                f"{CGROUP}/cpu,cpuacct/x/cpu.cfs_period_us": "100000\n",
-                f"{CGROUP}/unified/x/memory.max": f"{5 * GIB}\n",
-            },
-            5,
-            5 * GIB,
-            id="hybrid",
-        ),
-        pytest.param(
-            {
-                **V2,
-                f"{CGROUP}/pod/worker/cpu.max": "nonsense\n",
-                f"{CGROUP}/pod/worker/memory.max": "\n",
-            },
-            16,
-            64 * GIB,
-            id="nonsense",
-        ),
-        pytest.param(
-            {**V2, f"{CGROUP}/pod/worker/cpu.max": "100000 0\n"}, 16, 64 * GIB, id="no period"
-        ),
-    ],
-)
+def v2(cpu: str | None = None, memory: object = None, group: str = "/pod/worker") -> dict[str, str]:
+    """The files of a cgroup of version 2."""
+    files = {"cpu.max": cpu, "memory.max": memory}
+    return {
+        f"{CGROUP}{group}/{name}": f"{text}\n" for name, text in files.items() if text is not None
+    }
+
+
+def v1_cpu(folder: str, quota: int) -> dict[str, str]:
+    """The CPU's files of a cgroup of version 1."""
+    folder = f"{CGROUP}/{folder}"
+    return {f"{folder}/cpu.cfs_quota_us": f"{quota}\n", f"{folder}/cpu.cfs_period_us": "100000\n"}
+
+
+def v1_memory(folder: str, limit: int) -> dict[str, str]:
+    return {f"{CGROUP}/{folder}/memory.limit_in_bytes": f"{limit}\n"}
+
+
+DOCKER_CPU, DOCKER_MEMORY = "cpu,cpuacct/docker/x", "memory/docker/x"
+TIGHTER = v2("200000 100000", 3 * GIB, "/pod")
+GRANTED: dict[str, tuple[dict[str, str], int, int]] = {
+    "no cgroup at all": (HOST, 16, 64 * GIB),
+    "v2 without files": (V2, 16, 64 * GIB),
+    "v2 without limits": (V2 | v2("max 100000", "max"), 16, 64 * GIB),
+    "v2": (V2 | v2("400000 100000", 2 * GIB), 4, 2 * GIB),
+    "v2 with a tighter outer group": (V2 | v2("400000 100000", 4 * GIB) | TIGHTER, 2, 3 * GIB),
+    "v2 whose path is not below the mount": (V2 | v2("300000 100000", GIB, ""), 3, GIB),
+    "a quota of 1.5 counts as 1": (AT_ROOT | v2("150000 100000", GIB, ""), 1, GIB),
+    "a tenth of a core is one slot": (V2 | v2("10000 100000"), 1, 64 * GIB),
+    "a quota beyond the cores": (V2 | v2("9900000 100000"), 16, 64 * GIB),
+    "a limit beyond the memory": (V2 | v2(memory=128 * GIB), 16, 64 * GIB),
+    "v1": (V1 | v1_cpu(DOCKER_CPU, 200_000) | v1_memory(DOCKER_MEMORY, GIB), 2, GIB),
+    "v1 in a container": (V1 | v1_cpu("cpu", 300_000) | v1_memory("memory", 2 * GIB), 3, 2 * GIB),
+    "v1 without limits": (
+        V1 | v1_cpu(DOCKER_CPU, -1) | v1_memory(DOCKER_MEMORY, 9223372036854771712),
+        16,
+        64 * GIB,
+    ),
+    "hybrid": (
+        HYBRID | v1_cpu("cpu,cpuacct/x", 500_000) | v2(memory=5 * GIB, group="/unified/x"),
+        5,
+        5 * GIB,
+    ),
+    "nonsense": (V2 | v2("nonsense", ""), 16, 64 * GIB),
+    "no period": (V2 | v2("100000 0"), 16, 64 * GIB),
+}
+
+
+@pytest.mark.parametrize(("files", "vcpus", "memory_bytes"), GRANTED.values(), ids=GRANTED)
 def test_what_is_granted(
     tmp_path: Path, files: dict[str, str], vcpus: int, memory_bytes: int
 ) -> None:

@@ -25,11 +25,21 @@ def test_a_command_is_measured_with_the_children_it_waited_for() -> None:
     assert cost.peak_bytes > 1 << 20
 
 
-def test_a_command_that_fails_says_why() -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_command_that_fails_says_why(unbuffered: str) -> None:
+    # Buffered, what it printed comes behind the error that ended it.
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
     said = "import sys; print('much before'); sys.exit('the end of it\\n')"
     with pytest.raises(Fatal) as raised:
-        processes.run(python(said), os.environ, "ours, /a.jpg")
+        processes.run(python(said), environment, "ours, /a.jpg")
     assert str(raised.value) == "ours, /a.jpg: ended with 1: the end of it"
+    with pytest.raises(Fatal, match="ended with 1: told in the output"):
+        processes.run(
+            python("print('told in the output'); raise SystemExit(1)"), os.environ, "a.jpg"
+        )
+
+
+def test_a_command_that_fails_says_why_or_that_it_cannot_be_started() -> None:
     with pytest.raises(Fatal, match="ended with 3: it said nothing"):
         processes.run(python("raise SystemExit(3)"), os.environ, "a.jpg")
     with pytest.raises(Fatal, match=r"a\.jpg: /nowhere/at/all: No such file"):

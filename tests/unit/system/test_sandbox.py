@@ -54,106 +54,80 @@ def render_limit(mebibytes):
     return len(bytearray(mebibytes * sandbox.MIB)) // sandbox.MIB
 
 attempts = {
-    "read what was inherited": lambda: os.read(inherited, 1),
-    "socket": lambda: socket.socket(),
-    "socketpair": lambda: socket.socketpair(),
-    "execute": lambda: os.execv("/bin/true", ["true"]),
-    "fork": lambda: os.fork() or os._exit(0),
-    "signal the parent": lambda: os.kill(parent, 0),
-    "trace the parent": lambda: 1 / (ctypes.CDLL(None).ptrace(16, parent, 0, 0) + 1),
-    "have the parent signalled": lambda: fcntl.fcntl(pipe, fcntl.F_SETOWN, parent),
-    "have the parent signalled too": lambda: fcntl.fcntl(pipe, 15, struct.pack("ii", 1, parent)),
-    "choose the signal": lambda: fcntl.fcntl(pipe, 10, 9),
-    "hold up who opens": lambda: fcntl.fcntl(pipe, fcntl.F_SETLEASE, fcntl.F_WRLCK),
-    "watch a folder": lambda: fcntl.fcntl(pipe, fcntl.F_NOTIFY, 1),
-    "be told of files": lambda: call("inotify_init1", 0),
-    "slow the parent": lambda: os.setpriority(os.PRIO_PROCESS, parent, 1),
-    "move the parent": lambda: os.sched_setaffinity(parent, own),
-    "schedule the parent": lambda: os.sched_setscheduler(parent, 0, os.sched_param(0)),
-    "chmod": lambda: os.chmod(outside, 0o640),
-    "chown": lambda: os.chown(outside, os.getuid(), os.getgid()),
-    "utime": lambda: os.utime(outside, (1, 1)),
-    "truncate": lambda: os.truncate(outside, 0),
-    "setxattr": lambda: os.setxattr(outside, "user.x", b"1"),
-    "removexattr": lambda: os.removexattr(outside, "user.x"),
-    "chroot": lambda: os.chroot(scratch),
-    "fifo": lambda: os.mkfifo(Path(scratch, "fifo")),
-    "symbolic link": lambda: os.symlink(outside, Path(scratch, "link")),
-    "hard link": lambda: os.link(outside, Path(scratch, "another")),
-    "mount": lambda: call("umount2", b"/nowhere", 0),
-    "memory in a file": lambda: os.memfd_create("x"),
-    "memory that stays": lambda: call("shmget", 0, 4096, 0o1600),
-    "a queue that stays": lambda: call("msgget", 0, 0o1600),
-    "a semaphore that stays": lambda: call("semget", 0, 1, 0o1600),
-    "shared memory": lambda: mmap.mmap(-1, 1024 * sandbox.MIB),
-    "raise the memory limit": lambda: raise_limit(resource.RLIMIT_DATA),
-    "raise the address limit": lambda: raise_limit(resource.RLIMIT_AS),
-    "raise the CPU limit": lambda: raise_limit(resource.RLIMIT_CPU),
-    "read the parent's memory": lambda: open(f"/proc/{parent}/mem", "rb").close(),
-    "read the parent's environment": lambda: open(f"/proc/{parent}/environ", "rb").close(),
-    "read outside": lambda: outside.read_text(),
-    "write outside": lambda: outside.write_text("taken over"),
-    "create outside": lambda: (outside.parent / "new").write_text("x"),
-    "a large file": grow,
-    "many files": lambda: [open("/dev/null") for _ in range(sandbox.OPEN_FILES)],
-    "much memory": lambda: len(bytearray(512 * sandbox.MIB)),
-    "more than this render's": lambda: render_limit(160),
-    "this render's": lambda: render_limit(64),
-    "a thread": thread,
-    "write in scratch": lambda: (scratch / "320.webp").write_text("rendition"),
-    "read in scratch": lambda: (scratch / "320.webp").read_text(),
-    "import": lambda: __import__("csv").__name__,
-    "raise the limit again": lambda: sandbox.limit_render(32 * sandbox.MIB, 60),
+    "limits": {
+        "read what was inherited": lambda: os.read(inherited, 1),
+        "shared memory": lambda: mmap.mmap(-1, 1024 * sandbox.MIB),
+        "raise the memory limit": lambda: raise_limit(resource.RLIMIT_DATA),
+        "raise the address limit": lambda: raise_limit(resource.RLIMIT_AS),
+        "raise the CPU limit": lambda: raise_limit(resource.RLIMIT_CPU),
+        "a large file": grow,
+        "many files": lambda: [open("/dev/null") for _ in range(sandbox.OPEN_FILES)],
+        "much memory": lambda: len(bytearray(512 * sandbox.MIB)),
+        "more than this render's": lambda: render_limit(160),
+    },
+    "system calls": {
+        "socket": lambda: socket.socket(),
+        "socketpair": lambda: socket.socketpair(),
+        "execute": lambda: os.execv("/bin/true", ["true"]),
+        "fork": lambda: os.fork() or os._exit(0),
+        "signal the parent": lambda: os.kill(parent, 0),
+        "trace the parent": lambda: 1 / (ctypes.CDLL(None).ptrace(16, parent, 0, 0) + 1),
+        "have the parent signalled": lambda: fcntl.fcntl(pipe, fcntl.F_SETOWN, parent),
+        "have it signalled too": lambda: fcntl.fcntl(pipe, 15, struct.pack("ii", 1, parent)),
+        "choose the signal": lambda: fcntl.fcntl(pipe, 10, 9),
+        "hold up who opens": lambda: fcntl.fcntl(pipe, fcntl.F_SETLEASE, fcntl.F_WRLCK),
+        "watch a folder": lambda: fcntl.fcntl(pipe, fcntl.F_NOTIFY, 1),
+        "be told of files": lambda: call("inotify_init1", 0),
+        "slow the parent": lambda: os.setpriority(os.PRIO_PROCESS, parent, 1),
+        "move the parent": lambda: os.sched_setaffinity(parent, own),
+        "schedule the parent": lambda: os.sched_setscheduler(parent, 0, os.sched_param(0)),
+        "chmod": lambda: os.chmod(outside, 0o640),
+        "chown": lambda: os.chown(outside, os.getuid(), os.getgid()),
+        "utime": lambda: os.utime(outside, (1, 1)),
+        "truncate": lambda: os.truncate(outside, 0),
+        "setxattr": lambda: os.setxattr(outside, "user.x", b"1"),
+        "removexattr": lambda: os.removexattr(outside, "user.x"),
+        "chroot": lambda: os.chroot(scratch),
+        "fifo": lambda: os.mkfifo(Path(scratch, "fifo")),
+        "symbolic link": lambda: os.symlink(outside, Path(scratch, "link")),
+        "hard link": lambda: os.link(outside, Path(scratch, "another")),
+        "mount": lambda: call("umount2", b"/nowhere", 0),
+        "memory in a file": lambda: os.memfd_create("x"),
+        "memory that stays": lambda: call("shmget", 0, 4096, 0o1600),
+        "a queue that stays": lambda: call("msgget", 0, 0o1600),
+        "a semaphore that stays": lambda: call("semget", 0, 1, 0o1600),
+    },
+    "files": {
+        "read the parent's memory": lambda: open(f"/proc/{parent}/mem", "rb").close(),
+        "read the parent's environment": lambda: open(f"/proc/{parent}/environ", "rb").close(),
+        "read outside": lambda: outside.read_text(),
+        "write outside": lambda: outside.write_text("taken over"),
+        "create outside": lambda: (outside.parent / "new").write_text("x"),
+    },
+    "allowed": {
+        "this render's": lambda: render_limit(64),
+        "a thread": thread,
+        "write in scratch": lambda: (scratch / "320.webp").write_text("rendition"),
+        "read in scratch": lambda: (scratch / "320.webp").read_text(),
+        "import": lambda: __import__("csv").__name__,
+        "raise the limit again": lambda: sandbox.limit_render(32 * sandbox.MIB, 60),
+    },
 }
-results = {}
-for name, attempt in attempts.items():
+
+def outcome(attempt):
     try:
         attempt()
-        results[name] = "done"
     except Exception as error:
-        results[name] = type(error).__name__
-print(json.dumps({"refused": refused, "results": results}))
+        return type(error).__name__
+    return "done"
+
+results = {
+    group: {name: outcome(attempt) for name, attempt in each.items()}
+    for group, each in attempts.items()
+}
+print(json.dumps({"refused": refused, **results}))
 """
 
-SYSTEM_CALLS = {
-    "socket",
-    "socketpair",
-    "execute",
-    "fork",
-    "signal the parent",
-    "trace the parent",
-    "have the parent signalled",
-    "have the parent signalled too",
-    "choose the signal",
-    "hold up who opens",
-    "watch a folder",
-    "be told of files",
-    "slow the parent",
-    "move the parent",
-    "schedule the parent",
-    "chmod",
-    "chown",
-    "utime",
-    "truncate",
-    "setxattr",
-    "removexattr",
-    "chroot",
-    "fifo",
-    "symbolic link",
-    "hard link",
-    "mount",
-    "memory in a file",
-    "memory that stays",
-    "a queue that stays",
-    "a semaphore that stays",
-}
-FILES = {
-    "read the parent's memory",
-    "read the parent's environment",
-    "read outside",
-    "write outside",
-    "create outside",
-}
 LIMITS = {
     "read what was inherited": "OSError",
     "a large file": "OSError",
@@ -165,63 +139,58 @@ LIMITS = {
     "raise the address limit": "ValueError",
     "raise the CPU limit": "ValueError",
 }
-ALLOWED = {
-    "this render's",
-    "a thread",
-    "write in scratch",
-    "read in scratch",
-    "import",
-    "raise the limit again",
-}
 
 
-@pytest.fixture(scope="module")
-def inside(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
-    folder = tmp_path_factory.mktemp("sandbox")
-    scratch, outside = folder / "scratch", folder / "credentials.json"
-    scratch.mkdir()
-    outside.write_text("secret")
+def run(script: str, *arguments: str | Path) -> str:
+    """What a script prints, in a process of its own that has to succeed."""
     done = subprocess.run(
-        [sys.executable, "-c", _INSIDE, str(scratch), str(outside)],
+        [sys.executable, "-c", script, *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+Found = dict[str, dict[str, str]]
+
+
+@pytest.fixture(scope="module")
+def inside(tmp_path_factory: pytest.TempPathFactory) -> Found:
+    folder = tmp_path_factory.mktemp("sandbox")
+    scratch, outside = folder / "scratch", folder / "credentials.json"
+    scratch.mkdir()
+    outside.write_text("secret")
+    found: Found = json.loads(run(_INSIDE, scratch, outside))
     assert outside.read_text() == "secret"
-    found: dict[str, dict[str, str]] = json.loads(done.stdout)
     return found
 
 
-def test_what_a_render_needs_goes_on(inside: dict[str, dict[str, str]]) -> None:
-    results = inside["results"]
-    assert {name: results[name] for name in ALLOWED} == dict.fromkeys(ALLOWED, "done")
-
-
-def test_memory_files_and_descriptors_are_limited(inside: dict[str, dict[str, str]]) -> None:
-    results = inside["results"]
-    assert {name: results[name] for name in LIMITS} == LIMITS
-
-
-def test_network_programs_and_other_processes_are_out_of_reach(
-    inside: dict[str, dict[str, str]],
-) -> None:
-    if any(refusal.startswith("system calls") for refusal in inside["refused"]):
+def skip_where_refused(inside: Found, what: str) -> None:
+    if any(refusal.startswith(what) for refusal in inside["refused"]):
         pytest.skip(f"this kernel refuses: {inside['refused']}")
-    results = inside["results"]
-    denied = {name: results[name] for name in SYSTEM_CALLS - {"trace the parent"}}
-    assert denied == dict.fromkeys(denied, "PermissionError")
-    assert results["trace the parent"] == "ZeroDivisionError"
 
 
-def test_files_outside_the_scratch_folder_are_out_of_reach(
-    inside: dict[str, dict[str, str]],
-) -> None:
-    if any(refusal.startswith("files") for refusal in inside["refused"]):
-        pytest.skip(f"this kernel refuses: {inside['refused']}")
-    results = inside["results"]
-    assert {name: results[name] for name in FILES} == dict.fromkeys(FILES, "PermissionError")
+def test_what_a_render_needs_goes_on(inside: Found) -> None:
+    assert inside["allowed"] == dict.fromkeys(inside["allowed"], "done")
+
+
+def test_memory_files_and_descriptors_are_limited(inside: Found) -> None:
+    assert inside["limits"] == LIMITS
+
+
+def test_network_programs_and_other_processes_are_out_of_reach(inside: Found) -> None:
+    skip_where_refused(inside, "system calls")
+    calls = inside["system calls"]
+    expected = dict.fromkeys(calls, "PermissionError") | {"trace the parent": "ZeroDivisionError"}
+    assert calls == expected
+
+
+def test_files_outside_the_scratch_folder_are_out_of_reach(inside: Found) -> None:
+    skip_where_refused(inside, "files")
+    assert inside["files"] == dict.fromkeys(inside["files"], "PermissionError")
 
 
 _OWNER = """
@@ -262,14 +231,7 @@ _SCOPES_SINCE = 6
 def test_a_child_cannot_have_its_parent_killed(tmp_path: Path, by: str) -> None:
     if by == "landlock" and landlock_version() < _SCOPES_SINCE:
         pytest.skip("this kernel's Landlock knows no scopes")
-    done = subprocess.run(
-        [sys.executable, "-c", _OWNER, _SIGNALLER, str(tmp_path), by],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert (done.returncode, done.stdout) == (0, "lived\n"), done.stderr
+    assert run(_OWNER, _SIGNALLER, tmp_path, by) == "lived\n"
 
 
 def landlock_version() -> int:
@@ -304,14 +266,7 @@ print(*sandbox.confine(64 * sandbox.MIB, Path(sys.argv[1])), sep="\\n")
 
 
 def test_a_kernel_that_refuses_is_reported_and_the_limits_hold(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", _REFUSING, str(tmp_path)],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-    files, calls = done.stdout.splitlines()
+    files, calls = run(_REFUSING, tmp_path).splitlines()
     assert files.startswith("files: ")
     assert calls.startswith("system calls: ")
 
@@ -356,15 +311,7 @@ _EVERY_LIMIT = (
 def test_a_limit_that_the_platform_refuses_or_lacks_is_told_and_the_others_are_set(
     tmp_path: Path,
 ) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", _LIMITS_REFUSED, str(tmp_path), *_EVERY_LIMIT],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    found = json.loads(run(_LIMITS_REFUSED, tmp_path, *_EVERY_LIMIT))
     assert found.pop("none") == []
     assert set(found) == set(_EVERY_LIMIT)
     for name, (refused, unknown) in found.items():
@@ -387,14 +334,7 @@ print([resource.getrlimit(kind) for kind in kinds])
 
 
 def test_a_lower_limit_that_the_worker_was_started_with_stays(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", _LIMITED_ALREADY, str(tmp_path)],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.stdout.splitlines() == ["[]", "[(40, 40), (40, 40)]"]
+    assert run(_LIMITED_ALREADY, tmp_path).splitlines() == ["[]", "[(40, 40), (40, 40)]"]
 
 
 def test_the_limits_leave_room_for_a_render() -> None:

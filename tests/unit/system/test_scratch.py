@@ -1,4 +1,4 @@
-"""Scratch folders: one for each process, and none outlives it for long."""
+"""Scratch folders: one for each process, removed when it ends or by the next one."""
 
 from __future__ import annotations
 
@@ -84,6 +84,15 @@ def test_a_folder_of_one_that_was_killed_before_it_could_lock_it_is_removed(
     (temporary / f"{PREFIX}unlocked").mkdir()
     Scratch().cleanup()
     assert list(temporary.iterdir()) == []
+
+
+def test_each_kind_of_folder_is_removed_by_its_own_kind(temporary: Path) -> None:
+    for name in ("one-left", "two-left"):
+        (temporary / name).mkdir()
+    with Scratch("one-") as path:
+        assert path.name.startswith("one-")
+        assert sorted(temporary.iterdir()) == sorted([path, temporary / "two-left"])
+    assert list(temporary.iterdir()) == [temporary / "two-left"]
 
 
 def test_what_another_process_takes_for_abandoned_is_made_anew(

@@ -13,22 +13,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.stubs import Parts
-from tests.unit.handlers.test_leases import delivery
+from tests.support.stubs import Parts, delivery
 from worker.errors import Reason
 from worker.photo.outcome import Effect
 from worker.render.capacity import Capacity
 from worker.service.gauges import Gauges
 from worker.service.liveness import Phase
-from worker.telemetry.counters import Measures
+from worker.telemetry.counters import Counters
 from worker.telemetry.metrics import ALL, EVENTS, NACKED, PREFIX, STEPS, Kind
 
 CAPACITY = Capacity(slots=2, in_flight=6, render_memory_bytes=1000)
 
 
-def scraped(measures: Measures) -> dict[tuple[str, ...], float]:
+def scraped(counters: Counters) -> dict[tuple[str, ...], float]:
     """Samples by their name, label values in the order of label names behind it."""
-    text = measures.text()[0].decode()
+    text = counters.text()[0].decode()
     return {
         (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
         for family in text_string_to_metric_families(text)
@@ -37,16 +36,16 @@ def scraped(measures: Measures) -> dict[tuple[str, ...], float]:
 
 
 class Worker:
-    """The measures and gauges of a worker that is not there."""
+    """The counters and gauges of a worker that is not there."""
 
     def __init__(self) -> None:
         self.parts = Parts()
-        self.measures = Measures(clock=lambda: 1_800_000_000.0)
-        self.measures.add(Gauges(self.parts.pulse, CAPACITY, python="3.x"))
+        self.counters = Counters(clock=lambda: 1_800_000_000.0)
+        self.counters.add(Gauges(self.parts.liveness, CAPACITY, python="3.x"))
 
     def __getitem__(self, key: str | tuple[str, ...]) -> float:
         name, *labels = (key,) if isinstance(key, str) else key
-        return scraped(self.measures)[PREFIX + name, *labels]
+        return scraped(self.counters)[PREFIX + name, *labels]
 
 
 @pytest.fixture
@@ -67,7 +66,7 @@ def test_names_are_prometheus_names_with_units_and_helps() -> None:
 def test_a_scrape_shows_every_metric_of_the_list_and_of_the_worker_no_other(
     worker: Worker,
 ) -> None:
-    families = list(text_string_to_metric_families(worker.measures.text()[0].decode()))
+    families = list(text_string_to_metric_families(worker.counters.text()[0].decode()))
     found = {
         family.name.removeprefix(PREFIX): family
         for family in families
@@ -84,7 +83,7 @@ def test_a_scrape_shows_every_metric_of_the_list_and_of_the_worker_no_other(
 
 
 def test_closed_sets_are_there_from_the_start(worker: Worker) -> None:
-    samples = scraped(worker.measures)
+    samples = scraped(worker.counters)
     for reason in Reason:
         assert samples[f"{PREFIX}dead_letters_total", reason.value] == 0
     for step in STEPS:
@@ -95,20 +94,20 @@ def test_closed_sets_are_there_from_the_start(worker: Worker) -> None:
 
 
 def test_no_series_tells_when_it_was_made(worker: Worker) -> None:
-    worker.measures.handled("photo.register", "registered", [("total", 1.0)])
-    assert "_created" not in worker.measures.text()[0].decode()
-    assert "_created" not in worker.measures.text("application/openmetrics-text")[0].decode()
+    worker.counters.handled("photo.register", "registered", [("total", 1.0)])
+    assert "_created" not in worker.counters.text()[0].decode()
+    assert "_created" not in worker.counters.text("application/openmetrics-text")[0].decode()
 
 
 def test_counts_add_up(worker: Worker) -> None:
-    measures = worker.measures
+    counters = worker.counters
     for attempt in (1, 1, 3, None):
-        measures.delivered(attempt)
+        counters.delivered(attempt)
     for seconds in (0.3, 0.7):
-        measures.handled("photo.register", "registered", [("total", seconds), ("render", 0.2)])
-        measures.rendered(bytes_in=1000, bytes_out=600, cpu_seconds=0.25)
-    measures.handled("invalid", "rejected", [])
-    measures.dead_lettered(Reason.INVALID_EVENT)
+        counters.handled("photo.register", "registered", [("total", seconds), ("render", 0.2)])
+        counters.rendered(bytes_in=1000, bytes_out=600, cpu_seconds=0.25)
+    counters.handled("invalid", "rejected", [])
+    counters.dead_lettered(Reason.INVALID_EVENT)
     assert worker["events_total", "registered", "photo.register"] == 2
     assert worker["events_total", "rejected", "invalid"] == 1
     assert worker["dead_letters_total", "invalid_event"] == 1
@@ -124,11 +123,11 @@ def test_counts_add_up(worker: Worker) -> None:
 
 def test_progress_is_the_start_and_then_the_last_ack() -> None:
     times = itertools.count(100, 50)
-    measures = Measures(clock=lambda: next(times))
+    counters = Counters(clock=lambda: next(times))
     name = f"{PREFIX}last_progress_timestamp_seconds"
-    assert scraped(measures)[name,] == 100
-    measures.progressed()
-    assert scraped(measures)[name,] == 150
+    assert scraped(counters)[name,] == 100
+    counters.progressed()
+    assert scraped(counters)[name,] == 150
 
 
 def test_gauges_are_read_at_the_scrape(worker: Worker) -> None:
@@ -150,7 +149,7 @@ def test_gauges_are_read_at_the_scrape(worker: Worker) -> None:
 
 @pytest.mark.parametrize("phase", Phase)
 def test_every_phase_can_be_scraped(worker: Worker, phase: Phase) -> None:
-    worker.parts.pulse.enter(phase)
+    worker.parts.liveness.enter(phase)
     assert worker["draining"] == (phase is Phase.DRAINING)
 
 
@@ -164,10 +163,10 @@ def test_before_a_child_is_up_the_build_is_not_told() -> None:
             raise RuntimeError("start() comes first")
 
     worker = Worker()
-    running = {key for key in scraped(worker.measures) if "build" in key[0]}
+    running = {key for key in scraped(worker.counters) if "build" in key[0]}
     assert len(running) == 1
-    worker.parts.pulse.pool = Starting()  # type: ignore[assignment]
-    assert not [key for key in scraped(worker.measures) if "build" in key[0]]
+    worker.parts.liveness.pool = Starting()  # type: ignore[assignment]
+    assert not [key for key in scraped(worker.counters) if "build" in key[0]]
     assert worker["slots_busy"] == 0
 
 
@@ -181,7 +180,7 @@ def test_before_a_child_is_up_the_build_is_not_told() -> None:
         ("text/plain;version=1.0.0;escaping=allow-utf-8", "text/plain; version=1.0.0"),
         ("application/openmetrics-text; version=nine", "text/plain; version=0.0.4"),
         ("application/openmetrics-text; version=1.x", "text/plain; version=0.0.4"),
-        # Digits and spaces to Python, and nothing that a header may hold.
+        # Digits and spaces to Python, but invalid in a header.
         ("application/openmetrics-text; version=1.0\r\n .0", "text/plain; version=0.0.4"),
         ("application/openmetrics-text; version=\uff11.0.0", "text/plain; version=0.0.4"),
         ("application/openmetrics-text; version=1.0.0\r\n Set-Cookie: x", "text/plain; version=0"),
@@ -189,7 +188,7 @@ def test_before_a_child_is_up_the_build_is_not_told() -> None:
     ],
 )
 def test_the_format_is_agreed_upon(accept: str, content_type: str) -> None:
-    body, agreed = Measures().text(accept)
+    body, agreed = Counters().text(accept)
     assert agreed.startswith(content_type)
     assert body
 
@@ -197,12 +196,12 @@ def test_the_format_is_agreed_upon(accept: str, content_type: str) -> None:
 @settings(deadline=None)
 @given(st.text(max_size=80).map("application/openmetrics-text;".__add__) | st.text(max_size=80))
 def test_whatever_is_asked_for_a_header_can_answer(accept: str) -> None:
-    _, agreed = MEASURES.text(accept)
+    _, agreed = COUNTERS.text(accept)
     assert agreed.isascii()
     assert agreed.isprintable()
 
 
-MEASURES = Measures()
+COUNTERS = Counters()
 
 
 def test_the_docs_have_every_metric_as_it_is() -> None:

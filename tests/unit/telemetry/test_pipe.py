@@ -1,4 +1,4 @@
-"""A log's way out: a reader that sleeps costs lines, and says how many, but no writer's time."""
+"""The log's pipe: a reader that sleeps costs lines, which are counted, and little time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TextIO
 
 import pytest
 
-from worker.telemetry.pipe import Outlet
+from worker.telemetry.pipe import PipeWriter
 
 F_SETPIPE_SZ = 1031
 
@@ -55,14 +55,14 @@ def drained(read: int) -> str:
 @pytest.mark.timeout(60)
 def test_what_a_sleeping_reader_misses_is_counted(ends: tuple[int, TextIO]) -> None:
     read, file = ends
-    outlet = Outlet(file, told)
+    log = PipeWriter(file, told)
     lines = [f"{n:04}{'ả' * 700}\n" for n in range(LINES)]
     for line in lines:
         # With a wait for each, this would take a quarter of an hour.
-        assert outlet.write(line) == len(line)
+        assert log.write(line) == len(line)
     seen = drained(read)
-    outlet.write("then\n")
-    outlet.write("and then\n")
+    log.write("then\n")
+    log.write("and then\n")
     seen += drained(read)
 
     *kept, count, then, and_then = seen.splitlines(keepends=True)
@@ -77,35 +77,35 @@ def test_what_a_sleeping_reader_misses_is_counted(ends: tuple[int, TextIO]) -> N
 
 def test_a_stalled_line_leaves_no_half_in_the_next(ends: tuple[int, TextIO]) -> None:
     read, file = ends
-    outlet = Outlet(file, told)
-    outlet.write("a" * 10_000_000 + "\n")
+    log = PipeWriter(file, told)
+    log.write("a" * 10_000_000 + "\n")
     torn = drained(read)
-    outlet.write("next\n")
+    log.write("next\n")
     assert set(torn) == {"a"}
     assert drained(read) == f"\n{told(1)}next\n"
 
 
 def test_a_reader_that_is_gone_is_no_trouble(ends: tuple[int, TextIO]) -> None:
     read, file = ends
-    outlet = Outlet(file, told)
+    log = PipeWriter(file, told)
     os.close(read)
-    outlet.write("x\n")
-    outlet.flush()
+    log.write("x\n")
+    log.flush()
 
 
 def test_a_full_disk_is_no_trouble() -> None:
     with suppress(OSError), Path("/dev/full").open("w", buffering=1) as file:
-        outlet = Outlet(file, told)
-        assert outlet.write("x\n") == 2
-        outlet.flush()
+        log = PipeWriter(file, told)
+        assert log.write("x\n") == 2
+        log.flush()
 
 
 def test_a_file_takes_every_line() -> None:
     with tempfile.TemporaryFile("w+") as file:
-        outlet = Outlet(file, told)
+        log = PipeWriter(file, told)
         for _ in range(LINES):
-            outlet.write("y" * 100 + "\n")
-        outlet.flush()
+            log.write("y" * 100 + "\n")
+        log.flush()
         file.seek(0)
         assert file.read() == ("y" * 100 + "\n") * LINES
 
@@ -113,9 +113,9 @@ def test_a_file_takes_every_line() -> None:
 def test_nothing_is_written_where_a_closed_file_was() -> None:
     read, write = os.pipe()
     with os.fdopen(write, "w") as file:
-        outlet = Outlet(file, told)
+        log = PipeWriter(file, told)
     other_read, other_write = os.pipe()  # takes the numbers that have become free
-    outlet.write("x\n")
+    log.write("x\n")
     for descriptor in (read, other_read):
         os.set_blocking(descriptor, False)
     assert drained(read) == drained(other_read) == ""

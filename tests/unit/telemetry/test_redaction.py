@@ -1,4 +1,4 @@
-"""Redaction: secrets by their form, in texts and in JSON, and nothing else."""
+"""Redaction: secrets by their form, in texts and in JSON; the rest stays."""
 
 from __future__ import annotations
 

@@ -35,8 +35,9 @@ from worker.errors import (
 from worker.handlers.renditions import Renditions
 from worker.photo.ports import OutgoingMessage
 from worker.telemetry import exporters
-from worker.telemetry.exporters import SAY_AGAIN_SECONDS, Rarely, Tracing, open_tracing, traced
-from worker.telemetry.propagation import MAX_ATTRIBUTES, carrying, context_of
+from worker.telemetry.exporters import SAY_AGAIN_SECONDS, RateLimited, open_tracing, traced
+from worker.telemetry.propagation import MAX_ATTRIBUTES, read_context, with_context
+from worker.telemetry.spans import UNTRACED
 from worker.telemetry.tracing import EventTracer, TracedPublisher, TracedRenderer
 
 SUBSCRIPTION = "projects/p/subscriptions/photos"
@@ -59,7 +60,7 @@ class BatchFakePublisher(FakePublisher):
 
 
 class TracedDesk(Desk):
-    """A desk whose dispatcher is put together as `app.build` does it."""
+    """A desk whose dispatcher is put together as `service/build` does it."""
 
     def __init__(self, scratch: Path) -> None:
         super().__init__(scratch)
@@ -93,7 +94,7 @@ class TracedDesk(Desk):
         return {span.name: span for span in self.spans.get_finished_spans()}
 
     def parents(self) -> dict[str, str | None]:
-        """Which span each span is below, by their names; `None` for another process's or nobody."""
+        """The parent of each span, by their names; `None` if it is outside of this process."""
         names = {own(span).span_id: span.name for span in self.spans.get_finished_spans()}
         return {
             span.name: names.get(span.parent.span_id) if span.parent else None
@@ -170,7 +171,7 @@ def test_a_render_tells_what_it_took_and_each_upload_its_rung(desk: TracedDesk) 
 
 
 def test_a_span_of_a_render_is_as_long_as_the_child_had_it(desk: TracedDesk) -> None:
-    """The fake says 1.5 s, of which none has passed: never before it was asked for."""
+    """The fake says 1.5 s, longer than the render was known: it begins with the request at most."""
     desk.handle(register_data())
     spans = desk.finished()
     render, around = spans["render"], spans["render_and_upload"]
@@ -213,7 +214,7 @@ def test_what_is_sent_carries_the_context_on_in_place_of_the_one_that_came(
     ids=["none", "plain", "googles", "both", "one-broken", "zeros", "garbage", "state-alone"],
 )
 def test_whose_context_counts(attributes: dict[str, str], trace_id: str | None) -> None:
-    context = context_of(attributes)
+    context = read_context(attributes)
     found = trace.get_current_span(context).get_span_context().trace_id if context else None
     assert found == (None if trace_id is None else int(trace_id, 16))
 
@@ -221,8 +222,8 @@ def test_whose_context_counts(attributes: dict[str, str], trace_id: str | None) 
 def test_nothing_of_another_trace_is_left_on_a_message(desk: TracedDesk) -> None:
     stale = {"tracestate": "a=1", "googclient_tracestate": "a=1", "traceparent": OTHER}
     span = desk.tracer.start_span("x")
-    assert set(carrying(stale, span)) == {"traceparent", "googclient_traceparent"}
-    assert OTHER not in carrying(stale, span).values()
+    assert set(with_context(stale, span)) == {"traceparent", "googclient_traceparent"}
+    assert OTHER not in with_context(stale, span).values()
     span.end()
 
 
@@ -230,7 +231,7 @@ def test_a_full_message_is_sent_without_a_trace_rather_than_refused(desk: Traced
     span = desk.tracer.start_span("x")
     for count in range(MAX_ATTRIBUTES - 3, MAX_ATTRIBUTES + 1):
         attributes = {f"own-{n}": "1" for n in range(count)}
-        carried = carrying(attributes, span)
+        carried = with_context(attributes, span)
         assert attributes.items() <= carried.items()
         assert len(carried) <= MAX_ATTRIBUTES
         assert ("traceparent" in carried) == (count < MAX_ATTRIBUTES)
@@ -344,8 +345,8 @@ def sdk_log() -> Iterator[logging.Logger]:
 def test_off_means_that_every_part_is_what_it_was(environment: dict[str, str]) -> None:
     tracing = open_tracing(environment, pytest.fail)
     publisher = BatchFakePublisher()
-    assert type(tracing) is Tracing
     assert tracing.publisher(publisher) is publisher
+    assert tracing.events(SUBSCRIPTION) is UNTRACED
     assert tracing.close()
 
 
@@ -385,27 +386,40 @@ def test_an_exporter_that_is_not_there_is_a_wrong_setting(
     assert len(caught.value.problems) == 1
 
 
+BROKEN = EntryPoint(
+    name="mine", value="no_such_module:Exporter", group="opentelemetry_traces_exporter"
+)
+
+
+@pytest.mark.parametrize(
+    ("exporter", "installed", "says"),
+    [
+        ("otlp", [], r"install photo-worker\[otlp\]"),
+        ("mine", [BROKEN], "cannot be set up"),
+    ],
+)
 @pytest.mark.usefixtures("sdk_log")
-def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def nothing_installed(**_: str) -> list[EntryPoint]:
-        return []
+def test_an_exporter_that_cannot_be_loaded_is_a_wrong_setting(
+    monkeypatch: pytest.MonkeyPatch, exporter: str, installed: list[EntryPoint], says: str
+) -> None:
+    monkeypatch.setattr(exporters, "entry_points", lambda **_: installed)
+    with pytest.raises(ConfigurationError, match=says):
+        open_tracing({"OTEL_TRACES_EXPORTER": exporter}, pytest.fail)
 
-    monkeypatch.setattr(exporters, "entry_points", nothing_installed)
-    with pytest.raises(ConfigurationError, match=r"install photo-worker\[otlp\]"):
-        open_tracing({"OTEL_TRACES_EXPORTER": "otlp"}, pytest.fail)
 
-
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "-1", r"OTEL_BSP_\*: max_queue_size"),
+        ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "-3", "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT must be"),
+    ],
+)
 @pytest.mark.usefixtures("sdk_log")
-def test_a_queue_that_is_wrongly_set_is_a_wrong_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "-1")
-    with pytest.raises(ConfigurationError, match=r"OTEL_BSP_\*: max_queue_size"):
-        open_tracing({"OTEL_TRACES_EXPORTER": "console"}, pytest.fail)
-
-
-@pytest.mark.usefixtures("sdk_log")
-def test_a_limit_that_is_wrongly_set_is_a_wrong_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "-3")
-    with pytest.raises(ConfigurationError, match="OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT must be"):
+def test_a_variable_that_is_wrongly_set_is_a_wrong_setting(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, says: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigurationError, match=says):
         open_tracing({"OTEL_TRACES_EXPORTER": "console"}, pytest.fail)
 
 
@@ -417,20 +431,6 @@ def test_a_header_that_cannot_be_read_is_not_quoted(sdk_log: logging.Logger) -> 
     )
     sdk_log.warning("Header format invalid! %s", "x-api-key 5ecret")
     assert said == ["Header format invalid! [redacted]"]
-
-
-@pytest.mark.usefixtures("sdk_log")
-def test_an_exporter_that_cannot_be_set_up_is_a_wrong_setting(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    group = "opentelemetry_traces_exporter"
-
-    def installed(**_: str) -> list[EntryPoint]:
-        return [EntryPoint(name="mine", value="no_such_module:Exporter", group=group)]
-
-    monkeypatch.setattr(exporters, "entry_points", installed)
-    with pytest.raises(ConfigurationError, match="cannot be set up"):
-        open_tracing({"OTEL_TRACES_EXPORTER": "mine"}, pytest.fail)
 
 
 @pytest.mark.usefixtures("sdk_log")
@@ -476,17 +476,17 @@ def test_a_flush_that_hangs_is_not_waited_for(sdk_log: logging.Logger) -> None:
         def force_flush(self) -> bool:
             return released.wait(60)
 
-    tracing._provider = Stuck()  # type: ignore[attr-defined]
+    tracing._provider = Stuck()  # type: ignore[assignment]
     assert not tracing.close(0.01)
     assert said == ["the last spans could not be sent within 0.01 s"]
     released.set()
-    assert isinstance(sdk_log.handlers[0], Rarely)
+    assert isinstance(sdk_log.handlers[0], RateLimited)
 
 
 def test_the_sdks_complaints_are_told_rarely(sdk_log: logging.Logger) -> None:
     said: list[str] = []
     now = 0.0
-    sdk_log.handlers, sdk_log.propagate = [Rarely(said.append, lambda: now)], False
+    sdk_log.handlers, sdk_log.propagate = [RateLimited(said.append, lambda: now)], False
     deep = logging.getLogger("opentelemetry.exporter.otlp.x")
     for _ in range(100):
         deep.error("Failed to export %s", "spans")

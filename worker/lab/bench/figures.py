@@ -1,17 +1,16 @@
-"""The arithmetic of measured runs: medians, ratios, lists of counts, and bytes at equal quality."""
+"""The arithmetic of measured runs: medians, ratios, sums, and who runs when."""
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import pairwise
 
 from worker.errors import UsageFault
+from worker.photo.ladder import FULL
 
 
 def median(values: Iterable[float], digits: int = 4) -> float:
-    """The median, rounded; NaN is never an answer.
+    """The median, rounded.
 
     Raises:
         ValueError: there are no values.
@@ -23,7 +22,7 @@ def median(values: Iterable[float], digits: int = 4) -> float:
 
 
 def ratio(value: float, base: float, digits: int = 3) -> float | None:
-    """How many times the base; `None` where the base is nothing."""
+    """How many times the base; `None` for a base of 0."""
     return round(value / base, digits) if base > 0 else None
 
 
@@ -33,17 +32,22 @@ def medians(rounds: Sequence[Mapping[str, float]], digits: int = 4) -> dict[str,
     return {name: median((each[name] for each in rounds), digits) for name in common}
 
 
-def geometric_mean(values: Iterable[float], digits: int = 4) -> float | None:
-    """The mean of ratios; `None` without any."""
-    logs = [math.log(value) for value in values]
-    return round(math.exp(statistics.fmean(logs)), digits) if logs else None
+def sums(parts: Iterable[Mapping[str, float]], names: Iterable[str]) -> dict[str, float]:
+    """The sum of each named figure; a part without it counts as 0."""
+    found = list(parts)
+    return {name: round(sum(part.get(name, 0) for part in found), 4) for name in names}
+
+
+def in_order(rungs: Iterable[str]) -> list[str]:
+    """The smallest rung first, `full` last."""
+    return sorted(rungs, key=lambda rung: (rung == FULL, int(rung) if rung.isdigit() else 0))
 
 
 def counts(text: str, flag: str, *, least: int) -> tuple[int, ...]:
-    """A comma list of whole numbers such as `1,2`, without repetitions and in the order given.
+    """A comma list of whole numbers such as `1,2`, in the order given; repetitions are dropped.
 
     Raises:
-        UsageFault: it is none, or a number is smaller than `least`.
+        UsageFault: it is something else, or a number is smaller than `least`.
     """
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isascii() and part.isdigit() and int(part) >= least for part in parts):
@@ -51,24 +55,10 @@ def counts(text: str, flag: str, *, least: int) -> tuple[int, ...]:
     return tuple(dict.fromkeys(int(part) for part in parts))
 
 
-def bytes_at_score(curve: Iterable[tuple[float, float]], score: float) -> float | None:
-    """The bytes that reach a score, read off a curve of (score, bytes); `None` outside of it.
-
-    Between two points the logarithm of the bytes is taken as a straight line over the score, as
-    rate-distortion curves nearly are.
-    """
-    points = sorted(curve)
-    for (low, low_bytes), (high, high_bytes) in pairwise(points):
-        if low <= score <= high:
-            share = (score - low) / (high - low) if high > low else 0.0
-            return math.exp(math.log(low_bytes) * (1 - share) + math.log(high_bytes) * share)
-    return None
-
-
 def in_turns(rounds: int, names: Sequence[str], run: Callable[[str, int], object]) -> None:
-    """Call `run(name, round)` for each name in each round, each round beginning with another name.
+    """Call `run(name, round)` for each name in each round.
 
-    What runs first after a pause finds colder caches: so nobody always does.
+    Each round begins with another name, because the first run after a pause finds colder caches.
     """
     for number in range(rounds):
         start = number % len(names)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from worker.errors import Fatal
 from worker.lab.bench.figures import median
-from worker.lab.bench.pace import Uploaded
-from worker.lab.bench.rig import Rig, RunningWorker
+from worker.lab.bench.pace import spent
+from worker.lab.bench.rig import MeasuredWorker, Rig
 from worker.lab.local.resources import RENDITIONS_BUCKET
-from worker.operate.publish import now_version
 from worker.photo.ladder import Ladder
 from worker.photo.layout import Layout
+from worker.photo.ports import StoredObject
 from worker.system import processes
 
 TINY_EDGE_PX = 64
@@ -25,105 +25,77 @@ _BEGUN_CPU_SECONDS = 0.1
 
 def tiny_ladder(ladder: Ladder) -> str:
     """A ladder of as many rungs for a picture of 64 pixels: every upload, and hardly a pixel."""
-    sized = len(ladder.rungs) - 1
-    edges = sorted({TINY_EDGE_PX * step // (sized + 1) for step in range(1, sized + 1)} - {0})
-    return ",".join([*(str(edge) for edge in edges), "full"])
+    count = len(ladder.rungs)
+    edges = {TINY_EDGE_PX * step // count for step in range(1, count)} - {0}
+    return ",".join([*map(str, sorted(edges)), "full"])
 
 
 def single_events(
-    rig: Rig, worker: RunningWorker, tiny: Uploaded, numbers: Iterator[int], count: int
+    rig: Rig, worker: MeasuredWorker, tiny: StoredObject, count: int
 ) -> dict[str, dict[str, float]]:
-    """CPU milliseconds an event, of the parent and of its children, `count` events of each kind.
+    """Milliseconds an event, of CPU time by who spent it and of the clock; `count` of each kind.
 
     `register` is of a tiny photo with all its uploads, `skip` the same event once more, and
     `deregister` takes that photo away again.
     """
-    made = [tiny.event(f"tiny/{next(numbers)}", now_version()) for _ in range(count)]
-
-    def register() -> None:
-        for event in made:
-            worker.events.publish(event)
-
-    def deregister() -> None:
-        for _ in worker.events.deregister([event.photo_id for event in made], None):
-            pass
-
+    events = [worker.new_photo(tiny) for _ in range(count)]
     return {
-        "register": _cost(rig, worker, register, count),
-        "skip": _cost(rig, worker, register, count),
-        "deregister": _cost(rig, worker, deregister, count),
+        "register": _cost(rig, worker, lambda: worker.publish(events), count),
+        "skip": _cost(rig, worker, lambda: worker.publish(events), count),
+        "deregister": _cost(rig, worker, lambda: worker.deregister(events), count),
     }
 
 
 def _cost(
-    rig: Rig, worker: RunningWorker, publish: Callable[[], None], count: int
+    rig: Rig, worker: MeasuredWorker, publish: Callable[[], None], count: int
 ) -> dict[str, float]:
     wanted = len(worker.handled) + count
-    pid = worker.pid
-    began = time.monotonic()
-    before = processes.cpu_seconds(pid), processes.children_cpu_seconds(pid)
-    servers = rig.server_cpu_seconds()
+    before = spent(rig, worker)
     publish()
     worker.wait_until_handled(wanted)
-    seconds = time.monotonic() - began
-    parent = processes.cpu_seconds(pid) - before[0]
-    below = processes.children_cpu_seconds(pid) - before[1]
-    of_servers = rig.server_cpu_seconds() - servers
-    each = 1000 / count
+    after = spent(rig, worker)
+    each = {name: (after[name] - before[name]) * 1000 / count for name in after}
     return {
-        "cpu_ms": round((parent + below) * each, 2),
-        "parent_cpu_ms": round(parent * each, 2),
-        "children_cpu_ms": round(below * each, 2),
-        "servers_cpu_ms": round(of_servers * each, 2),
-        "wall_ms": round(seconds * each, 2),
+        "cpu_ms": round(each["parent"] + each["children"], 2),
+        "parent_cpu_ms": round(each["parent"], 2),
+        "children_cpu_ms": round(each["children"], 2),
+        "servers_cpu_ms": round(each["servers"], 2),
+        "wall_ms": round(each["at"], 2),
     }
 
 
 def first_rung(
-    rig: Rig, worker: RunningWorker, original: Uploaded, photo_id: str, prefix: str
-) -> tuple[float, str]:
+    rig: Rig, worker: MeasuredWorker, original: StoredObject, prefix: str, rounds: int
+) -> dict[str, Any]:
     """Seconds from the publish until a rendition exists in the bucket, and its rung.
 
+    The median of some rounds, after one that warms the worker up. Output lies under `prefix`.
+
     Raises:
-        Fatal: none came to exist within a minute.
+        Fatal: it took more than a minute.
     """
-    wanted = len(worker.handled) + 1
-    folder, _, _ = Layout(prefix).own_range(photo_id)
-    began = time.monotonic()
-    worker.events.publish(original.event(photo_id, now_version()))
-    while not (found := _renditions(rig, folder)):
-        if time.monotonic() - began > _FIRST_SECONDS:
-            raise Fatal(f"{photo_id}: no rendition after a minute:\n{worker.child.last_lines()}")
-        time.sleep(_LOOK_SECONDS)
-    seconds = time.monotonic() - began
-    worker.wait_until_handled(wanted)
-    return seconds, found[0].rpartition("/")[2].removesuffix(".webp")
-
-
-def first_rungs(
-    rig: Rig,
-    worker: RunningWorker,
-    wanted: tuple[Uploaded, str],
-    numbers: Iterator[int],
-    rounds: int,
-) -> dict[str, Any]:
-    """The median of some rounds, after one that warms the worker up.
-
-    `wanted` is the original, and the prefix that output lies under.
-    """
-    original, prefix = wanted
-    found = [
-        first_rung(rig, worker, original, f"first/{next(numbers)}", prefix)
-        for _ in range(rounds + 1)
-    ][1:]
+    seconds = []
+    for _ in range(rounds + 1):
+        event = worker.new_photo(original)
+        folder, _, _ = Layout(prefix).own_range(event.photo_id)
+        wanted = len(worker.handled) + 1
+        began = time.monotonic()
+        worker.publish([event])
+        while not (found := _renditions(rig, folder)):
+            if time.monotonic() - began > _FIRST_SECONDS:
+                end = worker.process.log.last_lines()
+                raise Fatal(f"{event.photo_id}: no rendition after a minute:\n{end}")
+            time.sleep(_LOOK_SECONDS)
+        seconds.append(time.monotonic() - began)
+        worker.wait_until_handled(wanted)
     return {
         "photo": original.name,
-        "seconds": median((seconds for seconds, _ in found), 3),
-        "rung": found[0][1],
+        "seconds": median(seconds[1:], 3),
+        "rung": found[0].rpartition("/")[2].removesuffix(".webp"),
     }
 
 
-def drain(worker: RunningWorker, originals: Sequence[Uploaded], numbers: Iterator[int]) -> float:
+def drain(worker: MeasuredWorker, originals: Sequence[StoredObject]) -> float:
     """Seconds from SIGTERM in mid-render to the worker's exit.
 
     Raises:
@@ -131,18 +103,18 @@ def drain(worker: RunningWorker, originals: Sequence[Uploaded], numbers: Iterato
     """
     before = processes.children_cpu_seconds(worker.pid)
     wanted = len(worker.handled) + len(originals)
-    for original in originals:
-        worker.events.publish(original.event(f"{original.name}/{next(numbers)}", now_version()))
+    worker.publish(worker.new_photo(original) for original in originals)
 
     def rendering() -> bool:
-        # Photos may be so small that they are done before anybody looks.
-        spent = processes.children_cpu_seconds(worker.pid) - before
-        return spent >= _BEGUN_CPU_SECONDS or len(worker.handled) >= wanted
+        # Small photos may be done before the first look.
+        rendered = processes.children_cpu_seconds(worker.pid) - before
+        return rendered >= _BEGUN_CPU_SECONDS or len(worker.handled) >= wanted
 
     worker.wait(rendering)
     began = time.monotonic()
-    if code := worker.child.stop():
-        raise Fatal(f"the drain ended with exit code {code}:\n{worker.child.last_lines()}")
+    if code := worker.process.stop():
+        end = worker.process.log.last_lines()
+        raise Fatal(f"the drain ended with exit code {code}:\n{end}")
     return round(time.monotonic() - began, 3)
 
 

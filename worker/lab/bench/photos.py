@@ -3,104 +3,90 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from worker.errors import Permanent, UsageFault
-from worker.operate.publish import Source, find_sources
+from worker.operate.sources import find_sources
 from worker.render.formats.formats import sniff
-from worker.render.formats.skeleton import Anatomy, dissect
+from worker.render.formats.skeleton import dissect
+from worker.system.scratch import Scratch
 from worker.telemetry.logs import Log
+
+FOLDER = "photo-worker-bench-"
+"""What the names of a run's temporary folders begin with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Photo:
-    """One original on this machine; `name` is its photo id."""
+    """One original on this machine; `name` is its photo id.
+
+    Width and height are in pixels as they are stored, by the file's structure; 0 where only a
+    decoder can tell.
+    """
 
     name: str
     file: Path
+    size_bytes: int
+    width: int
+    height: int
+    has_profile: bool
 
-    @property
-    def size_bytes(self) -> int:
-        """Of the file."""
-        return self.file.stat().st_size
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height as they are stored, by its skeleton; 0 where only a decoder can tell."""
-        anatomy = self._dissect()
-        return anatomy.width, anatomy.height
+def read_photo(name: str, file: Path) -> Photo:
+    """Look at one file.
 
-    @property
-    def pixels(self) -> int:
-        """As its skeleton says; 0 where only a decoder could tell."""
-        width, height = self.size
-        return width * height
-
-    @property
-    def has_profile(self) -> bool:
-        """Whether it carries a colour profile."""
-        return self._dissect().profile_bytes > 0
-
-    def _dissect(self) -> Anatomy:
-        try:
-            return _dissect(self.file)
-        except Permanent:
-            return Anatomy()
+    Raises:
+        Permanent: its structure is not that of a picture.
+        OSError: it cannot be read.
+    """
+    data = file.read_bytes()
+    anatomy = dissect(sniff(data), data)
+    return Photo(
+        name=name,
+        file=file,
+        size_bytes=len(data),
+        width=anatomy.width,
+        height=anatomy.height,
+        has_profile=anatomy.profile_bytes > 0,
+    )
 
 
 @contextmanager
 def open_photos(arguments: Sequence[str], log: Log) -> Iterator[list[Photo]]:
     """The pictures that files and folders hold; without any, the samples of `local`.
 
-    What no picture can be, by its skeleton, is left out with a warning.
+    Other files are left out with a warning: one of them would end a run of hours.
 
     Raises:
-        UsageFault: something is not there, lies in a bucket, or nothing is left.
+        UsageFault: something is missing or lies in a bucket, or everything was left out.
     """
-    if arguments:
-        yield _pictures([_local(source) for source in find_sources(arguments)], log)
-        return
-    from worker.lab.local.samples import write_samples
+    with ExitStack() as stack:
+        if not arguments:
+            from worker.lab.local.samples import write_samples
 
-    with TemporaryDirectory(prefix="photo-worker-bench-") as folder:
-        write_samples(Path(folder))
-        yield [_local(source) for source in find_sources([folder])]
+            folder = stack.enter_context(Scratch(FOLDER))
+            write_samples(folder)
+            arguments = [str(folder)]
+        found = []
+        for source in find_sources(arguments):
+            if source.file is None:
+                raise UsageFault(f"{source.url}: only files on this machine can be measured")
+            try:
+                found.append(read_photo(source.photo_id, source.file))
+            except (Permanent, OSError) as error:
+                reason = error.strerror if isinstance(error, OSError) else str(error)
+                log.warning("left out: no picture", file=str(source.file), reason=reason)
+        if not found:
+            raise UsageFault("none of PHOTOS is a picture that can be measured")
+        yield found
 
 
-def tiny_jpeg() -> bytes:
-    """A picture of 64 x 48 pixels: what an event costs when its pixels cost nothing."""
+def write_tiny_jpeg(file: Path) -> None:
+    """A picture of 64 x 48 pixels: what an event costs when its pixels cost almost nothing."""
     import pyvips
 
     across = pyvips.Image.xyz(64, 48)
     image = (across[0] * 3).bandjoin([across[1] * 4, across[0] + across[1]]).cast("uchar")
-    return bytes(image.copy(interpretation="srgb").jpegsave_buffer(Q=90))
-
-
-def _pictures(photos: Sequence[Photo], log: Log) -> list[Photo]:
-    # Here, because further on one file that is none would end a run of hours.
-    found = []
-    for photo in photos:
-        try:
-            _dissect(photo.file)
-        except (Permanent, OSError) as error:
-            reason = error.strerror if isinstance(error, OSError) else str(error)
-            log.warning("left out: no picture", file=str(photo.file), reason=reason)
-        else:
-            found.append(photo)
-    if not found:
-        raise UsageFault("none of PHOTOS is a picture that can be measured")
-    return found
-
-
-def _dissect(file: Path) -> Anatomy:
-    data = file.read_bytes()
-    return dissect(sniff(data), data)
-
-
-def _local(source: Source) -> Photo:
-    if source.file is None:
-        raise UsageFault(f"{source.url}: only files on this machine can be measured")
-    return Photo(name=source.photo_id, file=source.file)
+    image.copy(interpretation="srgb").jpegsave(str(file), Q=90)

@@ -5,15 +5,12 @@
 REQUEST is JSON: {"photo": path, "rounds": 3, "ladder": "320,full", "quality": 80, "effort": 4,
 "full_effort": 2}. One JSON object on standard output: what `measure` returns.
 
-First one render alone, for its memory; a second one notes every picture that it encodes; then in
-turns the whole renderer, and these pictures encoded again and nothing else.
+The first render is for its memory, the second one notes every picture that it encodes. Then the
+whole renderer takes turns with pure encoding: these pictures again.
 """
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import gc
 import json
 import sys
 import time
@@ -38,11 +35,11 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
     codec = subject.codec()
     memory = _memory(path, ladder, encoding)
     data = path.read_bytes()
-    with subject.encodes() as encodes:
+    with subject.noted_encodes() as encodes:
         sizes = [size for size, _ in subject.render(data, ladder, encoding)]
     rounds = []
     for number in range(request["rounds"]):
-        # Whoever comes second finds warmer caches.
+        # The second of the two finds warmer caches, so they change places.
         if number % 2:
             pure, libvips = _pure(encodes)
             whole = _whole(data, ladder, encoding)
@@ -65,13 +62,13 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
 
 def _memory(path: Path, ladder: Ladder, encoding: Looks) -> dict[str, int]:
     """What one render takes at its peak above what this process holds before it."""
-    _give_back()
+    subject.give_back_memory()
     reset_peak()
     base = memory_bytes("self", "VmRSS")
     for _ in subject.render(path.read_bytes(), ladder, encoding):
         pass
     peak = memory_bytes("self", "VmHWM")
-    _give_back()
+    subject.give_back_memory()
     return {"base_bytes": base, "peak_above_base_bytes": max(0, peak - base)}
 
 
@@ -80,36 +77,24 @@ def _whole(data: bytes, ladder: Ladder, encoding: Looks) -> dict[str, Any]:
     rungs = []
     started = time.process_time()
     for size, encoded in subject.render(data, ladder, encoding, watch.stage):
-        rungs.append(
-            {
-                "rung": size.rung,
-                "width": size.width,
-                "height": size.height,
-                "bytes": len(encoded),
-                "ready": time.process_time() - started,
-            }
-        )
+        ready = time.process_time() - started
+        sized = {"rung": size.rung, "width": size.width, "height": size.height}
+        rungs.append({**sized, "bytes": len(encoded), "ready": ready})
     whole = time.process_time() - started
     stages = dict.fromkeys(subject.STAGES, 0.0) | watch.seconds
     return {"whole": whole, "stages": stages, "rungs": rungs}
 
 
-def _pure(encodes: list[subject.Again]) -> tuple[list[float], list[float]]:
+def _pure(encodes: list[subject.Encode]) -> tuple[list[float], list[float]]:
     """Seconds of each picture, directly and by libvips, in turns."""
-    turns = [(_seconds(again.directly), _seconds(again.by_libvips)) for again in encodes]
+    turns = [(_seconds(each.directly), _seconds(each.by_libvips)) for each in encodes]
     return [directly for directly, _ in turns], [libvips for _, libvips in turns]
 
 
-def _seconds(again: Callable[[], object]) -> float:
+def _seconds(encode: Callable[[], object]) -> float:
     started = time.process_time()
-    again()
+    encode()
     return time.process_time() - started
-
-
-def _give_back() -> None:
-    gc.collect()
-    with contextlib.suppress(OSError, AttributeError):  # not glibc
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How a report leaves: JSON or tables on standard output, and a folder with JSON and charts."""
+"""Where a report goes: JSON or tables on standard output, and a folder with JSON and charts."""
 
 from __future__ import annotations
 
@@ -18,17 +18,32 @@ from worker.errors import Fatal, UsageFault
 _MIB = 1 << 20
 _WIDTH = 120
 _LARGE = 100
-"""Seconds need three digits, photos a minute one."""
+"""From here on a figure is shown with one digit instead of three."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Output:
-    """Where a report goes: standard output as JSON or as tables, and a folder if one is named."""
+class ReportOutput:
+    """Standard output, as JSON or as tables, and a folder if one is named."""
 
     as_json: bool
     folder: Path | None
 
-    def tell(
+    def make_folder(self) -> None:
+        """Make the folder if one is named, and write a file in it as a trial.
+
+        Raises:
+            UsageFault: it cannot be made or written to.
+        """
+        if self.folder is None:
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with TemporaryFile(dir=self.folder):
+                pass
+        except OSError as error:
+            raise UsageFault(f"--out {self.folder}: {error.strerror}") from error
+
+    def write(
         self, report: Mapping[str, Any], tables: Iterable[Table], charts: Mapping[str, str]
     ) -> None:
         """Print the report; then write `report.json` and each chart as `NAME.svg`.
@@ -37,7 +52,7 @@ class Output:
             Fatal: the folder cannot be written to; the report has been printed.
         """
         text = json.dumps(report, ensure_ascii=False, indent=2)
-        # Printed first: a disk that is full must not cost what took hours to measure.
+        # Printed first: a full disk must not cost what took hours to measure.
         if self.as_json:
             print(text, flush=True)  # noqa: T201
         else:
@@ -51,23 +66,8 @@ class Output:
         except OSError as error:
             raise Fatal(f"--out {self.folder}: {error.strerror}") from error
 
-    def make_folder(self) -> None:
-        """Make the folder if one is named, and see that it can be written to.
-
-        Raises:
-            UsageFault: it cannot be.
-        """
-        if self.folder is None:
-            return
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with TemporaryFile(dir=self.folder):
-                pass
-        except OSError as error:
-            raise UsageFault(f"--out {self.folder}: {error.strerror}") from error
-
     def _print(self, report: Mapping[str, Any], tables: Iterable[Table]) -> None:
-        # Cut off, a figure would be another; a narrow terminal wraps lines by itself.
+        # Tables that are cut off would show other figures; a narrow terminal wraps lines by itself.
         console = Console(soft_wrap=True)
         console.width = max(console.width, _WIDTH)
         console.print(_heading(report), highlight=False)
@@ -80,14 +80,7 @@ class Output:
 
 def table(title: str, headings: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
     """A table whose first column is text and whose others are figures; `None` is left empty."""
-    shown = Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        box=None,
-        padding=(0, 2, 0, 0),
-        header_style="dim",
-    )
+    shown = _titled(title)
     for number, heading in enumerate(headings):
         shown.add_column(heading, justify="right" if number else "left", no_wrap=bool(number))
     for row in rows:
@@ -97,9 +90,8 @@ def table(title: str, headings: Sequence[str], rows: Iterable[Sequence[object]])
 
 def words(title: str, rows: Mapping[str, str]) -> Table:
     """Names, and a sentence about each."""
-    shown = Table(
-        title=title, title_justify="left", title_style="bold", box=None, show_header=False
-    )
+    shown = _titled(title)
+    shown.show_header = False
     for name, sentence in rows.items():
         shown.add_row(Text(name), Text(sentence))
     return shown
@@ -111,14 +103,23 @@ def cell(value: object) -> str:
         return ""
     if isinstance(value, float):
         return f"{value:.3f}" if abs(value) < _LARGE else f"{value:,.1f}"
-    if isinstance(value, int):
-        return f"{value:,}"
-    return str(value)
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def mib(size_bytes: float) -> str:
     """Bytes as MiB, with one decimal."""
     return f"{size_bytes / _MIB:,.1f}"
+
+
+def _titled(title: str) -> Table:
+    return Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        padding=(0, 2, 0, 0),
+        header_style="dim",
+    )
 
 
 def _heading(report: Mapping[str, Any]) -> str:

@@ -1,40 +1,35 @@
-"""The renderer as `bench` sees it: the only module of `bench` that calls `render.image.imaging`.
+"""The renderer as the measurements see it; runs in child processes only.
 
-Runs in child processes only. Whatever changes in the renderer changes the bench here and nowhere
-else.
+Only this module of `bench` calls `render.image.imaging`, so a change of the renderer changes the
+measurements here.
 """
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 from worker.photo.ladder import Ladder, RungSize
 from worker.photo.limits import Limits
 from worker.photo.looks import Looks, Tuning
 from worker.render.image import imaging
-from worker.render.image.imaging import Picture
+from worker.render.image.imaging import Picture, Stage
 from worker.render.image.vips import pyvips
 from worker.render.image.webp import Frame
-
-Stage = Callable[[str], AbstractContextManager[None]]
-
-
-class Again(NamedTuple):
-    """One picture that was encoded, to be encoded again and nothing else."""
-
-    directly: Callable[[], object]
-    """As the renderer does it, `webp`."""
-
-    by_libvips: Callable[[], object]
-    """By libvips with the same quality and effort, as nearly everybody else does."""
-
 
 LIMITS = Limits(max_original_bytes=sys.maxsize, max_original_pixels=1_000_000_000)
 
 STAGES = ("open", "decode", "resize", "encode", "facts")
+
+
+class Encode(NamedTuple):
+    """Encodes one noted picture again: as the renderer does it, and by libvips' own `webpsave`."""
+
+    directly: Callable[[], object]
+    by_libvips: Callable[[], object]
 
 
 def codec() -> str:
@@ -42,11 +37,14 @@ def codec() -> str:
     return imaging.codec()
 
 
+def give_back_memory() -> None:
+    """Return to the kernel what is free."""
+    gc.collect()
+    imaging.give_back_memory()
+
+
 def render(
-    data: bytes,
-    ladder: Ladder,
-    encoding: Looks,
-    stage: Stage = lambda _: nullcontext(),
+    data: bytes, ladder: Ladder, encoding: Looks, stage: Stage = lambda _: nullcontext()
 ) -> Iterator[tuple[RungSize, bytes]]:
     """Everything a render does, from the original's bytes to each rung's, facts included.
 
@@ -59,13 +57,12 @@ def render(
 
 
 @contextmanager
-def encodes() -> Iterator[list[Again]]:
-    """While the block renders, note each picture that it encodes, and how, in the order of rungs.
+def noted_encodes() -> Iterator[list[Encode]]:
+    """Note each picture that is encoded while the block runs, in the order of rungs.
 
-    What was noted encodes the very same pixels with the very same settings. Holds every picture in
-    memory.
+    Each `Encode` works on the same pixels with the same settings. Holds every picture in memory.
     """
-    noted: list[Again] = []
+    noted: list[Encode] = []
 
     class NotedFrame(Frame):
         def __init__(self, pixels: Any, width: int, height: int, bands: int) -> None:  # noqa: ANN401
@@ -76,7 +73,7 @@ def encodes() -> Iterator[list[Again]]:
             taken = self._taken
             image = pyvips.Image.new_from_memory(*taken, "uchar").copy(interpretation="srgb")
             noted.append(
-                Again(
+                Encode(
                     directly=lambda: Frame(*taken).encode(tuning),
                     by_libvips=lambda: image.webpsave_buffer(
                         Q=tuning.quality, effort=tuning.method, keep="none"

@@ -1,39 +1,43 @@
 """`bench worker`: real photos through real workers on this machine, beside broker and GCS server.
 
-The servers share the cores with the worker, and so does the bench itself: their CPU seconds are in
-the report, and where they are what limits, it says so.
+The servers share the cores with the worker, and so does the bench itself. The report has their CPU
+seconds, and says so where they are what limits.
 """
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import count, product
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from worker.console.progress import Show, progress
 from worker.errors import ExitCode
 from worker.lab.bench.facts import facts
 from worker.lab.bench.figures import in_turns, medians, ratio
-from worker.lab.bench.moments import drain, first_rungs, single_events, tiny_ladder
-from worker.lab.bench.pace import Uploaded, one_round, upload, upload_bytes, what_limits
-from worker.lab.bench.photos import Photo, open_photos, tiny_jpeg
-from worker.lab.bench.report import Output
-from worker.lab.bench.rig import Rig, RunningWorker
+from worker.lab.bench.moments import drain, first_rung, single_events, tiny_ladder
+from worker.lab.bench.pace import one_round, what_limits
+from worker.lab.bench.photos import FOLDER, Photo, open_photos, write_tiny_jpeg
+from worker.lab.bench.report import ReportOutput
+from worker.lab.bench.rig import MeasuredWorker, Rig
 from worker.lab.bench.worker_shown import charts, tables, way_name
+from worker.photo.ports import StoredObject
 from worker.settings.settings import Settings
 from worker.system.processes import memory_bytes
+from worker.system.scratch import Scratch
 from worker.telemetry.logs import Log
 
 _MIDDLE_PIXELS = 12_000_000
-"""What the time to the first rung is told for: the photo nearest to 12 megapixels."""
+"""The time to the first rung is measured with the photo nearest to this size."""
 
 
-Way = tuple[int, int]
-"""How a worker runs: with so many vCPUs, and so many milliseconds away from the storage."""
+class Way(NamedTuple):
+    """How a worker runs: its vCPUs, and the distance of the storage."""
+
+    vcpus: int
+    latency_ms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +54,13 @@ class WorkerOptions:
     settings: Mapping[str, str]
 
 
-def bench_worker(settings: Settings, options: WorkerOptions, output: Output, log: Log) -> ExitCode:
-    """Measure, and tell.
+def bench_worker(
+    settings: Settings, options: WorkerOptions, output: ReportOutput, log: Log
+) -> ExitCode:
+    """Measure, and report.
 
     Raises:
-        UsageFault: PHOTOS names something that is not there, or no picture at all.
+        UsageFault: a file or folder is missing, or none holds a picture.
         Fatal: a server or a worker did not come up, or an event failed.
     """
     head = facts("bench worker")
@@ -63,148 +69,121 @@ def bench_worker(settings: Settings, options: WorkerOptions, output: Output, log
         open_photos(options.photos, log) as photos,
         progress("bench worker", log) as show,
     ):
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder = stack.enter_context(Scratch(FOLDER))
         show({"now": "starting a broker and a GCS server"})
         rig = Rig(stack, options.broker, options.environment)
-        measured = _Run(rig, stack, folder, settings, options).measure(photos, show)
+        measured = _measure(rig, folder, photos, settings, options, show)
         shown = [{"name": photo.name, "bytes": photo.size_bytes} for photo in photos]
     servers = {"broker": rig.broker.name, "storage": rig.storage.name}
     report = {**head, "recipe": measured.pop("recipe"), **servers, **measured, "photos": shown}
-    output.tell(report, tables(report), charts(report))
+    output.write(report, tables(report), charts(report))
     return ExitCode.OK
 
 
-class _Run:
-    """One run: its workers, what they are given, and what is found out."""
+def _measure(
+    rig: Rig,
+    folder: Path,
+    photos: Sequence[Photo],
+    settings: Settings,
+    options: WorkerOptions,
+    show: Show,
+) -> dict[str, Any]:
+    """Everything, in this order: rounds, first rung, single events, drains."""
 
-    def __init__(
-        self, rig: Rig, stack: ExitStack, folder: Path, settings: Settings, options: WorkerOptions
-    ) -> None:
-        self._rig = rig
-        self._stack = stack
-        self._folder = folder
-        self._settings = settings
-        self._options = options
-        self._numbers = count(1)
-        self._workers: dict[Way, RunningWorker] = {}
+    def start(way: Way, **more: str) -> MeasuredWorker:
+        show({"now": f"starting a worker: {way_name(*way)}"})
+        given = {**options.settings, **more}
+        return rig.start(folder, vcpus=way.vcpus, latency_ms=way.latency_ms, settings=given)
 
-    def measure(self, photos: Sequence[Photo], show: Show) -> dict[str, Any]:
-        """Everything, in this order: rounds, first rung, single events, drains."""
-        originals = [upload(self._rig, photo) for photo in photos]
-        for way in product(self._options.vcpus, self._options.latencies_ms):
-            show({"now": f"starting a worker: {way_name(*way)}"})
-            self._workers[way] = self._start(way)
-        rounds = self._rounds(originals, show)
-        show({"now": "the first rung"})
-        first = self._first_rung(photos, originals)
-        show({"now": "single events"})
-        events = self._events()
-        recipe = self._nearest.recipe
-        workers = []
-        for way, worker in self._workers.items():
-            show({"now": f"a drain: {way_name(*way)}"})
-            figures = medians(rounds[way])
-            workers.append(
-                {
-                    "vcpus": way[0],
-                    "latency_ms": way[1],
-                    "slots": worker.slots,
-                    **figures,
-                    "seconds_to_ready": worker.ready_seconds,
-                    **_peak(worker),
-                    "seconds_from_sigterm_to_exit": drain(worker, originals, self._numbers),
-                    "nacked": worker.nacked,
-                    "limited_by": what_limits(figures),
-                    "rounds": rounds[way],
-                }
-            )
-        return {
-            "recipe": recipe,
-            "workers": _compared(workers),
-            "first_rung": first,
-            "events": events,
-        }
+    originals = [rig.upload(photo.name, photo.file) for photo in photos]
+    ways = [Way(*way) for way in product(options.vcpus, options.latencies_ms)]
+    nearest = Way(max(options.vcpus), min(options.latencies_ms))
+    workers = {way: start(way) for way in ways}
+    rounds = _rounds(rig, workers, originals, options.rounds, show)
 
-    def _start(self, way: Way, **more: str) -> RunningWorker:
-        vcpus, latency_ms = way
-        settings = {**self._options.settings, **more}
-        return self._stack.enter_context(
-            self._rig.worker(self._folder, vcpus=vcpus, latency_ms=latency_ms, settings=settings)
-        )
+    show({"now": "the first rung"})
+    middle = min(photos, key=lambda photo: abs(photo.width * photo.height - _MIDDLE_PIXELS))
+    first = first_rung(
+        rig,
+        workers[nearest],
+        originals[photos.index(middle)],
+        settings.output_prefix,
+        options.rounds,
+    )
+    first["megapixels"] = round(middle.width * middle.height / 1e6, 2)
 
-    @property
-    def _nearest_way(self) -> Way:
-        return max(self._options.vcpus), min(self._options.latencies_ms)
+    show({"now": "single events"})
+    ladder = tiny_ladder(settings.ladder)
+    write_tiny_jpeg(folder / "tiny.jpg")
+    tiny = rig.upload("tiny.jpg", folder / "tiny.jpg")
+    for_events = start(nearest, WORKER_LADDER=ladder)
+    costs = [single_events(rig, for_events, tiny, options.events) for _ in range(options.rounds)]
 
-    @property
-    def _nearest(self) -> RunningWorker:
-        return self._workers[self._nearest_way]
-
-    def _rounds(
-        self, originals: Sequence[Uploaded], show: Show
-    ) -> dict[Way, list[dict[str, float]]]:
-        by_name = {way_name(*way): way for way in self._workers}
-        found: dict[Way, list[dict[str, float]]] = {way: [] for way in self._workers}
-
-        def turn(name: str, number: int) -> None:
-            show({"round": number + 1, "of": self._options.rounds, "now": name})
-            way = by_name[name]
-            found[way].append(one_round(self._rig, self._workers[way], originals, self._numbers))
-
-        in_turns(self._options.rounds, list(by_name), turn)
-        return found
-
-    def _first_rung(self, photos: Sequence[Photo], originals: Sequence[Uploaded]) -> dict[str, Any]:
-        middle = min(range(len(photos)), key=lambda i: abs(photos[i].pixels - _MIDDLE_PIXELS))
-        found = first_rungs(
-            self._rig,
-            self._nearest,
-            (originals[middle], self._settings.output_prefix),
-            self._numbers,
-            self._options.rounds,
-        )
-        return {**found, "megapixels": round(photos[middle].pixels / 1e6, 2)}
-
-    def _events(self) -> dict[str, Any]:
-        """By a worker of its own, with a ladder for tiny photos."""
-        ladder = tiny_ladder(self._settings.ladder)
-        worker = self._start(self._nearest_way, WORKER_LADDER=ladder)
-        tiny = upload_bytes(self._rig, "tiny.jpg", tiny_jpeg())
-        each = self._options.events
-        rounds = [
-            single_events(self._rig, worker, tiny, self._numbers, each)
-            for _ in range(self._options.rounds)
-        ]
-        kinds = {kind: medians([one[kind] for one in rounds], 2) for kind in rounds[0]}
-        return {"uploads": len(ladder.split(",")), "of_each": each, **kinds}
-
-
-def _peak(worker: RunningWorker) -> dict[str, int]:
-    child = max((int(each.get("child_peak_bytes", 0)) for each in worker.handled), default=0)
+    show({"now": "drains"})
     return {
-        "peak_parent_bytes": memory_bytes(worker.pid, "VmHWM"),
-        "base_child_bytes": worker.base_bytes,
-        "peak_child_above_base_bytes": max(0, child - worker.base_bytes),
+        "recipe": workers[nearest].recipe,
+        "workers": _compared([_figures(way, workers[way], rounds[way], originals) for way in ways]),
+        "first_rung": first,
+        "events": {
+            "uploads": len(ladder.split(",")),
+            "of_each": options.events,
+            **{kind: medians([each[kind] for each in costs], 2) for kind in costs[0]},
+        },
     }
 
 
-def _compared(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _rounds(
+    rig: Rig,
+    workers: Mapping[Way, MeasuredWorker],
+    originals: Sequence[StoredObject],
+    count: int,
+    show: Show,
+) -> dict[Way, list[dict[str, float]]]:
+    by_name = {way_name(*way): way for way in workers}
+    found: dict[Way, list[dict[str, float]]] = {way: [] for way in workers}
+
+    def turn(name: str, number: int) -> None:
+        show({"round": number + 1, "of": count, "now": name})
+        way = by_name[name]
+        found[way].append(one_round(rig, workers[way], originals))
+
+    in_turns(count, list(by_name), turn)
+    return found
+
+
+def _figures(
+    way: Way,
+    worker: MeasuredWorker,
+    rounds: Sequence[dict[str, float]],
+    originals: Sequence[StoredObject],
+) -> dict[str, Any]:
+    """All figures of one worker; drains it."""
+    figures = medians(rounds)
+    peak = max((int(each.get("child_peak_bytes", 0)) for each in worker.handled), default=0)
+    return {
+        **way._asdict(),
+        "slots": worker.slots,
+        **figures,
+        "seconds_to_ready": worker.ready_seconds,
+        "peak_parent_bytes": memory_bytes(worker.pid, "VmHWM"),
+        "base_child_bytes": worker.base_child_bytes,
+        "peak_child_above_base_bytes": max(0, peak - worker.base_child_bytes),
+        "seconds_from_sigterm_to_exit": drain(worker, originals),
+        "nacked": worker.nacked,
+        "limited_by": what_limits(figures),
+        "rounds": rounds,
+    }
+
+
+def _compared(workers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Each with its throughput over those of the fewest vCPUs and of the least latency."""
-
-    def pace(vcpus: int, latency_ms: int) -> float:
-        return next(
-            float(each["photos_a_minute"])
-            for each in found
-            if (each["vcpus"], each["latency_ms"]) == (vcpus, latency_ms)
-        )
-
-    fewest = min(each["vcpus"] for each in found)
-    least = min(each["latency_ms"] for each in found)
+    pace = {(each["vcpus"], each["latency_ms"]): each["photos_a_minute"] for each in workers}
+    fewest, least = min(vcpus for vcpus, _ in pace), min(latency for _, latency in pace)
     return [
         {
             **each,
-            "times_fewest_vcpus": ratio(each["photos_a_minute"], pace(fewest, each["latency_ms"])),
-            "times_least_latency": ratio(each["photos_a_minute"], pace(each["vcpus"], least)),
+            "times_fewest_vcpus": ratio(each["photos_a_minute"], pace[fewest, each["latency_ms"]]),
+            "times_least_latency": ratio(each["photos_a_minute"], pace[each["vcpus"], least]),
         }
-        for each in found
+        for each in workers
     ]

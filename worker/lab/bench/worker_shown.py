@@ -1,4 +1,4 @@
-"""How `bench worker` shows what it has measured: tables, and a chart of throughput."""
+"""Tables of what `bench worker` has measured, and a chart of throughput."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from worker.lab.bench import chart
+from worker.lab.bench.chart import bars
 from worker.lab.bench.report import mib, table, words
 
 _LABELS = {
@@ -72,21 +72,9 @@ def tables(report: Mapping[str, Any]) -> list[Table]:
 
 
 def charts(report: Mapping[str, Any]) -> dict[str, str]:
-    """Throughput against vCPUs, a line for each latency."""
-    workers = report["workers"]
-    series = [
-        chart.Series(
-            name=f"{latency_ms} ms of latency",
-            points=tuple(
-                (each["vcpus"], each["photos_a_minute"])
-                for each in sorted(workers, key=lambda each: int(each["vcpus"]))
-                if each["latency_ms"] == latency_ms
-            ),
-        )
-        for latency_ms in sorted({each["latency_ms"] for each in workers})
-    ]
-    return {
-        "throughput": chart.lines(
-            "Throughput against vCPUs", series, x_label="vCPUs", y_label="photos a minute"
-        )
+    """Throughput of each worker."""
+    photos_a_minute = {
+        way_name(each["vcpus"], each["latency_ms"]): each["photos_a_minute"]
+        for each in report["workers"]
     }
+    return {"throughput": bars("Throughput", "photos a minute", photos_a_minute)}

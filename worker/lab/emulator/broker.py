@@ -1,9 +1,7 @@
 """The embedded broker's state: topics, subscriptions, and the messages between them.
 
-For development and tests only: everything is in memory and gone with the process. Owns fan-out and
-dead-letter forwarding; the fate of a delivery is the room of `subscription`. A pure
-state machine: no gRPC, no threads, no clock of its own. Not thread-safe: its caller holds one lock
-around every call (`shared` does).
+Owns fan-out and dead-letter forwarding; `subscription` owns what becomes of a delivery. A pure
+state machine. Not thread-safe: its caller holds one lock around every call (`shared` does).
 """
 
 from __future__ import annotations
@@ -16,9 +14,9 @@ from itertools import count
 from worker.lab.emulator.records import (
     ACK_DEADLINE_RANGE_SECONDS,
     AlreadyExistsError,
-    Delivery,
     Faults,
     InvalidArgumentError,
+    LeasedMessage,
     Message,
     NotFoundError,
     SubscriptionConfig,
@@ -26,7 +24,7 @@ from worker.lab.emulator.records import (
     check_name,
     check_range,
 )
-from worker.lab.emulator.subscription import Consumer, Subscription
+from worker.lab.emulator.subscription import BrokerConsumer, Subscription
 
 DELETED_TOPIC = "_deleted-topic_"
 """What a subscription names as its topic once that is gone, as in Pub/Sub."""
@@ -101,8 +99,8 @@ class Broker:
     def publish(self, topic: str, messages: Sequence[Message]) -> list[str]:
         """Give each subscription of a topic a copy; return the new message ids, in order.
 
-        All or nothing. Raises NotFoundError, and InvalidArgumentError for no or more than 1,000
-        messages, or one with neither data nor attributes.
+        All or nothing. Raises NotFoundError, and InvalidArgumentError unless there are 1 to 1,000
+        messages, each with data or attributes.
         """
         self.topic(topic)
         if not 0 < len(messages) <= MAX_MESSAGES_PER_PUBLISH:
@@ -181,7 +179,7 @@ class Broker:
         lease_seconds: int | None = None,
         max_messages: int = 0,
         max_bytes: int = 0,
-    ) -> Consumer:
+    ) -> BrokerConsumer:
         """Add a consumer with flow control (0 = none) and a lease (None = the subscription's).
 
         Raises NotFoundError, and InvalidArgumentError for a lease outside 10 to 600 seconds.
@@ -190,23 +188,23 @@ class Broker:
         if lease_seconds is None:
             lease_seconds = subscription.config.ack_deadline_seconds
         check_range("stream_ack_deadline_seconds", lease_seconds, ACK_DEADLINE_RANGE_SECONDS)
-        consumer = Consumer(subscription, lease_seconds, max_messages, max_bytes)
+        consumer = BrokerConsumer(subscription, lease_seconds, max_messages, max_bytes)
         subscription.consumers.add(consumer)
         return consumer
 
-    def change_lease(self, consumer: Consumer, seconds: int) -> None:
+    def change_lease(self, consumer: BrokerConsumer, seconds: int) -> None:
         """Let later deliveries to a consumer be leased for `seconds`. Raises as `attach` does."""
         check_range("stream_ack_deadline_seconds", seconds, ACK_DEADLINE_RANGE_SECONDS)
         consumer.lease_seconds = seconds
 
-    def detach(self, consumer: Consumer) -> None:
-        """Give a consumer nothing more; what it holds is redelivered when its leases expire."""
+    def detach(self, consumer: BrokerConsumer) -> None:
+        """End a consumer; what it holds is redelivered when its leases expire."""
         consumer.subscription.consumers.discard(consumer)
         # The others' fair part of the backlog grew.
         self._wake(consumer.subscription.config.name)
 
-    def take(self, consumer: Consumer, limit: int) -> list[Delivery]:
-        """Lease up to `limit` messages to a consumer; empty when there are none for it now.
+    def take(self, consumer: BrokerConsumer, limit: int) -> list[LeasedMessage]:
+        """Lease up to `limit` of the messages that are ready to a consumer.
 
         Raises NotFoundError once the subscription was deleted.
         """
@@ -217,7 +215,7 @@ class Broker:
         return consumer.subscription.take(consumer, limit, now)
 
     def acknowledge(self, name: str, ack_ids: Iterable[str]) -> None:
-        """End leases for good; unknown or expired ack ids do nothing.
+        """End leases for good; unknown or expired ack ids are ignored.
 
         Raises NotFoundError, and InvalidArgumentError for an id that is not this subscription's.
         """

@@ -1,6 +1,6 @@
 """What the embedded broker is told and hands out, and the limits and names that Pub/Sub enforces.
 
-Plain values: they hold no state, and know neither gRPC nor time.
+Plain values, apart from gRPC and time.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ DELIVERY_ATTEMPTS_RANGE = (5, 100)
 MAX_BACKOFF_SECONDS = 600
 
 UNPUBLISHED = datetime.min.replace(tzinfo=UTC)
-"""The publish time of a message that no topic has carried yet."""
+"""The publish time of a message before it is published."""
 
 # https://docs.cloud.google.com/pubsub/docs/pubsub-basics#resource_names
 _NAME = re.compile(
@@ -43,7 +43,7 @@ class AlreadyExistsError(BrokerError):
 
 
 class InvalidArgumentError(BrokerError):
-    """The request could never succeed, whatever the broker holds."""
+    """The request itself is wrong, whatever the broker holds."""
 
     status = "INVALID_ARGUMENT"
 
@@ -156,7 +156,7 @@ class SubscriptionConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
+class LeasedMessage:
     """A message leased to a consumer. `attempt` is 0 without a dead-letter policy."""
 
     ack_id: str

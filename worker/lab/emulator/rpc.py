@@ -1,7 +1,7 @@
 """The embedded broker's gRPC calls: unary ones, pulls that wait, and streams.
 
-Owns what depends on a client that waits, leaves or breaks, and on the threads which serve it. What
-the other calls mean is in `worker.lab.emulator.wire`.
+Owns what depends on a client that waits, leaves or breaks, and on the threads which serve it; the
+other calls are in `wire`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class _StreamReset(BrokerError):
 
 
 class _TooManyStreams(BrokerError):
-    """The server has no thread left for a stream."""
+    """All threads of the server are taken."""
 
     status = "RESOURCE_EXHAUSTED"
 
@@ -78,7 +78,7 @@ class _Stream:
             yield type_of["StreamingPullResponse"](received_messages=deliveries)
 
     def end(self, refusal: BrokerError | None = None) -> None:
-        """Take nothing more, and let the sending thread end the call; idempotent."""
+        """Leave the subscription, and let the sending thread end the call; idempotent."""
         with self._shared.locked() as broker:
             self.ended = True
             self._refusal = self._refusal or refusal
@@ -101,7 +101,7 @@ class _Stream:
         self.end(refusal)
 
     def _next_deliveries(self) -> list[Pb]:
-        """Wait for messages; none means the end."""
+        """Wait for messages; an empty list is the end."""
         if self._remaining == 0:
             raise _StreamReset("Injected fault: stream reset")
         limit = STREAM_BATCH_MESSAGES if self._remaining is None else self._remaining
@@ -236,8 +236,8 @@ class BrokerCalls:
             with self._shared.locked():
                 self._streams.discard(stream)
 
-        # On the end of the call, not of the generator: that of a client which was killed is never
-        # resumed, and would keep its share of the messages.
+        # At the end of the call. The generator of a killed client stays suspended, and would keep
+        # its share of the messages.
         if not context.add_callback(leave):
             leave()
         if is_full:
@@ -257,7 +257,7 @@ def _unary_handler(
 
 
 def _serialize(response: Pb | None) -> bytes:
-    # No bytes are a google.protobuf.Empty.
+    # An empty message has zero bytes.
     return b"" if response is None else bytes(response.SerializeToString())
 
 

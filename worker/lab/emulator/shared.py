@@ -1,7 +1,7 @@
 """The embedded broker's state, shared by threads and kept on time.
 
 Owns the one lock, the conditions that consumers wait on, and the thread that lets leases expire and
-rests end when they are due. Knows neither gRPC nor protobuf.
+rests end when they are due.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 import secrets
 import threading
+import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -19,17 +20,11 @@ from worker.lab.emulator.records import Faults
 
 
 class SharedBroker:
-    """A `Broker` under one lock. Thread-safe. `close` it, or its thread lives on.
+    """A `Broker` under one lock, with a thread that only `close` ends. Thread-safe."""
 
-    Args:
-        clock: monotonic seconds. If it is not real time, call `tick` after moving it.
-        faults: misbehaviour on purpose, for tests.
-    """
-
-    def __init__(self, clock: Callable[[], float], faults: Faults) -> None:
-        self._clock = clock
+    def __init__(self, faults: Faults) -> None:
         self._lock = threading.Lock()
-        # A condition a subscription, not one for all: an ack on one would wake every idle stream.
+        # One condition for each subscription: an ack on one would wake every idle stream otherwise.
         self._changed: defaultdict[str, threading.Condition] = defaultdict(
             lambda: threading.Condition(self._lock)
         )
@@ -37,7 +32,7 @@ class SharedBroker:
         self._alarm_due = math.inf
         self._closed = False
         self._broker = Broker(
-            clock=clock,
+            clock=time.monotonic,
             wall_clock=lambda: datetime.now(UTC),
             faults=faults,
             wake=self.wake,
@@ -48,7 +43,7 @@ class SharedBroker:
 
     @contextmanager
     def locked(self) -> Iterator[Broker]:
-        """Use the broker alone; do not block, except in `wait`."""
+        """Use the broker alone. Only `wait` may block meanwhile."""
         with self._lock:
             try:
                 yield self._broker
@@ -69,11 +64,6 @@ class SharedBroker:
         """
         self._changed[subscription].wait(timeout_seconds)
 
-    def tick(self) -> None:
-        """Carry out what the clock says is due now."""
-        with self.locked() as broker:
-            broker.advance()
-
     def close(self) -> None:
         """End the thread; idempotent."""
         with self._lock:
@@ -87,4 +77,4 @@ class SharedBroker:
                 self._broker.advance()
                 due = self._broker.next_due()
                 self._alarm_due = math.inf if due is None else due
-                self._alarm.wait(None if due is None else max(0.0, due - self._clock()))
+                self._alarm.wait(None if due is None else max(0.0, due - time.monotonic()))

@@ -1,8 +1,7 @@
 """One subscription of the embedded broker: its backlog, leases, attempts and redelivery.
 
 Owns what Pub/Sub promises about a delivery once a message has reached a subscription. A pure state
-machine: no I/O, no threads, and no clock (the caller passes `now`, monotonic seconds). Not
-thread-safe; the caller guards it. Names, validation and topics live in `broker`.
+machine: the caller passes `now`, monotonic seconds. Not thread-safe; the caller guards it.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
 
-from worker.lab.emulator.records import Delivery, Faults, Message, SubscriptionConfig
+from worker.lab.emulator.records import Faults, LeasedMessage, Message, SubscriptionConfig
 
 BATCH_BYTES = 3 << 20
 """Bytes handed out at once (a larger message goes alone): Google's clients, when pointed at an
@@ -24,8 +23,8 @@ emulator by `PUBSUB_EMULATOR_HOST`, must not be sent a response that they refuse
 
 
 @dataclass(slots=True, eq=False)
-class Consumer:
-    """One receiver with its flow control: a stream, or a single pull. Limits of 0 are no limits."""
+class BrokerConsumer:
+    """A stream or a single pull, with its flow control. A limit of 0 means unlimited."""
 
     subscription: Subscription
     lease_seconds: int
@@ -57,7 +56,7 @@ class _Entry:
 class _Lease:
     ack_id: str
     entry: _Entry
-    consumer: Consumer
+    consumer: BrokerConsumer
     deadline: float
 
 
@@ -66,7 +65,7 @@ class Subscription:
 
     Args:
         config: replaced freely by the owner; applies to what happens next.
-        ack_ids: makes ack ids that no subscription of this broker gave out before.
+        ack_ids: makes ack ids that are new to this broker.
         forward: takes a message and its number of deliveries to the dead-letter topic, or returns
             False if that is impossible: the message is then redelivered for ever, as in Pub/Sub.
         faults: misbehaviour on purpose.
@@ -82,7 +81,7 @@ class Subscription:
     ) -> None:
         self.config = config
         self.deleted = False
-        self.consumers: set[Consumer] = set()
+        self.consumers: set[BrokerConsumer] = set()
         self._next_ack_id = ack_ids
         self._forward = forward
         self._faults = faults
@@ -98,16 +97,16 @@ class Subscription:
         """Append a published message to the backlog."""
         self._queue(_Entry(message))
 
-    def take(self, consumer: Consumer, limit: int, now: float) -> list[Delivery]:
+    def take(self, consumer: BrokerConsumer, limit: int, now: float) -> list[LeasedMessage]:
         """Lease up to `limit` ready messages to a consumer, within its flow control.
 
-        Several consumers share the backlog: one call takes no more than a fair part of it. A
-        consumer that has left gets nothing.
+        Several consumers share the backlog: one call takes a fair part of it at most. A consumer
+        that has left gets an empty list.
         """
         if consumer not in self.consumers:
             return []
         limit = min(limit, math.ceil(len(self._ready) / len(self.consumers)))
-        taken: list[Delivery] = []
+        taken: list[LeasedMessage] = []
         size = 0
         while self._ready and len(taken) < limit and consumer.has_room:
             if self._faults.reorder:
@@ -119,12 +118,12 @@ class Subscription:
         return taken
 
     def ack(self, ack_id: str) -> None:
-        """End a lease for good. An unknown or expired ack id does nothing."""
+        """End a lease for good. An unknown or expired ack id is ignored."""
         if lease := self._release(ack_id):
             self._settle(lease.entry)
 
     def extend(self, ack_id: str, seconds: int, now: float) -> None:
-        """Let a lease end `seconds` from now; 0 is a nack. An unknown ack id does nothing."""
+        """Let a lease end `seconds` from now; 0 is a nack. An unknown ack id is ignored."""
         if seconds == 0:
             if lease := self._release(ack_id):
                 self._redeliver(lease.entry, now)
@@ -170,7 +169,7 @@ class Subscription:
         self._entries[entry] = None
         self._ready.append(entry)
 
-    def _deliver(self, entry: _Entry, consumer: Consumer, now: float) -> Delivery:
+    def _deliver(self, entry: _Entry, consumer: BrokerConsumer, now: float) -> LeasedMessage:
         if entry.is_duplicate:
             entry.is_duplicate = False
         else:
@@ -183,7 +182,7 @@ class Subscription:
         self._schedule(lease.deadline, lease)
         consumer.held_messages += 1
         consumer.held_bytes += entry.message.size_bytes
-        return Delivery(
+        return LeasedMessage(
             ack_id=lease.ack_id,
             message=entry.message,
             attempt=entry.deliveries if self.config.dead_letter else 0,

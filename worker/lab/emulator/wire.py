@@ -1,8 +1,7 @@
 """What each unary call of `google.pubsub.v1` means to the embedded broker.
 
-Translates between protobuf messages and the values of `records`, and nothing else: no
-network, no threads, no locks. Calls that are missing in `UNARY_CALLS` are unimplemented on purpose
-(schemas, snapshots, push, detaching, IAM).
+Translates between protobuf messages and the values of `records`. Calls that are missing in
+`UNARY_CALLS` are unimplemented on purpose (schemas, snapshots, push, detaching, IAM).
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ from google.pubsub_v1 import types
 from worker.lab.emulator.broker import DELETED_TOPIC, Broker
 from worker.lab.emulator.records import (
     DeadLetterPolicy,
-    Delivery,
     InvalidArgumentError,
+    LeasedMessage,
     Message,
     RetryPolicy,
     SubscriptionConfig,
@@ -35,7 +34,7 @@ type_of = {
 }
 
 Pb = Any
-"""A protobuf message. They are made at run time, so no type checker can tell them apart."""
+"""A protobuf message; they are made at run time, so type checkers see all of them alike."""
 
 DEFAULT_ACK_DEADLINE_SECONDS = 10
 DEFAULT_DELIVERY_ATTEMPTS = 5
@@ -46,12 +45,12 @@ DEFAULT_PAGE_SIZE = 1000
 _NOT_HONOURED = ("filter", "enable_message_ordering", "enable_exactly_once_delivery")
 
 
-def received_messages(deliveries: Iterable[Delivery]) -> list[Pb]:
+def received_messages(deliveries: Iterable[LeasedMessage]) -> list[Pb]:
     """Translate deliveries for a response of Pull or StreamingPull."""
     return [_received_message(delivery) for delivery in deliveries]
 
 
-def _received_message(delivery: Delivery) -> Pb:
+def _received_message(delivery: LeasedMessage) -> Pb:
     message = delivery.message
     pb = type_of["ReceivedMessage"](ack_id=delivery.ack_id, delivery_attempt=delivery.attempt)
     pb.message.data = message.data

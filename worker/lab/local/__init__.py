@@ -1,6 +1,6 @@
-"""`photo-worker local`: everything on one machine, for development; production runs none of it.
+"""`photo-worker local`: everything on one machine, for development.
 
-`session` tells the story. `servers` finds a broker (`emulator` is Google's) and a `gcs_server`,
-`resources` fills them, `child` is the worker, `guard` ends them all with their parent. `watch`
-follows the outcomes, `report` and `gallery` show them, `samples` makes photos where none are given.
+Begin with `session`. `servers` finds a broker (`emulator` is Google's) and a `gcs_server`, both of
+which may be a `child_server`; `resources` fills them. `watch` follows the outcomes, `report` and
+`gallery` show them (`changes` finds what is new for the page), `samples` makes photos to try.
 """

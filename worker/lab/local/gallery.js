@@ -1,4 +1,4 @@
-// The gallery page: polls the worker's snapshot, keeps one cell a photo, and shows a photo's ladder.
+// The gallery page: asks for what changed, keeps one cell a photo, and shows a photo's ladder.
 //
 // Photo ids, labels and messages are other people's text: they reach the page as text only.
 
@@ -104,7 +104,8 @@ function paint(element, color, url) {
 
 // ---------------------------------------------------------------- renditions
 
-const address = (name) => `/objects/${name.split("/").map(encodeURIComponent).join("/")}`;
+const quoted = (name) => name.split("/").map(encodeURIComponent).join("/");
+const address = (name) => `/objects/${quoted(name)}`;
 
 /** Smallest first; `full` may be as wide as another rung, and a srcset names a width once. */
 function ladderOf(manifest) {
@@ -116,6 +117,14 @@ function srcsetOf(ladder) {
   return [...widths.values()].map((r) => `${address(r.object)} ${r.width}w`).join(", ");
 }
 
+/** The rung of that name, or the one whose long edge is nearest to it; `full` is the largest. */
+function nearest(ladder, rung) {
+  const edge = Number(rung) || Infinity;
+  const away = (rendition) => Math.abs(Math.max(rendition.width, rendition.height) - edge);
+  return ladder.find((rendition) => rendition.rung === rung) ??
+    ladder.reduce((best, each) => (away(each) <= away(best) ? each : best));
+}
+
 // ---------------------------------------------------------------- cells
 
 const grid = byId("grid");
@@ -124,7 +133,6 @@ const cells = new Map(); // photo id → Cell
 class Cell {
   constructor(photoId) {
     this.photoId = photoId;
-    this.photo = null;
     this.element = byId("cell-template").content.firstElementChild.cloneNode(true);
     const part = (name) => this.element.querySelector(name);
     this.button = part(".open");
@@ -134,7 +142,7 @@ class Cell {
     part(".name").textContent = photoId;
     this.element.title = photoId;
     this.element.cell = this;
-    this.button.addEventListener("click", () => ladderView.open(this));
+    this.button.addEventListener("click", () => view.open(this));
     this.image.addEventListener("load", () => this.button.classList.add("shown"));
     this.image.addEventListener("error", () => this.element.classList.add("failed"));
   }
@@ -142,17 +150,14 @@ class Cell {
   update(photo) {
     const before = this.photo;
     this.photo = photo;
-    const same = before?.status === photo.status && before.reason === photo.reason &&
-      before.message === photo.message && before.manifest?.commit_id === photo.manifest?.commit_id;
-    if (same) return;
     const status = photo.status === "ready" && photo.manifest?.renditions.length ? "ready"
       : photo.status === "rejected" ? "rejected" : "waiting";
-    if (before === null || this.status !== status) this.place(status);
+    if (this.status !== status) this.place(status);
     this.status = status;
-    this.element.className = `cell ${status}`;
     this.button.hidden = status !== "ready";
     this.note.hidden = status !== "rejected";
-    if (status === "ready") this.showPhoto(photo.manifest);
+    this.element.querySelector(".name").ariaHidden = String(status === "ready"); // the image says it
+    if (status === "ready" && before?.manifest?.commit_id !== photo.manifest.commit_id) this.showPhoto();
     if (status === "rejected") {
       this.note.querySelector(".reason").textContent = photo.reason ?? "rejected";
       this.note.querySelector(".message").textContent = photo.message ?? "";
@@ -162,11 +167,13 @@ class Cell {
 
   /** Finished photos queue up before the waiting ones: what is on show already stays put. */
   place(status) {
-    const before = status === "waiting" ? null : grid.querySelector(":scope > .waiting");
-    grid.insertBefore(this.element, before === this.element ? before.nextSibling : before);
+    this.element.className = `cell ${status}`;
+    const next = status === "ready" ? grid.querySelector(":scope > .waiting") : null;
+    (status === "rejected" ? byId("refusals") : grid).insertBefore(this.element, next);
   }
 
-  showPhoto(manifest) {
+  showPhoto() {
+    const { manifest } = this.photo;
     this.ladder = ladderOf(manifest);
     const largest = this.ladder.at(-1);
     this.ratio = largest.width / largest.height;
@@ -175,6 +182,7 @@ class Cell {
     this.element.style.setProperty("--ratio", Math.min(4, Math.max(0.45, this.ratio)).toFixed(4));
     paint(this.veil, manifest.placeholder?.color, this.placeholderUrl);
     this.button.classList.remove("shown");
+    this.element.classList.remove("failed");
     this.image.alt = this.photoId;
     this.image.width = largest.width;
     this.image.height = largest.height;
@@ -198,7 +206,7 @@ class Cell {
 
   remove() {
     widths.unobserve(this.element);
-    ladderView.forget(this);
+    if (view.cell === this && dialog.open) leave();
     this.element.remove();
     cells.delete(this.photoId);
   }
@@ -210,164 +218,194 @@ const widths = new ResizeObserver((entries) => {
 
 // ---------------------------------------------------------------- ladder view
 
-const ladderView = {
-  dialog: byId("ladder"),
+const [dialog, stage, frame, rows] = ["ladder", "stage", "frame", "rows"].map(byId);
+
+const view = {
   cell: null,
-  image: null,
+  wanted: null, // the chosen rung's name, kept from photo to photo; null is Auto
+  image: null, // what is being loaded, or on show
 
   open(cell) {
+    this.wanted = null;
+    history.pushState({ opened: true }, "", permalink(cell.photoId, null));
     this.show(cell);
-    this.dialog.showModal();
   },
 
   show(cell) {
+    const held = rows.contains(document.activeElement);
     this.cell = cell;
-    const { photo, ladder } = cell;
-    const manifest = photo.manifest;
-    const ready = this.readyCells();
-    this.dialog.classList.toggle("alone", ready.length < 2);
-    this.dialog.style.setProperty("--ratio", cell.ratio.toFixed(4));
-    const file = photo.photo_id.lastIndexOf("/") + 1;
-    const folder = text("span", photo.photo_id.slice(0, file));
+    const { manifest, photo_id: id } = cell.photo;
+    const file = id.lastIndexOf("/") + 1;
+    const folder = text("span", id.slice(0, file));
     folder.className = "folder";
-    byId("ladder-name").replaceChildren(folder, photo.photo_id.slice(file));
-    const rejection = manifest.rejection;
+    byId("ladder-name").replaceChildren(folder, id.slice(file));
+    const { rejection } = manifest;
     byId("ladder-rejection").hidden = !rejection;
     byId("ladder-rejection").textContent = rejection
       ? `A newer version was rejected: ${rejection.reason}. ${rejection.message ?? ""}` : "";
-    this.showSheet();
-    this.showRungs();
-    this.showRows(ladder);
-    this.showOriginal(photo, ladder);
-    this.showPlaceholder(manifest.placeholder);
+    this.showRows();
+    this.showFacts();
     const labels = Object.entries(manifest.labels ?? {});
     byId("labels-part").hidden = labels.length === 0;
     byId("labels").replaceChildren(...labels.map(([name, value]) => {
-      const key = text("b", name);
       const item = text("li", "");
-      item.append(key, value);
+      item.append(text("b", name), value);
       return item;
     }));
-    this.choose(null);
-  },
-
-  /** A new element a photo: the last photo must not stand in while the next one loads. */
-  showSheet() {
-    const { cell } = this;
-    const largest = cell.ladder.at(-1);
-    const sheet = text("div", "");
-    sheet.className = "sheet";
-    const image = document.createElement("img");
-    image.alt = cell.photoId;
-    image.width = largest.width;
-    image.height = largest.height;
-    image.decoding = "async";
-    image.addEventListener("load", () => {
-      sheet.classList.add("shown");
-      if (this.image === image) this.tell();
-    });
+    dialog.classList.toggle("alone", this.ready().length < 2);
+    dialog.style.setProperty("--ratio", cell.ratio.toFixed(4));
+    // A new sheet a photo: the last photo must not stand in while the next one loads.
     const veil = text("span", "");
     veil.className = "veil";
-    paint(veil, cell.photo.manifest.placeholder?.color, cell.placeholderUrl);
-    sheet.append(image, veil);
-    byId("frame").replaceChildren(sheet);
-    this.image = image;
+    paint(veil, manifest.placeholder?.color, cell.placeholderUrl);
+    this.sheet = text("div", "");
+    this.sheet.className = "sheet";
+    this.sheet.append(veil);
+    frame.replaceChildren(this.sheet);
+    this.shown = null;
+    this.zoomed = false;
+    if (!dialog.open) dialog.showModal();
+    this.load();
+    if (held) rows.querySelector("[aria-pressed=true]").focus();
   },
 
-  showRungs() {
-    const choices = [null, ...this.cell.ladder];
-    byId("rungs").replaceChildren(...choices.map((rendition) => {
-      const button = text("button", rendition ? rendition.rung : "Auto");
-      button.type = "button";
-      button.rendition = rendition;
-      button.addEventListener("click", () => this.choose(rendition));
-      return button;
-    }));
-  },
-
-  /** Show one rung of the ladder, or with null the one that the browser picks for this screen. */
-  choose(rendition) {
-    for (const button of byId("rungs").children) {
-      button.setAttribute("aria-pressed", String(button.rendition === rendition));
-    }
-    this.chosen = rendition;
-    byId("showing").textContent = "Loading…";
-    if (rendition) {
-      this.image.removeAttribute("srcset");
-      this.image.src = address(rendition.object);
-    } else {
-      this.image.sizes = "100vw";
-      this.image.srcset = srcsetOf(this.cell.ladder);
-      this.image.src = address(this.cell.ladder[0].object);
-    }
-  },
-
-  /** Say which rung is on show: with "Auto" only the browser knows, once it has loaded. */
-  tell() {
-    const path = new URL(this.image.currentSrc).pathname;
-    const shown = this.chosen ?? this.cell.ladder.findLast((r) => address(r.object) === path);
-    if (!shown || address(shown.object) !== path) return;
-    for (const row of byId("rows").children) {
-      if (row.rendition === shown) row.setAttribute("aria-current", "true");
-      else row.removeAttribute("aria-current");
-    }
-    const drawn = Math.round(this.image.getBoundingClientRect().width * devicePixelRatio);
-    byId("showing").textContent =
-      `Rung ${shown.rung}, ${humanBytes(shown.bytes)}, drawn at ${number.format((100 * drawn) / shown.width)} %`;
-  },
-
-  showRows(ladder) {
+  showRows() {
+    const { ladder } = this.cell;
     const most = Math.max(...ladder.map((rendition) => rendition.bytes));
-    byId("rows").replaceChildren(...ladder.map((rendition) => {
+    rows.replaceChildren(...[null, ...ladder].map((rendition) => {
       const row = byId("row-template").content.firstElementChild.cloneNode(true);
       row.rendition = rendition;
-      row.querySelector("th").textContent = rendition.rung;
-      row.querySelector(".pixels").textContent = pixels(rendition.width, rendition.height);
-      row.querySelector(".value").textContent = humanBytes(rendition.bytes);
-      row.querySelector(".bar").style.setProperty("--share", (rendition.bytes / most).toFixed(4));
+      row.querySelector("button").textContent = rendition?.rung ?? "Auto";
       const link = row.querySelector("a");
-      link.href = address(rendition.object);
-      link.setAttribute("aria-label", `Open rung ${rendition.rung}`);
+      if (rendition) {
+        row.querySelector(".pixels").textContent = pixels(rendition.width, rendition.height);
+        row.querySelector(".value").textContent = humanBytes(rendition.bytes);
+        row.querySelector(".bar").style.setProperty("--share", (rendition.bytes / most).toFixed(4));
+        link.href = address(rendition.object);
+        link.setAttribute("aria-label", `Open rung ${rendition.rung}`);
+      } else {
+        link.closest("td").remove();
+        row.querySelector(".size").remove();
+        const told = row.querySelector(".pixels");
+        told.colSpan = 3;
+        told.textContent = "the rung that fits this screen";
+      }
       return row;
     }));
   },
 
-  showOriginal(photo, ladder) {
+  choose(rung) {
+    this.wanted = rung;
+    history.replaceState(history.state, "", permalink(this.cell.photoId, rung));
+    this.load();
+  },
+
+  /** Load the chosen rung, or the one that fits, and swap it in once it is decoded. */
+  async load() {
+    const { ladder, photoId } = this.cell;
+    const chosen = this.wanted && nearest(ladder, this.wanted);
+    // Auto at 1:1 means all pixels that there are.
+    const one = chosen ?? (this.zoomed ? ladder.at(-1) : null);
+    for (const row of rows.children) {
+      row.querySelector("button").setAttribute("aria-pressed", String(row.rendition === chosen));
+    }
+    this.resize(one);
+    const image = document.createElement("img");
+    this.image = image;
+    Object.assign(image, { alt: photoId, decoding: "sync", draggable: false });
+    if (!one) {
+      image.sizes = `${Math.ceil(this.sheet.clientWidth)}px`;
+      image.srcset = srcsetOf(ladder);
+    }
+    image.src = address((one ?? ladder[0]).object);
+    stage.setAttribute("aria-busy", "true");
+    byId("showing").textContent = one ? `Loading rung ${one.rung}, ${humanBytes(one.bytes)}…` : "Loading…";
+    try {
+      await image.decode();
+    } catch {
+      if (this.image === image) this.tell("This rung cannot be loaded.");
+      return;
+    }
+    if (this.image !== image) return; // another one was asked for meanwhile
+    this.sheet.querySelector("img")?.remove();
+    this.sheet.prepend(image);
+    this.sheet.classList.add("shown");
+    const path = new URL(image.currentSrc).pathname;
+    this.shown = one ?? ladder.findLast((rendition) => address(rendition.object) === path);
+    for (const row of rows.children) {
+      if (row.rendition === this.shown) row.setAttribute("aria-current", "true");
+      else row.removeAttribute("aria-current");
+    }
+    this.tell();
+  },
+
+  tell(trouble) {
+    const { shown } = this;
+    stage.removeAttribute("aria-busy");
+    if (trouble || !shown) {
+      byId("showing").textContent = trouble ?? "";
+      return;
+    }
+    const scale = Math.round((100 * this.sheet.clientWidth * devicePixelRatio) / shown.width);
+    byId("showing").textContent = `Rung ${shown.rung}, ${humanBytes(shown.bytes)}, ` +
+      (this.zoomed ? "pixel for pixel" : `drawn at ${scale} %`);
+  },
+
+  /** Give the sheet its size, 1:1 or fitting, and keep the point `at` of the screen in place. */
+  resize(rendition, at) {
+    const middle = frame.getBoundingClientRect();
+    const [x, y] = at ?? [middle.x + middle.width / 2, middle.y + middle.height / 2];
+    const before = this.sheet.getBoundingClientRect();
+    stage.classList.toggle("zoomed", this.zoomed);
+    byId("zoom").setAttribute("aria-pressed", String(this.zoomed));
+    if (this.zoomed) this.sheet.style.setProperty("--actual", `${rendition.width / devicePixelRatio}px`);
+    const after = this.sheet.getBoundingClientRect();
+    frame.scrollBy(
+      after.x - x + ((x - before.x) / before.width) * after.width,
+      after.y - y + ((y - before.y) / before.height) * after.height,
+    );
+  },
+
+  /** Between the whole photo and one image pixel a screen pixel. */
+  zoom(at) {
+    this.zoomed = !this.zoomed;
+    this.resize(this.wanted ? nearest(this.cell.ladder, this.wanted) : this.cell.ladder.at(-1), at);
+    this.load();
+  },
+
+  showFacts() {
+    const { photo, ladder, ratio, placeholderUrl } = this.cell;
     const original = photo.manifest.original ?? {};
-    const sum = ladder.reduce((total, rendition) => total + rendition.bytes, 0);
+    const seconds = (value) => value != null && `${number.format(value)} s`;
     const facts = [
       ["Format", original.format],
       ["Dimensions", original.width && `${pixels(original.width, original.height)} px`],
       ["Size", original.bytes && humanBytes(original.bytes)],
-      ["Whole ladder", humanBytes(sum)],
+      ["Whole ladder", humanBytes(ladder.reduce((total, rendition) => total + rendition.bytes, 0))],
       ["Taken", original.taken_at && original.taken_at.replace("T", " ")],
-      ["Rendered in", photo.seconds !== null && `${number.format(photo.seconds)} s`],
+      ["Rendered in", seconds(photo.render_seconds)],
+      ["Ready after, with the wait", seconds(photo.seconds)],
     ];
     byId("original").replaceChildren(...facts.filter(([, fact]) => fact)
       .flatMap(([name, fact]) => [text("dt", name), text("dd", fact)]));
-  },
-
-  showPlaceholder(placeholder) {
-    const ratio = Math.min(2.5, Math.max(0.6, this.cell.ratio)).toFixed(4);
-    for (const swatch of [byId("swatch-color"), byId("swatch-hash")]) {
-      swatch.style.setProperty("--ratio", ratio);
+    const { color, thumbhash } = photo.manifest.placeholder ?? {};
+    for (const swatch of document.querySelectorAll(".swatch")) {
+      swatch.style.setProperty("--ratio", Math.min(2.5, Math.max(0.6, ratio)).toFixed(4));
     }
-    paint(byId("swatch-color"), placeholder?.color, null);
-    paint(byId("swatch-hash"), null, this.cell.placeholderUrl);
-    byId("text-color").textContent = placeholder?.color ?? "";
-    byId("text-hash").textContent = placeholder?.thumbhash ?? "";
+    paint(byId("swatch-color"), color, null);
+    paint(byId("swatch-hash"), null, placeholderUrl);
+    byId("text-color").textContent = color ?? "";
+    byId("text-hash").textContent = thumbhash ?? "";
   },
 
-  readyCells: () => [...grid.querySelectorAll(":scope > .ready")].map((element) => element.cell),
+  ready: () => [...grid.querySelectorAll(":scope > .ready")].map((element) => element.cell),
 
   step(by) {
-    const ready = this.readyCells();
+    const ready = this.ready();
     const to = ready[(ready.indexOf(this.cell) + by + ready.length) % ready.length];
-    if (to && to !== this.cell) this.show(to);
-  },
-
-  forget(cell) {
-    if (this.dialog.open && this.cell === cell) this.dialog.close();
+    if (!to || to === this.cell) return;
+    history.replaceState(history.state, "", permalink(to.photoId, this.wanted));
+    this.show(to);
   },
 };
 
@@ -377,37 +415,107 @@ function text(tag, words) {
   return element;
 }
 
-byId("close").addEventListener("click", () => ladderView.dialog.close());
-byId("previous").addEventListener("click", () => ladderView.step(-1));
-byId("next").addEventListener("click", () => ladderView.step(1));
-ladderView.dialog.addEventListener("keydown", (event) => {
-  if (event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
-  const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-  if (!by) return;
-  event.preventDefault();
-  ladderView.step(by);
-});
-ladderView.dialog.addEventListener("close", () => {
-  byId("frame").replaceChildren();
-  // The photo last looked at, which need not be the one that was opened.
-  ladderView.cell?.button.focus();
-  ladderView.cell?.element.scrollIntoView({ block: "nearest" });
+byId("close").addEventListener("click", leave);
+byId("previous").addEventListener("click", () => view.step(-1));
+byId("next").addEventListener("click", () => view.step(1));
+byId("zoom").addEventListener("click", () => view.zoom());
+rows.addEventListener("click", (event) => {
+  const row = event.target.closest("tr");
+  if (row && !event.target.closest("a")) view.choose(row.rendition?.rung ?? null);
 });
 
-// ---------------------------------------------------------------- the snapshot
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+// On the document: the element that had the focus may be gone, and then no key reaches the dialog.
+document.addEventListener("keydown", (event) => {
+  if (!dialog.open || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  const [across, down] = ARROWS[event.key] ?? [0, 0];
+  if (event.key === "Escape") view.zoomed ? view.zoom() : leave();
+  else if (event.key.toLowerCase() === "z" && !event.repeat) view.zoom();
+  else if (view.zoomed && (across || down)) frame.scrollBy(90 * across, 90 * down);
+  else if (across) view.step(across);
+  else return;
+  event.preventDefault();
+});
+
+let drag = null; // where the mouse went down on a zoomed photo, and whether it has moved since
+frame.addEventListener("pointerdown", (event) => {
+  drag = null;
+  if (!view.zoomed || event.pointerType !== "mouse" || event.button) return; // touch scrolls by itself
+  drag = { x: event.clientX, y: event.clientY, left: frame.scrollLeft, top: frame.scrollTop };
+  frame.setPointerCapture(event.pointerId);
+});
+frame.addEventListener("pointermove", (event) => {
+  if (!drag || !event.buttons) return;
+  const [x, y] = [event.clientX - drag.x, event.clientY - drag.y];
+  drag.moved ||= Math.hypot(x, y) > 4;
+  frame.scrollTo(drag.left - x, drag.top - y);
+});
+frame.addEventListener("click", (event) => {
+  // The second click of a double click would undo the first.
+  if (drag?.moved || event.detail > 1) return;
+  if (view.zoomed || event.target.closest(".sheet")) view.zoom([event.clientX, event.clientY]);
+});
+addEventListener("resize", () => {
+  const outgrown = view.shown && view.sheet.clientWidth * devicePixelRatio > view.shown.width;
+  if (dialog.open && outgrown && !view.zoomed && !view.wanted) view.load();
+});
+
+// ---------------------------------------------------------------- the address: "#/PHOTO?rung=512"
+
+history.scrollRestoration = "manual";
+
+const permalink = (photoId, rung) => `#/${quoted(photoId)}${rung ? `?rung=${encodeURIComponent(rung)}` : ""}`;
+
+/** Show what the address names, as soon as it is there. */
+function follow() {
+  const [, photoId, rung] = location.hash.match(/^#\/([^?]+)(?:\?rung=(.+))?$/) ?? [];
+  if (!photoId) {
+    dialog.close();
+    return;
+  }
+  let cell = null;
+  try {
+    cell = cells.get(decodeURIComponent(photoId));
+    view.wanted = rung ? decodeURIComponent(rung) : null;
+  } catch {
+    return; // not an address of ours
+  }
+  if (cell?.status === "ready") view.show(cell);
+}
+
+/** Close the view. What a click here opened goes back in the history, so that Forward opens it again. */
+function leave() {
+  const opened = history.state?.opened;
+  history.replaceState(null, ""); // a second call must not go back twice
+  if (opened) history.back();
+  else dialog.close();
+}
+
+addEventListener("popstate", follow);
+dialog.addEventListener("close", () => {
+  if (location.hash.startsWith("#/")) history.replaceState(null, "", location.pathname);
+  view.image = null;
+  frame.replaceChildren();
+  // The photo last looked at, which need not be the one that was opened.
+  view.cell.button.focus();
+  view.cell.element.scrollIntoView({ block: "nearest" });
+});
+
+// ---------------------------------------------------------------- what changed
 
 function showHeader(state) {
-  const count = (status) => state.photos.filter((photo) => photo.status === status).length;
+  const photos = [...cells.values()].map((cell) => cell.photo);
+  const count = (status) => photos.filter((photo) => photo.status === status).length;
   document.title = byId("title").textContent = state.title;
   byId("broker").hidden = !state.broker;
   byId("broker").textContent = state.broker;
   for (const item of document.querySelectorAll("[data-count]")) {
-    const photos = count(item.dataset.count);
-    item.querySelector("b").textContent = photos;
-    item.classList.toggle("none", photos === 0);
+    item.querySelector("b").textContent = count(item.dataset.count);
+    item.hidden = item.dataset.count !== "ready" && !count(item.dataset.count);
   }
+  byId("rejected").hidden = !count("rejected");
   // Only finished photos on both sides: a saving against originals still waiting would flatter.
-  const finished = state.photos.filter((photo) => photo.status === "ready" && photo.bytes_out !== null);
+  const finished = photos.filter((photo) => photo.status === "ready" && photo.bytes_out !== null);
   const sum = (field) => finished.reduce((total, photo) => total + photo[field], 0);
   const [bytesIn, bytesOut] = [sum("bytes_in"), sum("bytes_out")];
   byId("bytes").hidden = bytesIn === 0;
@@ -419,23 +527,24 @@ function showHeader(state) {
     part("saving").textContent = saving >= 0 ? `${saving} % saved` : `${-saving} % more`;
     part("saving").classList.toggle("larger", saving < 0);
   }
-  byId("progress").max = Math.max(1, state.photos.length);
-  byId("progress").value = state.photos.length - count("waiting");
-  byId("empty").hidden = state.photos.length > 0;
+  byId("progress").max = Math.max(1, photos.length);
+  byId("progress").value = photos.length - count("waiting");
+  byId("empty").hidden = photos.length > 0;
   document.body.classList.toggle("done", state.done);
 }
 
-function showPhotos(photos) {
-  const present = new Set();
+function showPhotos({ photos, whole }) {
+  const gone = new Set(whole ? cells.keys() : []);
   for (const photo of photos) {
-    if (photo.status === "deregistered") continue;
-    present.add(photo.photo_id);
+    if (photo.status === "deregistered") {
+      gone.add(photo.photo_id);
+      continue;
+    }
+    gone.delete(photo.photo_id);
     if (!cells.has(photo.photo_id)) cells.set(photo.photo_id, new Cell(photo.photo_id));
     cells.get(photo.photo_id).update(photo);
   }
-  for (const cell of [...cells.values()]) {
-    if (!present.has(cell.photoId)) cell.remove();
-  }
+  for (const photoId of gone) cells.get(photoId)?.remove();
 }
 
 function showState(words, offline) {
@@ -445,18 +554,21 @@ function showState(words, offline) {
 }
 
 let timer = 0;
+let cursor = "";
 
 async function poll() {
   clearTimeout(timer);
   let pause = OFFLINE_MILLISECONDS;
   try {
-    const answer = await fetch("/photos.json", { cache: "no-store" });
+    const answer = await fetch(`/photos.json?since=${cursor}`, { cache: "no-store" });
     if (!answer.ok) throw new Error(`photos.json: ${answer.status}`);
     const state = await answer.json();
+    showPhotos(state);
     showHeader(state);
-    showPhotos(state.photos);
     showState(state.done ? "Done" : "", false);
+    cursor = state.cursor;
     pause = state.done ? DONE_MILLISECONDS : LIVE_MILLISECONDS;
+    if (!dialog.open && location.hash) follow();
   } catch (error) {
     console.warn(error);
     showState("Not connected to the worker, trying again", true);

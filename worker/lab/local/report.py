@@ -1,4 +1,4 @@
-"""How a local session shows its progress and its results on a terminal, or in a log."""
+"""Report: the progress and the results of a local session, on a terminal or in a log."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from worker.console.printer import Printer
+from worker.console.progress import LINE_SECONDS, paced
+from worker.console.text import plain
+
 _MB = 1e6
+_HEADINGS = ("photo", "size", "rungs", "MB in", "MB out", "seconds")
 
 
 @contextmanager
@@ -28,40 +33,54 @@ def progress(console: Console) -> Iterator[Callable[[int, int], None]]:
             shown = bar.add_task("photos", total=None)
             yield lambda ended, everything: bar.update(shown, completed=ended, total=everything)
         return
-    last = -1
-
-    def line(ended: int, everything: int) -> None:
-        nonlocal last
-        if ended != last:
-            console.print(f"{ended} of {everything} photos")
-            last = ended
-
-    yield line
+    line = paced(
+        LINE_SECONDS, lambda counts: console.print(f"{counts['ended']} of {counts['all']} photos")
+    )
+    yield lambda ended, everything: line({"ended": ended, "all": everything})
 
 
-def table(photos: list[dict[str, Any]]) -> Table:
-    """One row a photo: size, rungs, bytes in and out, seconds from registration to outcome."""
-    shown = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    shown.add_column("photo", overflow="fold")
-    for heading in ("size", "rungs", "MB in", "MB out", "seconds"):
-        shown.add_column(heading, justify="right", no_wrap=True)
+def show(console: Console, photos: list[dict[str, Any]], seconds: float) -> None:
+    """Each photo's outcome, and totals: a table on a terminal, tab-separated lines elsewhere.
+
+    In a log, a table would break long names.
+    """
+    rows = [_row(photo) for photo in photos]
+    # The console would make spaces of tabs.
+    printer = Printer()
+    if console.is_terminal:
+        console.print(_table(rows))
+    else:
+        printer("\n".join("\t".join(row) for row in (_HEADINGS, *rows)))
     for photo in photos:
-        size: str | Text = f"{photo['width']}x{photo['height']}" if photo["width"] else ""
-        bytes_out, seconds = photo["bytes_out"], photo["seconds"]
         if photo["status"] == "rejected":
-            size = Text(str(photo["reason"]), style="red")
-        shown.add_row(
-            Text(photo["photo_id"]),
-            size,
-            str(len(photo["rungs"])) if photo["rungs"] else "",
-            f"{photo['bytes_in'] / _MB:.2f}",
-            f"{bytes_out / _MB:.2f}" if bytes_out else "",
-            f"{seconds:.1f}" if seconds is not None else "",
-        )
+            printer(plain(f"{photo['photo_id']}: {photo['reason']}: {photo['message']}"))
+    console.print(_summary(photos, seconds))
+
+
+def _row(photo: dict[str, Any]) -> tuple[str, ...]:
+    size = f"{photo['width']}x{photo['height']}" if photo["width"] else ""
+    bytes_out, seconds = photo["bytes_out"], photo["seconds"]
+    return (
+        photo["photo_id"],
+        photo["reason"] if photo["status"] == "rejected" else size,
+        str(len(photo["rungs"])) if photo["rungs"] else "",
+        f"{photo['bytes_in'] / _MB:.2f}",
+        f"{bytes_out / _MB:.2f}" if bytes_out else "",
+        f"{seconds:.1f}" if seconds is not None else "",
+    )
+
+
+def _table(rows: list[tuple[str, ...]]) -> Table:
+    shown = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    shown.add_column(_HEADINGS[0], overflow="fold")
+    for heading in _HEADINGS[1:]:
+        shown.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        shown.add_row(*map(Text, row))
     return shown
 
 
-def summary(photos: list[dict[str, Any]], seconds: float) -> str:
+def _summary(photos: list[dict[str, Any]], seconds: float) -> str:
     """Totals on one line."""
     ready = [photo for photo in photos if photo["status"] == "ready"]
     bytes_in = sum(photo["bytes_in"] for photo in ready)

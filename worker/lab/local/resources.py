@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+from contextlib import suppress
 from dataclasses import dataclass
 
 import grpc
@@ -15,7 +15,7 @@ from google.pubsub_v1.types import DeadLetterPolicy, RetryPolicy, Subscription
 
 from worker.errors import StorageUnavailable, StreamLost
 from worker.gcs.store import GcsStore
-from worker.pubsub.clients import emulator_channel
+from worker.pubsub.channels import emulator_channel
 
 DELIVERY_ATTEMPTS = 10
 """Drains and vanished machines count as attempts, so fewer would dead-letter healthy messages."""
@@ -23,6 +23,15 @@ DELIVERY_ATTEMPTS = 10
 ORIGINALS_BUCKET = "originals"
 RENDITIONS_BUCKET = "renditions"
 _CALL_SECONDS = 15.0
+
+_TOPICS = ("photos", "photos-dead-letters", "photos-outcomes")
+_SUBSCRIPTIONS = {
+    "photos": "photos",
+    "photos-dead-letters": "photos-dead-letters",
+    "photos-dead-letters-watch": "photos-dead-letters",
+    "photos-outcomes-watch": "photos-outcomes",
+}
+"""The topic of each subscription. Only `photos` has a dead-letter policy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +67,6 @@ class Resources:
     """Creates what a session needs on a broker, and takes it away again."""
 
     def __init__(self, broker_address: str, names: Names) -> None:
-        """Open no connection yet."""
         self._names = names
         self._address = broker_address
         self._channel = emulator_channel(broker_address)
@@ -68,7 +76,7 @@ class Resources:
         )
 
     def create(self, store: GcsStore) -> None:
-        """Create everything; what exists is kept as it is.
+        """Create everything; existing resources stay as they are.
 
         Raises:
             StreamLost: broker or GCS server do not answer.
@@ -77,25 +85,14 @@ class Resources:
             grpc.channel_ready_future(self._channel).result(timeout=_CALL_SECONDS)
         except grpc.FutureTimeoutError as error:
             raise StreamLost(f"no Pub/Sub broker answers at {self._address}") from error
-        names = self._names
-        for topic in ("photos", "photos-dead-letters", "photos-outcomes"):
-            with contextlib.suppress(api.AlreadyExists):
-                self._publisher.create_topic(name=names.topic(topic), timeout=_CALL_SECONDS)
-        self._subscribe(
-            "photos",
-            "photos",
-            dead_letter_policy=DeadLetterPolicy(
-                dead_letter_topic=names.topic("photos-dead-letters"),
-                max_delivery_attempts=DELIVERY_ATTEMPTS,
-            ),
-            retry_policy=RetryPolicy(
-                minimum_backoff=Duration(seconds=1), maximum_backoff=Duration(seconds=60)
-            ),
-        )
-        # No dead-letter policy of its own: dead letters that die again would be lost.
-        self._subscribe("photos-dead-letters", "photos-dead-letters")
-        self._subscribe("photos-dead-letters-watch", "photos-dead-letters")
-        self._subscribe("photos-outcomes-watch", "photos-outcomes")
+        for topic in _TOPICS:
+            with suppress(api.AlreadyExists):
+                self._publisher.create_topic(name=self._names.topic(topic), timeout=_CALL_SECONDS)
+        for name in _SUBSCRIPTIONS:
+            with suppress(api.AlreadyExists):
+                self._subscriber.create_subscription(
+                    request=self._subscription(name), timeout=_CALL_SECONDS
+                )
         try:
             for bucket in (ORIGINALS_BUCKET, RENDITIONS_BUCKET):
                 store.create_bucket(bucket)
@@ -103,34 +100,33 @@ class Resources:
             raise StreamLost(f"no GCS server answers: {error}") from error
 
     def delete(self) -> None:
-        """Take the session's subscriptions and topics off a broker that is not ours."""
-        names = self._names
-        for subscription in (
-            "photos",
-            "photos-dead-letters",
-            "photos-dead-letters-watch",
-            "photos-outcomes-watch",
-        ):
-            with contextlib.suppress(api.GoogleAPICallError):
+        """Delete the session's subscriptions and topics from a broker that others use too."""
+        for name in _SUBSCRIPTIONS:
+            with suppress(api.GoogleAPICallError):
                 self._subscriber.delete_subscription(
-                    subscription=names.subscription(subscription), timeout=_CALL_SECONDS
+                    subscription=self._names.subscription(name), timeout=_CALL_SECONDS
                 )
-        for topic in ("photos", "photos-dead-letters", "photos-outcomes"):
-            with contextlib.suppress(api.GoogleAPICallError):
-                self._publisher.delete_topic(topic=names.topic(topic), timeout=_CALL_SECONDS)
+        for topic in _TOPICS:
+            with suppress(api.GoogleAPICallError):
+                self._publisher.delete_topic(topic=self._names.topic(topic), timeout=_CALL_SECONDS)
 
     def close(self) -> None:
         """Close the channel."""
         self._channel.close()
 
-    def _subscribe(self, name: str, topic: str, **policies: object) -> None:
-        with contextlib.suppress(api.AlreadyExists):
-            self._subscriber.create_subscription(
-                request=Subscription(
-                    name=self._names.subscription(name),
-                    topic=self._names.topic(topic),
-                    ack_deadline_seconds=10,
-                    **policies,
-                ),
-                timeout=_CALL_SECONDS,
+    def _subscription(self, name: str) -> Subscription:
+        policies: dict[str, object] = {}
+        if name == "photos":
+            policies["dead_letter_policy"] = DeadLetterPolicy(
+                dead_letter_topic=self._names.topic("photos-dead-letters"),
+                max_delivery_attempts=DELIVERY_ATTEMPTS,
             )
+            policies["retry_policy"] = RetryPolicy(
+                minimum_backoff=Duration(seconds=1), maximum_backoff=Duration(seconds=60)
+            )
+        return Subscription(
+            name=self._names.subscription(name),
+            topic=self._names.topic(_SUBSCRIPTIONS[name]),
+            ack_deadline_seconds=10,
+            **policies,
+        )

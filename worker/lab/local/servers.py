@@ -1,4 +1,4 @@
-"""Which broker and which GCS server a local session uses, and how they are stopped."""
+"""Servers: finds or starts the broker and the GCS server of a local session."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ IMAGES = (
     "gcr.io/google.com/cloudsdktool/google-cloud-cli:emulators",
     "google/cloud-sdk:emulators",
 )
-"""Google's images that hold the emulator; `auto` takes one only if it is on this machine already,
-because a download of two gigabytes is not what anyone expects of a first try."""
+"""Google's images with the emulator. `auto` takes one only if it is on this machine already: a
+first try should not begin with a download of two gigabytes."""
 
 _DOCKER_SECONDS = 10.0
 _PULL_SECONDS = 900.0
@@ -29,7 +29,7 @@ _CONTAINER_PORT = 8085
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """A server in use: what to call it, where it listens, how to let go of it."""
+    """A server in use: its name, its address, and how to stop it if it is `ours`."""
 
     name: str
     address: str
@@ -41,8 +41,8 @@ def open_broker(choice: str, environment: Mapping[str, str]) -> Server:
     """Find or start a Pub/Sub broker.
 
     Raises:
-        UsageFault: no such choice.
-        Fatal: the chosen one cannot be had; the message says what to install.
+        UsageFault: the choice is unknown.
+        Fatal: the chosen broker is missing; the message says what to install.
     """
     if choice not in CHOICES:
         raise UsageFault(f"--broker {choice!r} is none of {', '.join(CHOICES)}")

@@ -5,11 +5,11 @@ servers → resources → worker → register → outcomes → table → (Ctrl-C
 
 from __future__ import annotations
 
-import json
+import os
 import secrets
+import shlex
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -20,19 +20,24 @@ from typing import Any
 
 from rich.console import Console
 
-from worker.errors import ExitCode, Fatal, UsageFault
+from worker.console.printer import Printer
+from worker.console.text import to_json
+from worker.errors import ExitCode, UsageFault
 from worker.gcs.store import GcsStore
 from worker.lab.local import report
-from worker.lab.local.child import WorkerChild
 from worker.lab.local.gallery import Gallery
 from worker.lab.local.resources import ORIGINALS_BUCKET, RENDITIONS_BUCKET, Names, Resources
 from worker.lab.local.servers import Server, open_broker, open_storage
 from worker.lab.local.watch import Watch
-from worker.operate.publish import EventPublisher, Source, find_sources
+from worker.lab.worker_process import WorkerLog, WorkerProcess
+from worker.operate.publish import EventPublisher, Unread
+from worker.operate.sources import Source, find_sources
 from worker.pubsub.clients import PubSubPublisher
 from worker.settings.settings import Settings
+from worker.system.scratch import Scratch
 
 _PROJECT = "photo-worker-local"
+_FOLDER = "photo-worker-local-"
 _TICK_SECONDS = 0.5
 
 
@@ -63,14 +68,11 @@ def run_local(options: LocalOptions, environment: Mapping[str, str]) -> ExitCode
             if not photos:
                 with console.status("making sample photos"):
                     photos = session.make_samples()
-            started = time.monotonic()
-            session.register(photos)
-            _follow(session, options, console, started)
+            _follow(session, photos, options, console)
         except KeyboardInterrupt:
             console.print("draining and stopping …")
-        else:
-            return _exit_code(session)
-        return ExitCode.OK
+            return ExitCode.OK
+        return ExitCode.SOME_FAILED if session.watch.counts().rejected else ExitCode.OK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +82,7 @@ class _Session:
     folder: Path
     broker: Server
     watch: Watch
-    worker: WorkerChild
+    worker: WorkerProcess
     events: EventPublisher
     gallery: Gallery
 
@@ -92,29 +94,27 @@ class _Session:
         write_samples(folder)
         return find_sources([str(folder)])
 
-    def register(self, photos: list[Source]) -> None:
+    def register(self, photos: list[Source], show: Callable[[int, int], None]) -> None:
         for source in photos:
-            size = source.file.stat().st_size if source.file else 0
-            self.watch.expect(source.photo_id, size)
-        for _ in self.events.register(photos, bucket=ORIGINALS_BUCKET, labels={}):
-            self.check()
+            self.watch.expect(source.photo_id, _size_bytes(source))
+        for each in self.events.register(photos, bucket=ORIGINALS_BUCKET, labels={}):
+            if isinstance(each, Unread):
+                self.watch.reject(each.photo_id, "unreadable", each.message)
+            self.show(show)
 
-    def check(self) -> None:
-        """See that the worker lives.
-
-        Raises:
-            Fatal: it ended; the message holds the end of its log.
-        """
-        code = self.worker.exit_code
-        if code is not None:
-            raise Fatal(f"the worker ended with exit code {code}:\n{self.worker.last_lines()}")
+    def show(self, show: Callable[[int, int], None]) -> bool:
+        """Show how many photos have ended, while the worker lives; whether all have."""
+        self.worker.check()
+        counts = self.watch.counts()
+        show(counts.ended, counts.all)
+        return counts.ended == counts.all
 
 
 def _open(
     stack: ExitStack, options: LocalOptions, environment: Mapping[str, str], console: Console
 ) -> _Session:
     """Start every part; the stack stops them in the reverse order, the worker first."""
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="photo-worker-local-")))
+    folder = stack.enter_context(Scratch(_FOLDER))
     with console.status("starting a broker and a GCS server"):
         storage = open_storage(environment)
         stack.callback(storage.stop)
@@ -143,8 +143,10 @@ def _open(
         found = store.read(RENDITIONS_BUCKET, name)
         return found[0] if found else None
 
+    log = folder / "worker.log"
+    snapshot = _snapshot(watch, broker, WorkerLog(log))
     try:
-        gallery = Gallery(snapshot=_snapshot(watch, broker), fetch=fetch, port=options.port)
+        gallery = Gallery(snapshot=snapshot, fetch=fetch, port=options.port)
     except OSError as error:
         raise UsageFault(
             f"--port {options.port}: cannot listen there ({error.strerror})"
@@ -154,17 +156,16 @@ def _open(
 
     servers = {"PUBSUB_EMULATOR_HOST": broker.address, "STORAGE_EMULATOR_HOST": storage.address}
     settings = servers | names.environment()
-    log = folder / "worker.log"
-    # Whoever tries a folder of odd files wants to know of each what is wrong with it.
+    # Without the brake, so that a folder of broken files shows what is wrong with each.
     worker_environment = {
         "WORKER_HTTP_PORT": "0",
         "WORKER_BRAKE_SHARE": "0",
         **environment,
         **settings,
     }
-    # So that its scratch folder goes with the session's, however it ends.
+    # Its scratch folder goes with the session's, however the worker ends.
     worker_environment["TMPDIR"] = str(folder)
-    worker = WorkerChild(
+    worker = WorkerProcess(
         worker_environment,
         drain_seconds=Settings.load(worker_environment).drain_seconds,
         log=log,
@@ -173,11 +174,9 @@ def _open(
     console.print(f"worker   photo-worker run, logging to {log}")
     console.print(f"gallery  {gallery.url}", style="bold")
     exports = folder / "env"
-    # `make run` installs into a folder of its own, which is on nobody's PATH.
-    path = f"export PATH='{Path(sys.executable).parent}':\"$PATH\"\n"
-    variables = (f"export {name}='{value}'\n" for name, value in settings.items())
-    exports.write_text(path + "".join(variables))
-    console.print(f"other verbs in another terminal: source {exports}", style="dim")
+    exports.write_text(exports_text(settings))
+    quoted = shlex.quote(str(exports))
+    console.print(f"other verbs in another terminal: source {quoted}", style="dim")
     return _Session(
         folder=folder,
         broker=broker,
@@ -188,15 +187,21 @@ def _open(
     )
 
 
-def _follow(session: _Session, options: LocalOptions, console: Console, started: float) -> None:
-    """Show progress until all photos have an outcome; then the table; then wait for Ctrl-C."""
+def exports_text(settings: Mapping[str, str]) -> str:
+    """Lines for a shell to source: it then finds `photo-worker`, and uses the session's servers."""
+    # `make run` installs into a folder of its own, which is not on PATH.
+    path = f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"\n'
+    return path + "".join(f"export {name}={shlex.quote(settings[name])}\n" for name in settings)
+
+
+def _follow(
+    session: _Session, sources: list[Source], options: LocalOptions, console: Console
+) -> None:
+    """Register, show progress until all photos have an outcome, then each; then wait for Ctrl-C."""
+    started = time.monotonic()
     with report.progress(console) as show:
-        while True:
-            everything, ended, _ = session.watch.counts()
-            show(ended, everything)
-            if ended == everything:
-                break
-            session.check()
+        session.register(sources, show)
+        while not session.show(show):
             session.watch.wait_for_change(_TICK_SECONDS)
     seconds = time.monotonic() - started
     photos = session.watch.photos()
@@ -207,47 +212,72 @@ def _follow(session: _Session, options: LocalOptions, console: Console, started:
             "seconds": round(seconds, 3),
             "photos": photos,
         }
-        print(json.dumps(shown, ensure_ascii=False, indent=2), flush=True)  # noqa: T201
+        Printer()(to_json(shown))
     else:
-        console.print(report.table(photos))
-        console.print(report.summary(photos, seconds))
+        report.show(console, photos, seconds)
     if options.exit_when_idle:
         return
-    console.print(f"the gallery stays at {session.gallery.url}; Ctrl-C drains and stops everything")
+    console.print(f"the gallery stays open at {session.gallery.url}")
+    console.print("Ctrl-C drains the worker and stops everything")
     while True:
-        session.check()
+        session.worker.check()
         session.watch.wait_for_change(_TICK_SECONDS)
 
 
-def _snapshot(watch: Watch, broker: Server) -> Callable[[], dict[str, Any]]:
+def _size_bytes(source: Source) -> int:
+    try:
+        return source.file.stat().st_size if source.file else 0
+    except OSError:
+        return 0  # the upload tells why
+
+
+def render_seconds(log: WorkerLog) -> dict[str, float]:
+    """Seconds that each photo's last render took, by photo id."""
+    return {
+        entry["photo_id"]: entry["seconds"]["render"]
+        for entry in log.entries("handled")
+        if "render" in entry.get("seconds", {})
+    }
+
+
+def _snapshot(watch: Watch, broker: Server, log: WorkerLog) -> Callable[[], dict[str, Any]]:
     def snapshot() -> dict[str, Any]:
-        everything, ended, _ = watch.counts()
+        counts, rendered = watch.counts(), render_seconds(log)
         return {
             "title": "photo-worker local",
-            "done": everything == ended,
+            "done": counts.all == counts.ended,
             "broker": broker.name,
-            "photos": watch.photos(),
+            "photos": [
+                photo | {"render_seconds": rendered.get(photo["photo_id"])}
+                for photo in watch.photos()
+            ],
         }
 
     return snapshot
 
 
-def _exit_code(session: _Session) -> ExitCode:
-    _, _, rejected = session.watch.counts()
-    return ExitCode.SOME_FAILED if rejected else ExitCode.OK
-
-
 @contextmanager
 def _signals_interrupt() -> Iterator[None]:
-    """Let SIGTERM stop everything as Ctrl-C does, and Ctrl-C too where a shell has turned it off.
+    """Let SIGTERM and SIGHUP stop everything as Ctrl-C does, and SIGINT where it is ignored.
 
-    A script's background command starts with SIGINT ignored.
+    A script's background command starts with SIGINT ignored. SIGHUP comes when the terminal is
+    closed; where `nohup` ignores it, it stays ignored.
     """
+    terminals = [descriptor for descriptor in (1, 2) if os.isatty(descriptor)]
 
-    def interrupt(_: int, __: FrameType | None) -> None:
+    def interrupt(number: int, _: FrameType | None) -> None:
+        if number == signal.SIGHUP:
+            # The shell and the kernel send one each, and a second one would interrupt the end.
+            signal.signal(number, signal.SIG_IGN)
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            for descriptor in terminals:
+                os.dup2(nowhere, descriptor)
+            os.close(nowhere)
         raise KeyboardInterrupt
 
-    numbers = (signal.SIGTERM, signal.SIGINT)
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
     before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield

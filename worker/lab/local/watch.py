@@ -1,4 +1,4 @@
-"""Follows what becomes of each photo of a local session, from its outcome or its dead letter."""
+"""Watch: the state of each photo of a local session, by its outcome or its dead letter."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from google.api_core import exceptions as api
 from google.pubsub_v1 import SubscriberClient
@@ -16,7 +16,7 @@ from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransp
 from google.pubsub_v1.types import PubsubMessage
 
 from worker.lab.local.resources import Names
-from worker.pubsub.clients import emulator_channel
+from worker.pubsub.channels import emulator_channel
 
 _PULL_SECONDS = 1.0
 """One long poll; also how long the end of a session may wait for it."""
@@ -31,7 +31,7 @@ _STATUS: dict[str, Status] = {
 
 @dataclass(slots=True)
 class WatchedPhoto:
-    """One photo as it stands; `seconds` run from its registration to its outcome."""
+    """One photo; `seconds` run from its registration to its outcome."""
 
     photo_id: str
     bytes_in: int
@@ -68,11 +68,18 @@ class WatchedPhoto:
         }
 
 
+class PhotoCounts(NamedTuple):
+    """Photos: all, those with an outcome, and the rejected among them."""
+
+    all: int
+    ended: int
+    rejected: int
+
+
 class Watch:
-    """What has become of the session's photos; thread-safe."""
+    """The session's photos; thread-safe."""
 
     def __init__(self, broker_address: str, names: Names) -> None:
-        """Follow nothing yet."""
         self._address = broker_address
         self._subscriptions = {
             names.subscription("photos-outcomes-watch"): self._on_outcome,
@@ -91,7 +98,7 @@ class Watch:
             self._threads.append(thread)
 
     def stop(self) -> None:
-        """End the following; what was seen stays readable."""
+        """Stop following; the photos stay readable."""
         self._stopped.set()
         with self._changed:
             self._changed.notify_all()
@@ -99,24 +106,30 @@ class Watch:
             thread.join(timeout=_PULL_SECONDS + 1)
 
     def expect(self, photo_id: str, bytes_in: int) -> None:
-        """Know that a photo is about to be registered.
-
-        Called before the publish, so that no outcome of it can come first.
-        """
+        """Add a photo, before its event is published, so that this comes before its outcome."""
         with self._changed:
             self._photos[photo_id] = WatchedPhoto(photo_id, bytes_in, time.monotonic())
             self._changed.notify_all()
+
+    def reject(self, photo_id: str, reason: str, message: str) -> None:
+        """End a photo whose event was not published."""
+        with self._changed:
+            photo = self._photo(photo_id)
+            photo.status, photo.reason, photo.message = "rejected", reason, message
+            self._end(photo)
 
     def photos(self) -> list[dict[str, Any]]:
         """Every photo in the order of registration, as JSON objects."""
         with self._changed:
             return [photo.as_json() for photo in self._photos.values()]
 
-    def counts(self) -> tuple[int, int, int]:
-        """How many photos: all, with an outcome, rejected."""
+    def counts(self) -> PhotoCounts:
+        """How many photos have ended so far."""
         with self._changed:
             states = [photo.status for photo in self._photos.values()]
-        return len(states), len(states) - states.count("waiting"), states.count("rejected")
+        return PhotoCounts(
+            len(states), len(states) - states.count("waiting"), states.count("rejected")
+        )
 
     def wait_for_change(self, timeout_seconds: float) -> None:
         """Return when something may have changed, or after the timeout."""
@@ -177,9 +190,7 @@ class Watch:
             self._end(photo)
 
     def _photo(self, photo_id: str) -> WatchedPhoto:
-        if photo_id not in self._photos:
-            self._photos[photo_id] = WatchedPhoto(photo_id, 0, time.monotonic())
-        return self._photos[photo_id]
+        return self._photos.setdefault(photo_id, WatchedPhoto(photo_id, 0, time.monotonic()))
 
     def _end(self, photo: WatchedPhoto) -> None:
         photo.seconds = time.monotonic() - photo.registered_at

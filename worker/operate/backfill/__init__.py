@@ -1,8 +1,7 @@
 """`photo-worker backfill`: an event for each original whose photo is missing or stale.
 
-`run` is the verb, `source` where its originals come from, `inventory` lists them, `pages` looks at
-a thousand at a time, `comparison` says what each comes to, `publishing` sends the events, `report`
-is what has come of it, `place` how far it came. `headway` tells how long the rest takes, `estimate`
-and `sampling` what a dry run foretells, `following` and `pending` wait for outcomes. A running
-worker uses none of them.
+Begin with `run`, the verb. `inventory` lists the originals, `pages` looks at a thousand at a time,
+`comparison` decides about each, `recipes` warns of photos that other settings made, `publishing`
+sends the events, `report` counts. `remaining` tells how long the rest takes, `estimate` what a dry
+run foretells, `following` waits for outcomes.
 """

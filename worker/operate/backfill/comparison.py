@@ -1,7 +1,7 @@
-"""Comparison: an original that lies in a bucket against what its photo's manifest says.
+"""Comparison: an original against its photo's manifest. Pure.
 
-Pure: whether a backfill has an event to publish for it, and which. Versions are those of
-notifications: an object's generation is its version, its name the photo id.
+Decides whether a backfill publishes an event for the original, and which. As in notifications, an
+object's generation is its version, and its name is the photo id.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ from worker.photo.ports import StoredObject
 
 
 class Standing(StrEnum):
-    """How a photo stands to an original; the first four are what a backfill may publish."""
+    """How a photo stands to its original; a backfill may publish the first four."""
 
     MISSING = "missing"
-    """Nothing was ever made of it."""
+    """The photo has no manifest."""
 
     STALE_VERSION = "stale_version"
     """The manifest is of an older object, or of an older event."""
 
     STALE_RECIPE = "stale_recipe"
-    """Made from this very object, with other settings or codecs than those in force now."""
+    """Made from this object, with other settings or codecs than those in force."""
 
     REJECTED = "rejected"
-    """It was tried and failed for good."""
+    """A worker refused it for good."""
 
     CURRENT = "current"
-    """Made from this very object, as it would be made now."""
+    """Made from this object, as it would be made now."""
 
     NEWER = "newer"
-    """The manifest is of a newer version than the object: an event of the object's is moot."""
+    """The manifest has a newer version than the object: an event for the object is moot."""
 
     DEREGISTERED = "deregistered"
-    """Taken away since: its tombstone is newer than the object."""
+    """Its tombstone is newer than the object."""
 
 
 PUBLISHED: Final = (
@@ -51,9 +51,9 @@ PUBLISHED: Final = (
 
 
 def wanted(*, stale: bool, only_missing: bool, rejected: bool) -> frozenset[Standing]:
-    """What a backfill publishes: missing and stale, or one of them; what was refused only if asked.
+    """What a backfill publishes: missing and stale, or one of them.
 
-    What a worker has refused it will refuse again, as long as neither has changed.
+    `rejected` adds the refused ones, which a worker refuses again unless something has changed.
     """
     chosen = set() if stale else {Standing.MISSING}
     if not only_missing:
@@ -63,10 +63,10 @@ def wanted(*, stale: bool, only_missing: bool, rejected: bool) -> frozenset[Stan
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """An original, how its photo stands to it, and the version an event would need to count.
+    """An original, its photo's standing, and the version that an event needs to count.
 
-    `seen` tells the manifest that was compared from a later one. `file` must be uploaded first, and
-    becomes the original; until then its generation is the one that it would replace, or 0, and
+    `seen` is `seen_in` of the manifest that was compared, `made_by` its recipe. A `file` must be
+    uploaded first. Until then `original` is the object that it replaces (generation 0: none), and
     `version` the least that counts.
     """
 
@@ -75,6 +75,7 @@ class Compared:
     version: int
     labels: dict[str, str]
     seen: str
+    made_by: str | None = None
     file: Path | None = None
 
     def uploaded(self, stored: StoredObject) -> Compared:
@@ -87,7 +88,7 @@ class Compared:
         """Register it, pinned to the generation that was listed; the photo's labels are kept.
 
         Raises:
-            ValidationError: the object's name can be no photo id.
+            ValidationError: the object's name cannot be a photo id.
         """
         original = self.original
         return Register(
@@ -100,10 +101,10 @@ class Compared:
 
 
 def compare(original: StoredObject, manifest: Manifest | None, recipe: str) -> Compared:
-    """How a photo stands to the original that is listed for it.
+    """Compare a photo's manifest with its original in a bucket.
 
-    `recipe` is the fingerprint in force. What was made from this very object stays at its version,
-    whatever scale that is on: after `photo-worker register`, say, it is larger than the generation.
+    `recipe` is the fingerprint in force. A photo that was made from this object keeps its version,
+    which may be on another scale: after `photo-worker register` it is larger than the generation.
     """
     standing, version = _standing(original, manifest, recipe)
     return Compared(
@@ -112,14 +113,15 @@ def compare(original: StoredObject, manifest: Manifest | None, recipe: str) -> C
         version=version,
         labels=_labels(manifest),
         seen=seen_in(manifest),
+        made_by=manifest.recipe if manifest else None,
     )
 
 
 def compare_file(file: Path, replacing: StoredObject, manifest: Manifest | None) -> Compared:
-    """How a photo stands to a file whose bytes are not in the bucket.
+    """Compare a photo's manifest with a file whose bytes are not in the bucket.
 
-    `replacing` is what lies at its name now, or would (generation 0). A file never brings a photo
-    back that was taken away since: nobody knows how old it is.
+    `replacing` is the object of its name (generation 0: none). A file never brings a deregistered
+    photo back, because its age is unknown.
     """
     standing = Standing.MISSING
     if manifest is not None:
@@ -138,7 +140,7 @@ def compare_file(file: Path, replacing: StoredObject, manifest: Manifest | None)
 
 
 def seen_in(manifest: Manifest | None) -> str:
-    """A short text that differs once an event came to something; a raised fence changes nothing."""
+    """A short text that changes with the outcome of each event, but not with a raised fence."""
     if manifest is None:
         return ""
     rejection = manifest.rejection
@@ -166,7 +168,7 @@ def _standing(
     if manifest.version >= generation and manifest.state is State.READY:
         return Standing.NEWER, generation
     if max(refused, manifest.version) >= generation:
-        # An event of a smaller version would be moot, or leave the rejection on record.
+        # With a smaller version the event would be moot, or the rejection would stay on record.
         return Standing.REJECTED, max(refused, manifest.version)
     return Standing.STALE_VERSION, generation
 
@@ -174,7 +176,7 @@ def _standing(
 def _of_this_object(manifest: Manifest, recipe: str, refused: int) -> Standing:
     if manifest.recipe == recipe:
         return Standing.CURRENT
-    # A newer version's failure says nothing about this one.
+    # The failure of a newer version does not count for this one.
     return Standing.REJECTED if refused == manifest.version else Standing.STALE_RECIPE
 
 

@@ -1,19 +1,25 @@
-"""Estimate: hours and dollars of rendering many originals, from a sample of them.
+"""Estimate: hours and dollars of rendering many originals, from a sample that a child decodes.
 
-Pure: whoever calls looks at the sample. Every assumption is said in the result.
+The result names every assumption.
 """
 
 from __future__ import annotations
 
+import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Generic, TypeVar
 
+from worker.errors import Transient
+from worker.operate.backfill.comparison import Compared
 from worker.operate.plan import CPU_SECONDS_PER_MEGAPIXEL, OVERHEAD_CPU_SECONDS
 from worker.photo.ladder import DEFAULT_LADDER, Ladder
 from worker.photo.looks import EFFORTS
+from worker.render.probe import Probe
 from worker.settings.settings import Settings
+
+T = TypeVar("T")
 
 READS_A_PHOTO: Final = 2
 """The manifest and the original."""
@@ -24,7 +30,7 @@ TIMES_BALANCED: Final = {"fast": 0.71, "balanced": 1.0, "compact": 1.6, "small":
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prices:
-    """What a fleet of `vcpus` costs; Google's list prices and spot machines, in dollars."""
+    """Dollars: Google's list prices, and spot machines for a fleet of `vcpus`."""
 
     vcpus: int = 4
     vcpu_hour: float = 0.0125
@@ -41,10 +47,43 @@ class Sampled:
     refused: str | None = None
 
 
+class Reservoir(Generic[T]):
+    """Keeps `size` of all that are added, each with the same chance, and always the same ones."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._added = 0
+        self._chance = random.Random(0)  # noqa: S311 (a sample, no secret)
+        self.kept: list[T] = []
+
+    def add(self, each: T) -> None:
+        """Add one, and perhaps keep it."""
+        self._added += 1
+        if len(self.kept) < self._size:
+            self.kept.append(each)
+        elif (place := self._chance.randrange(self._added)) < self._size:
+            self.kept[place] = each
+
+
+def look_at(originals: Iterable[Compared], probe: Probe) -> list[Sampled]:
+    """Decode each; originals that cannot be read now are left out."""
+    found = []
+    for each in originals:
+        try:
+            probed = probe.of_file(each.file) if each.file else probe(each.original)
+        except (Transient, OSError):
+            continue
+        if probed.refused is not None:
+            found.append(Sampled(refused=probed.refused.reason.value))
+        elif probed.picture is not None:
+            found.append(Sampled(width=probed.picture.width, height=probed.picture.height))
+    return found
+
+
 def estimate(
     events: int, sample: Sequence[Sampled], settings: Settings, prices: Prices
 ) -> dict[str, object]:
-    """What publishing so many events would have a fleet do; empty of figures without a sample.
+    """What a fleet would do for so many events; without a readable sample there are no figures.
 
     The shape: `sampled`, `refused` (counts by reason), `megapixels` and `cpu_seconds` of a photo,
     `vcpu_hours`, `hours` with `vcpus`, `dollars` by kind, `assumptions`.

@@ -1,21 +1,22 @@
-"""Following: what became of published events, by the manifests, which are the only state.
+"""Following: the outcomes of published events, read from the manifests.
 
-No subscription is needed, and an outcome that came before anybody looked counts all the same.
+The manifests are the only state, so this needs no subscription, and an outcome that came early
+counts too.
 """
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
+from worker.console.stop import Stop
 from worker.errors import Transient
 from worker.operate.backfill.comparison import seen_in
-from worker.operate.backfill.pending import Awaited, Pending
 from worker.photo.manifest import Manifest, State
+from worker.system.spool import Spool
 
 CHUNK: Final = 500
 """Manifests read in one go."""
@@ -23,30 +24,77 @@ CHUNK: Final = 500
 PARALLEL: Final = 16
 
 REJECTIONS: Final = 1000
-"""As many are kept by name; all of them are counted."""
+"""Rejections kept by name; all are counted."""
 
 _SHORTEST_SECONDS: Final = 0.5
 _LONGEST_SECONDS: Final = 10.0
-"""Between two goes at a queue that hardly moves: a day of waiting costs a few million reads."""
+"""Pauses while few events end: a day of waiting costs a few million reads."""
+
+
+class Awaited(NamedTuple):
+    """One event: its photo, its version, and `seen_in` of the manifest before it."""
+
+    number: int
+    photo_id: str
+    version: int
+    seen: str
+
+
+class Pending:
+    """The published events without an outcome; for one thread. On disk: there may be millions."""
+
+    def __init__(self) -> None:
+        self._spool = Spool(
+            "CREATE TABLE events (number INTEGER PRIMARY KEY, photo_id TEXT NOT NULL, "
+            "version INTEGER NOT NULL, seen TEXT NOT NULL)"
+        )
+        self._count = 0
+
+    def __len__(self) -> int:
+        """The number of events."""
+        return self._count
+
+    def add(self, events: Iterable[tuple[str, int, str]]) -> None:
+        """Add photo ids, versions, and `seen_in` of the manifests before."""
+        self._count += self._spool.write(
+            "INSERT INTO events (photo_id, version, seen) VALUES (?, ?, ?)", events
+        )
+
+    def some(self, behind: int, count: int) -> list[Awaited]:
+        """`count` events with larger numbers, in the order of their publication."""
+        rows = self._spool.rows(
+            "SELECT number, photo_id, version, seen FROM events WHERE number > ? "
+            "ORDER BY number LIMIT ?",
+            (behind, count),
+        )
+        return [Awaited(*row) for row in rows]
+
+    def remove(self, numbers: Sequence[int]) -> None:
+        """Forget events that have their outcome."""
+        self._spool.write("DELETE FROM events WHERE number = ?", [(number,) for number in numbers])
+        self._count -= len(numbers)
+
+    def close(self) -> None:
+        """Forget everything."""
+        self._spool.close()
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How an event ended: `ready`, `rejected` (`why`), or `superseded` by something newer."""
+    """How an event ended: `ready`, `rejected` (`why`), or `superseded` by a newer event."""
 
     kind: str
     why: str = ""
 
 
 def end_of(awaited: Awaited, manifest: Manifest | None) -> End | None:
-    """What a manifest says of an event, or `None` while it says nothing new."""
+    """The end of an event by its photo's manifest; `None` while the manifest is as before."""
     if manifest is None or seen_in(manifest) == awaited.seen:
         return None
     version, rejection = awaited.version, manifest.rejection
     if manifest.state is State.DEREGISTERED:
         return End("superseded", "deregistered") if manifest.version >= version else None
-    refused = rejection is not None and rejection.version >= version
-    if refused and rejection and rejection.version >= manifest.version:
+    if rejection is not None and rejection.version >= max(version, manifest.version):
         return End("rejected", f"{rejection.reason}: {rejection.message}")
     if manifest.version < version:
         return None
@@ -64,11 +112,11 @@ class Outcomes:
     rejections: list[dict[str, str]] = field(default_factory=list)
 
     def counts(self) -> dict[str, object]:
-        """What is worth showing while it is waited for."""
+        """Counts for the progress line."""
         return {"ready": self.ready, "rejected": self.rejected, "pending": self.pending}
 
     def add(self, photo_id: str, end: End) -> None:
-        """Count one in."""
+        """Count in one end."""
         setattr(self, end.kind, getattr(self, end.kind) + 1)
         if end.kind == "rejected" and len(self.rejections) < REJECTIONS:
             self.rejections.append({"photo_id": photo_id, "why": end.why})
@@ -78,21 +126,21 @@ class Outcomes:
 class Follower:
     """Reads manifests until every event has its end; used by one thread.
 
-    Gives up when none has ended for `stalled_seconds`: nobody consumes them, or their messages were
-    lost to another subscription.
+    It gives up when no event has ended for `stalled_seconds`: no worker runs, or the messages went
+    to another subscription.
     """
 
     read: Callable[[str], Manifest | None]
-    stopping: threading.Event
+    stop: Stop
     stalled_seconds: float
     monotonic: Callable[[], float] = time.monotonic
 
     def __call__(self, pending: Pending, show: Callable[[Outcomes], object]) -> Outcomes:
-        """Follow them; what is still pending at the end is counted as that."""
+        """Follow all events; `pending` in the result are those without an end."""
         outcomes = Outcomes(pending=len(pending))
         moved, behind, pause = self.monotonic(), 0, _SHORTEST_SECONDS
         with ThreadPoolExecutor(PARALLEL, thread_name_prefix="follow") as threads:
-            while len(pending) and not self.stopping.is_set():
+            while len(pending) and not self.stop.asked:
                 some = pending.some(behind, CHUNK)
                 ended = self._look(some, threads, outcomes)
                 pending.remove(ended)
@@ -103,9 +151,9 @@ class Follower:
                 elif self.monotonic() - moved >= self.stalled_seconds:
                     break
                 behind = some[-1].number if len(some) == CHUNK else 0
-                # While whole chunks end, the queue moves as fast as it is read.
+                # While most of a chunk ends, there is no pause.
                 if len(ended) * 2 < len(some) and len(pending):
-                    self.stopping.wait(pause)
+                    self.stop.wait(pause)
                     few = len(pending) <= CHUNK or ended
                     pause = _SHORTEST_SECONDS if few else min(2 * pause, _LONGEST_SECONDS)
         return outcomes
@@ -124,5 +172,4 @@ class Follower:
         try:
             return end_of(awaited, self.read(awaited.photo_id))
         except Transient:
-            # Asked again in the next round.
-            return None
+            return None  # the next round asks again

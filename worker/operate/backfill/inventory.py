@@ -1,39 +1,45 @@
-"""Inventory: the originals that lie in a bucket or a folder, in one order, from any place on.
+"""Inventory: the originals in a bucket or a folder, in one order, from any place on.
 
-Owns what is an original at all: never the worker's own output, folder markers, what globs leave, or
-what can be no photo. Reads names only, a page or a folder of them at a time.
+Decides which names are originals: it leaves out the worker's own output, folder markers, names that
+globs exclude, and names that cannot be a photo id. It reads names only.
 """
 
 from __future__ import annotations
 
-import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
+from worker.errors import ConfigurationError, UsageFault
+from worker.operate.sources import check_allowed
+from worker.photo.endings import named_like_a_picture
 from worker.photo.events import Buckets, check_photo_id
 from worker.photo.globs import Globs
 from worker.photo.ports import ObjectStore, StoredObject
+from worker.settings.settings import Settings
+from worker.system.walk import Entry, walk
+from worker.wiring import buckets_of
 
 
 class Left(StrEnum):
     """Why a name is no original."""
 
     IGNORED = "ignored"
-    """The worker's own output, a folder marker, or a file that is called like no picture."""
+    """The worker's own output, a folder marker, or a file without a picture's ending."""
 
     NOT_CHOSEN = "not_chosen"
     """By include and exclude."""
 
     IMPOSSIBLE = "impossible"
-    """It can be no photo's id, or cannot be looked at."""
+    """It cannot be a photo's id, or cannot be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One name, which is the photo's id too. Either `stored` or `file` is there, unless `left`."""
+    """One name, which is the photo's id too: an object `stored`, a `file`, or a name `left` out."""
 
     name: str
     size_bytes: int = 0
@@ -48,17 +54,54 @@ class Inventory(Protocol):
 
     @property
     def bucket(self) -> str:
-        """Where the originals lie, or are uploaded to."""
+        """The bucket of the originals, where files are uploaded to."""
 
     def items(self, behind: str | None = None) -> Iterator[Item]:
-        """Every name, or those behind one in the order; lazily."""
+        """Every name, or those behind one in the order; reads them lazily."""
+
+
+def open_inventory(source: str, settings: Settings, store: ObjectStore) -> Inventory:
+    """The originals of `gs://BUCKET/PREFIX`, or of a folder to be uploaded.
+
+    Raises:
+        UsageFault: there is no such folder, or it is the worker's own output.
+        ConfigurationError: workers with these settings would refuse every event.
+    """
+    buckets = buckets_of(settings)
+    if not source.startswith("gs://"):
+        folder = Path(source)
+        if not source or not folder.is_dir():
+            raise UsageFault(
+                f"{source!r} is no folder; name one, or gs://BUCKET/PREFIX "
+                "(a single file: photo-worker register)"
+            )
+        if not settings.originals_buckets:
+            raise ConfigurationError(
+                ["WORKER_ORIGINALS_BUCKETS is not set: the files are uploaded to its first"]
+            )
+        return FolderInventory(folder=folder, bucket=settings.originals_buckets[0], buckets=buckets)
+    bucket, _, prefix = source.removeprefix("gs://").partition("/")
+    if not bucket:
+        raise UsageFault(f"{source!r} names no bucket; say gs://BUCKET or gs://BUCKET/PREFIX")
+    check_allowed(bucket, settings.originals_buckets)
+    if buckets.is_output(bucket, prefix):
+        raise UsageFault(
+            f"{source} is the worker's own output (WORKER_OUTPUT_PREFIX={settings.output_prefix!r} "
+            "of the same bucket); name what originals lie under"
+        )
+    return BucketInventory(store=store, bucket=bucket, prefix=prefix, buckets=buckets)
+
+
+def prefix_of(source: str) -> str:
+    """The beginning of all names of a source's originals."""
+    return source.removeprefix("gs://").partition("/")[2] if source.startswith("gs://") else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BucketInventory:
     """The objects of a bucket whose names begin with `prefix`, in name order.
 
-    What lies under the worker's output prefix is not even listed.
+    The listing skips the worker's output prefix.
     """
 
     store: ObjectStore
@@ -91,17 +134,9 @@ class BucketInventory:
         return Item(name=name, size_bytes=stored.size_bytes, stored=stored, left=left, why=why)
 
 
-class _Folder(NamedTuple):
-    """A folder, what names in it begin with, and the rest of the place to begin behind."""
-
-    folder: Path
-    above: str
-    behind: list[str]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FolderInventory:
-    """The pictures below a folder, by their suffixes; a file's name is its path below it.
+    """The pictures below a folder, by the endings of names; a file's name is its path below it.
 
     `bucket` is where they are uploaded to. Links to files are followed, links to folders are not:
     they may lead in a circle.
@@ -109,62 +144,38 @@ class FolderInventory:
 
     folder: Path
     bucket: str
-    suffixes: frozenset[str]
     buckets: Buckets
 
     def items(self, behind: str | None = None) -> Iterator[Item]:
         """See `Inventory`; a folder that cannot be read is an impossible item."""
-        # A stack of folders, because recursion would end at the thousandth level.
-        begun = [
-            self._in(_Folder(self.folder, "", behind.split("/") if behind is not None else []))
-        ]
-        while begun:
-            found = next(begun[-1], None)
-            if found is None:
-                begun.pop()
-            elif isinstance(found, _Folder):
-                begun.append(self._in(found))
-            else:
-                yield found
+        for entry in walk(str(self.folder), behind=behind):
+            yield self._item(entry)
 
-    def _in(self, at: _Folder) -> Iterator[Item | _Folder]:
-        folder, above, behind = at
+    def _item(self, entry: Entry) -> Item:
+        name = entry.name
+        if entry.error is not None:
+            return _unreadable(name, entry.error)
+        file = Path(entry.path)
         try:
-            # Names alone: a folder of a million files is in memory as a million short texts.
-            entries = sorted(os.listdir(folder))  # noqa: PTH208
-        except OSError as error:
-            yield _unreadable(above.rstrip("/") or ".", error)
-            return
-        for entry in entries:
-            if behind and entry < behind[0]:
-                continue
-            path, name = folder / entry, f"{above}{entry}"
-            on_the_way = behind[1:] if behind and entry == behind[0] else []
-            try:
-                is_folder = path.is_dir() and not path.is_symlink()
-            except OSError as error:
-                # Names may be listed in a folder that lets nobody in.
-                yield _unreadable(name, error)
-                continue
-            if is_folder:
-                yield _Folder(path, f"{name}/", on_the_way)
-            elif not behind or entry != behind[0]:
-                yield self._item(path, name)
-
-    def _item(self, file: Path, name: str) -> Item:
-        if file.suffix.lower() not in self.suffixes:
-            return Item(name=name, left=Left.IGNORED)
-        try:
-            if not file.is_file():
-                return Item(name=name, left=Left.IGNORED)
-            size_bytes = file.stat().st_size
+            size_bytes = _bytes_of(file) if named_like_a_picture(name) else None
         except OSError as error:
             return _unreadable(name, error)
+        if size_bytes is None:
+            return Item(name=name, left=Left.IGNORED)
         if self.buckets.is_output(self.bucket, name):
             why = f"would be uploaded to gs://{self.bucket}/{name}, which is the worker's output"
             return Item(name=name, left=Left.IMPOSSIBLE, why=why)
         left, why = _left(name, self.buckets.globs)
         return Item(name=name, size_bytes=size_bytes, file=file, left=left, why=why)
+
+
+def _bytes_of(file: Path) -> int | None:
+    """The size of a file; `None` for anything else, such as a link to nowhere."""
+    try:
+        status = file.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
 def _unreadable(name: str, error: OSError) -> Item:

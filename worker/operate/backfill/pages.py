@@ -1,8 +1,8 @@
 """Pages: originals a thousand at a time, each compared with its photo's manifest.
 
-One listing of the manifests' range a page tells which photos have none, so that a bucket of which
-nothing was ever made costs two requests for a thousand originals instead of a thousand
-(docs/decisions/0017). Only what has a manifest is read, several at once.
+For each page, one listing of the manifests' range tells which photos have none. A fresh bucket so
+costs two requests for a thousand originals, instead of a thousand (docs/decisions/0017). Only
+existing manifests are read, several at once.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ from worker.photo.manifest import Manifest
 from worker.photo.ports import ObjectStore, StoredObject
 
 PAGE: Final = 1000
-"""Names: what one request lists."""
+"""Names that one request lists."""
 
 FILES: Final = 100
-"""The same of files, which are read from end to end: a stop waits for two pages at most."""
+"""The same of files, which are read whole: a stop waits for two pages at most."""
 
 PARALLEL: Final = 32
-"""Originals looked at once: each waits for a small request or two."""
+"""Originals looked at in parallel: each waits for a small request or two."""
 
 HOPELESS: Final = 50
-"""A page of at least so many of which none was answered for is the bucket's fault."""
+"""If a page has at least so many originals and the bucket answers for none, the run ends."""
 
 _NEVER: Final = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looked:
-    """What was found out about one item: at most one of `compared` and `failure` is there.
+    """One item with its comparison, or its failure; an item that is left out has neither.
 
-    `unanswered`: it failed because a bucket does not answer, which is not the item's own fault.
+    `unanswered`: it failed because a bucket does not answer.
     """
 
     item: Item
@@ -55,8 +55,8 @@ class Looked:
 class Comparer:
     """Compares originals with the manifests under a prefix; used by one thread.
 
-    `originals` is the bucket that files are, or would be, uploaded to; `recipe` the fingerprint in
-    force; `page` names are looked at in one go.
+    `originals` is the bucket that files are uploaded to, `recipe` the fingerprint in force, `page`
+    the number of names looked at in one go.
     """
 
     def __init__(
@@ -69,7 +69,6 @@ class Comparer:
         recipe: str,
         page: int = PAGE,
     ) -> None:
-        """Touch nothing yet."""
         self._page = page
         self._store = store
         self._originals = originals
@@ -79,11 +78,11 @@ class Comparer:
         self._manifests = Manifests(store, renditions, layout)
 
     def pages(self, items: Iterable[Item]) -> Iterator[list[Looked]]:
-        """What each item is, in the order given; the next page is looked at meanwhile.
+        """Every item in the order given; the next page is looked at meanwhile.
 
         Raises:
-            Transient: a bucket cannot be listed, or no manifest of a whole page can be read.
-            BucketUnavailable: it is gone.
+            Transient: a bucket cannot be listed, or a whole page of manifests cannot be read.
+            BucketUnavailable: a bucket is gone.
         """
         rest = iter(items)
         with ThreadPoolExecutor(PARALLEL, thread_name_prefix="compare") as threads:
@@ -114,15 +113,15 @@ class Comparer:
         return begun
 
     def _without_manifest(self, photo_ids: list[str]) -> Callable[[str], bool]:
-        """Which of these photos certainly have no manifest: as far as one page of a listing tells.
+        """Which of these photos certainly have no manifest, as far as one page of a listing tells.
 
-        Names in the order of photo ids are not in the order of their manifests (`a-b` comes before
-        `a/b`, `a/b/...` before `a-b/...` does not), hence the smallest and the largest.
+        The range runs from the smallest to the largest name, because manifests sort differently:
+        photo `a` comes before `a-b`, but `a/manifest.json` after `a-b/manifest.json`.
         """
         names = [self._layout.manifest(photo_id) for photo_id in photo_ids]
         if not names:
             return lambda _: False
-        # Behind the last manifest's name, nothing of this page can lie.
+        # The page's last manifest is the end of the range.
         listing = self._store.objects(
             self._renditions, self._layout.prefix, start=min(names), end=f"{max(names)}!"
         )

@@ -1,14 +1,11 @@
-"""Backfill: an event for each original whose photo is missing or stale. One pass, never a loop.
+"""Publishing: an event for each original whose photo is missing or stale, in one pass.
 
-Every original is looked at once, in the inventory's order; its place is kept only once its event is
-confirmed. Killed anywhere, a run that goes on from there publishes at most a batch twice, which
-changes nothing.
+A place in the inventory is kept once all events before it are confirmed. A run that was killed goes
+on from there, and publishes a batch twice at most, which is harmless.
 """
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -16,29 +13,27 @@ from typing import Final
 
 from pydantic import ValidationError
 
+from worker.console.stop import Stop
 from worker.errors import PublishFailed, Transient
 from worker.operate.backfill.comparison import Compared, Standing
 from worker.operate.backfill.inventory import Left
 from worker.operate.backfill.pages import Looked
 from worker.operate.backfill.report import BackfillReport
-from worker.operate.publish import message_of, upload
+from worker.operate.publish import PacedPublisher, message_of, upload
 from worker.photo.events import explain
 from worker.photo.ports import ObjectStore, OutgoingMessage
-
-BATCH: Final = 500
-"""Events published, and confirmed, at once; never more are outstanding."""
 
 UPLOADS: Final = 8
 
 PUBLISH_PAUSES_SECONDS: Final = (1.0, 5.0, 20.0, 60.0)
-"""Before each further attempt at a batch: a short outage does not end hours of work."""
+"""Before each retry of a batch, so that a short outage does not end hours of work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackfillOptions:
     """What a backfill was asked for.
 
-    `limit` is events of this run, `max_events` those of all its parts; `rate` is events a second.
+    `limit` is events of this run, `max_events` events of all its parts; `rate` is events a second.
     """
 
     wanted: frozenset[Standing]
@@ -50,34 +45,31 @@ class BackfillOptions:
 
 @dataclass(slots=True, kw_only=True)
 class Backfill:
-    """Publishes what pages of originals call for; used once, by one thread.
+    """Publishes the events for pages of originals; used once, by one thread.
 
-    `publish` returns once all are confirmed. `published` is told of each batch, in a dry run of
-    what would have been one; `keep` of each place that a later run may begin behind.
+    It calls `published` with each batch, in a dry run with each batch that it would publish, and
+    `keep` with each place that a later run may begin behind.
     """
 
     store: ObjectStore
-    publish: Callable[[Sequence[OutgoingMessage]], object]
+    publish: PacedPublisher
     options: BackfillOptions
     report: BackfillReport
     published: Callable[[Sequence[Compared]], object]
     keep: Callable[[str], object]
     tell: Callable[[str], object]
-    stopping: threading.Event
-    monotonic: Callable[[], float] = time.monotonic
+    stop: Stop
     _begun: list[Looked] = field(default_factory=list, init=False)
     _wanted: list[Compared] = field(default_factory=list, init=False)
     _sent: int = field(default=0, init=False)
-    _due: float = field(default=float("-inf"), init=False)
-    """The rate allows the next batch from then on."""
 
     def __call__(
         self, pages: Iterable[list[Looked]], show: Callable[[dict[str, object]], object]
     ) -> None:
-        """Go through all pages; the report holds also if this raises.
+        """Go through all pages; the report is true also if this raises.
 
         Raises:
-            Transient: what the pages raise; PublishFailed: a batch was not confirmed.
+            Transient: see `Comparer.pages`; PublishFailed: a batch was not confirmed.
             SubscriptionUnavailable: the topic is gone.
         """
         for page in pages:
@@ -85,22 +77,22 @@ class Backfill:
                 if not self._take(looked):
                     return
                 if len(self._begun) == 1:
-                    # A batch has just gone: with a small rate, a page takes long.
+                    # After each batch, because at a small rate a page takes long.
                     show(self.report.counts())
             self._flush()
             show(self.report.counts())
-            if self.stopping.is_set():
+            if self.stop.asked:
                 self.report.stopped_by = "signal"
                 return
         self.report.complete = True
 
     def _take(self, looked: Looked) -> bool:
-        """Whether to go on behind this one."""
+        """Whether to go on after this one."""
         compared = looked.compared
         if compared is not None and compared.standing in self.options.wanted:
-            if len(self._wanted) >= self._batch:
+            if len(self._wanted) >= self.publish.batch_size:
                 self._flush()
-            reached = "signal" if self.stopping.is_set() else self._reached()
+            reached = "signal" if self.stop.asked else self._reached()
             if reached is not None:
                 self._flush()
                 self.report.stopped_by = reached
@@ -110,7 +102,7 @@ class Backfill:
         return True
 
     def _reached(self) -> str | None:
-        """Which bound the next event would break."""
+        """The bound that the next event would exceed."""
         limit, waiting = self.options.limit, len(self._wanted)
         if limit is not None and self._sent + waiting >= limit:
             return "limit"
@@ -118,13 +110,8 @@ class Backfill:
             return "max_events"
         return None
 
-    @property
-    def _batch(self) -> int:
-        rate = self.options.rate
-        return BATCH if rate is None else max(1, min(BATCH, int(rate)))
-
     def _flush(self) -> None:
-        """Publish what has gathered, and only then count it and keep its place."""
+        """Publish the gathered events; then count them, and keep the place."""
         begun, wanted = self._begun, self._wanted
         if not begun:
             return
@@ -144,9 +131,9 @@ class Backfill:
         self.keep(begun[-1].item.name)
 
     def _messages(self, settled: list[Compared]) -> tuple[list[Compared], list[OutgoingMessage]]:
-        """Those that can be events, and their messages; the others are counted and left out.
+        """The originals that can be events, and their messages; the others are failures.
 
-        A version or label that no worker accepts comes from a manifest that no worker wrote.
+        A manifest from elsewhere may hold a version or label that workers refuse.
         """
         sent, messages = [], []
         for each in settled:
@@ -159,7 +146,7 @@ class Backfill:
         return sent, messages
 
     def _upload(self, wanted: list[Compared]) -> list[Compared]:
-        """The same with every file an object; those that fail are counted and left out."""
+        """The same with every file uploaded; those that fail are counted and left out."""
 
         def one(compared: Compared) -> Compared | str:
             if compared.file is None:
@@ -197,16 +184,11 @@ class Backfill:
             )
 
     def _publish(self, messages: list[OutgoingMessage]) -> None:
-        # Before a batch instead of behind it: nobody waits for nothing after the last.
-        if (wait := self._due - self.monotonic()) > 0:
-            self.stopping.wait(wait)
-        if self.options.rate is not None:
-            self._due = self.monotonic() + len(messages) / self.options.rate
         for pause_seconds in PUBLISH_PAUSES_SECONDS:
             try:
                 self.publish(messages)
             except PublishFailed:
-                if self.stopping.wait(pause_seconds):
+                if self.stop.wait(pause_seconds):
                     raise
             else:
                 return

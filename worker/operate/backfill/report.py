@@ -1,21 +1,21 @@
-"""What a backfill came to: counts, names, and the exit code."""
+"""The report of a backfill: counts, names, and the exit code."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
 from typing import Final
 
+from worker.console.text import size, to_json
 from worker.errors import ExitCode
 from worker.operate.backfill.comparison import PUBLISHED, Standing
 
 LISTED: Final = 1000
-"""As many failures and rejections are kept by name; all of them are counted."""
+"""Failures kept by name; all are counted."""
 
 
 @dataclass(slots=True, kw_only=True)
 class BackfillReport:
-    """One run's, its earlier parts included; `--json` prints all of it."""
+    """The report of one run with its earlier parts; `--json` prints all of it."""
 
     source: str
     bucket: str
@@ -24,13 +24,13 @@ class BackfillReport:
     dry_run: bool = False
     complete: bool = False
     stopped_by: str | None = None
-    """`limit`, `max_events` or `signal`; `None` at the end of the listing, and after a failure."""
+    """`limit`, `max_events` or `signal`; `None` after the whole listing, and after a failure."""
 
     resumed_at: str | None = None
     """The name behind which this part of an interrupted run began."""
 
     names: int = 0
-    """Looked at in all, what is no original too."""
+    """All names, also of objects that are no originals."""
 
     originals: int = 0
     bytes: int = 0
@@ -55,25 +55,23 @@ class BackfillReport:
     seconds: float = 0.0
 
     def add(self, standing: Standing, size_bytes: int) -> None:
-        """Count in an original, and how its photo stands to it."""
+        """Count in an original and its photo's standing."""
         self.originals += 1
         self.bytes += size_bytes
         setattr(self, standing.value, getattr(self, standing.value) + 1)
 
     def add_failure(self, name: str, message: str) -> None:
-        """Count in what could not be compared, uploaded or published."""
+        """Count in an original that could not be compared, uploaded or published."""
         self.failures_total += 1
         if len(self.failures) < LISTED:
             self.failures.append({"object": name, "message": message})
 
     def to_json(self) -> str:
         """One JSON object."""
-        text = json.dumps(asdict(self), ensure_ascii=False, indent=2)
-        # A file's name may be no UTF-8 at all.
-        return text.encode(errors="backslashreplace").decode()
+        return to_json(asdict(self))
 
     def counts(self) -> dict[str, object]:
-        """What is worth showing while it runs."""
+        """Counts for the progress line."""
         outdated = self.missing + self.stale_version + self.stale_recipe
         verb = "to publish" if self.dry_run else "published"
         return {
@@ -90,18 +88,18 @@ class BackfillReport:
         outdated = ", ".join(
             f"{each.value.replace('_', ' ')} {getattr(self, each.value):,}" for each in PUBLISHED
         )
-        originals = f"{self.originals:,} originals ({_sized(self.bytes)}) in {self.source}"
+        originals = f"{self.originals:,} originals ({size(self.bytes)}) in {self.source}"
         others = f"newer {self.newer:,}, deregistered {self.deregistered:,}"
         left = f"not chosen {self.not_chosen:,}, ignored {self.ignored:,}"
         lines = [
             f"{whole} in {self.seconds:.1f} s: {originals}",
             f"  {outdated}",
             f"  current {self.current:,}, {others}; {left}",
-            f"  {verb} {self.published:,} events ({_sized(self.published_bytes)} of originals)",
+            f"  {verb} {self.published:,} events ({size(self.published_bytes)} of originals)",
         ]
         if self.uploaded:
             lines.append(
-                f"  uploaded {self.uploaded:,} files ({_sized(self.uploaded_bytes)}), "
+                f"  uploaded {self.uploaded:,} files ({size(self.uploaded_bytes)}), "
                 f"{self.replaced:,} of them in place of other bytes"
             )
         if self.failures_total:
@@ -111,21 +109,18 @@ class BackfillReport:
             ends = ", ".join(f"{kind} {self.outcomes[kind]:,}" for kind in kinds)
             lines.append(f"  outcomes: {ends}")
             if self.outcomes["pending"]:
-                lines.append("  nothing came of the pending ones: does a worker run?")
+                lines.append(f"  nothing came of the pending ones: {self._question}")
         return "\n".join(lines)
 
     @property
+    def _question(self) -> str:
+        if self.stale_recipe:
+            return "does a worker run, and with the settings and codecs of this backfill?"
+        return "does a worker run?"
+
+    @property
     def exit_code(self) -> ExitCode:
-        """7 if an original could not be dealt with, was refused, or has no outcome in time."""
+        """7 if an original failed, was refused, or has no outcome in time."""
         unsettled = self.outcomes and (self.outcomes["rejected"] or self.outcomes["pending"])
         wrong = self.failures_total or unsettled or self.stopped_by == "max_events"
         return ExitCode.SOME_FAILED if wrong else ExitCode.OK
-
-
-def _sized(size_bytes: int) -> str:
-    size = float(size_bytes)
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if size < 1000:  # noqa: PLR2004 (decimal units, as bills have them)
-            return f"{size:,.0f} {unit}" if unit == "bytes" else f"{size:,.1f} {unit}"
-        size /= 1000
-    return f"{size:,.1f} TB"

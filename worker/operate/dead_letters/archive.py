@@ -8,8 +8,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Self
+from typing import IO
 
 from worker.errors import InvalidArchive, UsageFault
 from worker.photo.dead_letter import DeadLetter
@@ -18,10 +17,9 @@ _PAGE = 500
 
 
 class Archive:
-    """`replay.Letters` from a file; nothing is taken out of it."""
+    """`replay.Letters` from a file, which stays as it is."""
 
     def __init__(self, file: Path) -> None:
-        """Read nothing yet."""
         self._file = file
         self.arrived = 0
 
@@ -30,7 +28,7 @@ class Archive:
 
         Raises:
             UsageFault: the file cannot be read.
-            InvalidArchive: a line is no dead letter; the text says which.
+            InvalidArchive: a line is no dead letter; the message has its number.
         """
         try:
             with self._file.open(encoding="utf-8") as lines:
@@ -60,7 +58,7 @@ class Archive:
     def _letter(self, number: int, line: str) -> DeadLetter:
         try:
             letter = DeadLetter.from_dict(json.loads(line))
-            # Half a surrogate pair is fine in JSON, and ends every attempt to publish it.
+            # Half a surrogate pair is valid JSON, but cannot be published.
             attributes = itertools.chain.from_iterable(letter.attributes.items())
             for text in (letter.message_id, letter.ordering_key, *attributes):
                 text.encode()
@@ -70,18 +68,14 @@ class Archive:
 
 
 class ArchiveWriter:
-    """A new archive being written; a context manager that closes it."""
+    """Writes a new archive. Every method raises `UsageFault` if the file cannot be written."""
 
     def __init__(self, file: Path) -> None:
-        """Create it.
-
-        Raises:
-            UsageFault: it exists already, or cannot be written.
-        """
+        """Create it; an existing file is a `UsageFault`."""
         self._file = file
         self._lines: IO[str]
         try:
-            # Not for others to read: photo ids and labels may say something about people.
+            # Only the user may read it: photo ids and labels may say something about people.
             descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError as error:
             raise UsageFault(f"{file} exists already; name another with --archive") from error
@@ -89,45 +83,24 @@ class ArchiveWriter:
             raise _unwritable(file, error) from error
         self._lines = os.fdopen(descriptor, "w", encoding="utf-8")
 
-    def __enter__(self) -> Self:
-        """It is open already."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close it.
-
-        Raises:
-            UsageFault: it cannot be written.
-        """
-        with self._writing():
-            self._lines.close()
-
     def write(self, letter: DeadLetter) -> None:
-        """Append one. In ASCII: an event may hold half a surrogate pair, which is no UTF-8.
-
-        Raises:
-            UsageFault: it cannot be written.
-        """
+        """Append one, in ASCII: an event may hold half a surrogate pair, which UTF-8 cannot."""
         with self._writing():
             self._lines.write(json.dumps(letter.as_dict()) + "\n")
 
     def sync(self) -> None:
-        """See that all of it would survive a crash of the machine.
-
-        Raises:
-            UsageFault: it cannot be written.
-        """
+        """Put everything on disk, so that it survives a crash of the machine."""
         with self._writing():
             self._lines.flush()
             os.fsync(self._lines.fileno())
 
+    def close(self) -> None:
+        """Close the file."""
+        with self._writing():
+            self._lines.close()
+
     def discard(self) -> None:
-        """It was not needed."""
+        """Remove the file."""
         self._file.unlink(missing_ok=True)
 
     @contextmanager

@@ -1,9 +1,8 @@
-"""Canary: what became of the first replayed dead letters, as their photos' manifests tell.
+"""Canary: the outcomes of the first replayed dead letters, read from their photos' manifests.
 
-An end of a registration or deregistration is on record in the manifest: the photo stands at the
-event's version or above, or a rejection of it does, which is another one than before the replay.
-Only where a newer version's rejection is on record does an older one's failure leave no trace; what
-that event comes to no longer matters, so it counts as superseded.
+A manifest records the end of an event: it stands at the event's version or above, or it has a
+rejection of that version which it did not have before the replay. One end leaves no record: the
+failure of an event that is older than the rejection on record. It counts as superseded.
 """
 
 from __future__ import annotations
@@ -21,34 +20,22 @@ from worker.photo.manifest import Manifest, State
 _LOOK_SECONDS = 0.5
 
 Tick = Callable[[int], object]
-"""Is told, again and again, how many outcomes are still waited for."""
+"""Called again and again with the number of outcomes to come."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What one replayed letter came to."""
+    """The outcome of one replayed letter."""
 
     message_id: str
     photo_id: str
     ok: bool
     why: str
 
-    def as_dict(self) -> dict[str, object]:
-        """Ready for JSON."""
-        return {
-            "message_id": self.message_id,
-            "photo_id": self.photo_id,
-            "ok": self.ok,
-            "why": self.why,
-        }
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CanaryWatch:
-    """Watches manifests; changes nothing.
-
-    After `seconds` without an outcome, a letter's verdict is that nothing came of it.
-    """
+    """Watches manifests; only reads. A letter without an outcome after `seconds` has failed."""
 
     buckets: Buckets
     manifests: Manifests
@@ -57,7 +44,7 @@ class CanaryWatch:
     clock: Callable[[], float] = time.monotonic
 
     def __call__(self, letters: Sequence[DeadLetter]) -> Callable[[Tick], list[Verdict]]:
-        """Note how things stand before these are replayed; call the result to wait.
+        """Read the manifests before these letters are replayed; call the result to wait.
 
         Raises:
             Transient: a manifest cannot be read, now or while waiting.
@@ -110,7 +97,7 @@ class _Watched:
 def _judge(
     event: Register | Deregister, before: Manifest | None, now: Manifest | None
 ) -> tuple[bool, str] | None:
-    """Whether it ended well and why, or `None` while it has not ended."""
+    """Whether the event ended well and why; `None` until it ends."""
     if now is None:
         return None
     if now.version < event.version and not _rejected(event, now):
@@ -118,7 +105,7 @@ def _judge(
     if now.version > event.version:
         return True, f"superseded by version {now.version}"
     if _rejected(event, now) and now.rejection is not None:
-        # One that stood before the replay says nothing about it.
+        # A rejection from before the replay does not count.
         again = before is None or now.rejection != before.rejection
         return (False, f"{now.rejection.reason}: {now.rejection.message}") if again else None
     if isinstance(event, Deregister) and now.state is not State.DEREGISTERED:

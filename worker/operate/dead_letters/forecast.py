@@ -1,4 +1,4 @@
-"""Forecast: what would become of a dead letter if it were replayed now."""
+"""Forecast: what a replay of a dead letter would do now."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from worker.handlers.manifests import Manifests
 from worker.handlers.originals import Originals
 from worker.photo.dead_letter import UNDELIVERABLE, DeadLetter
 from worker.photo.events import Buckets, Deregister, Ignored, Register, parse
-from worker.photo.manifest import Manifest, deregister_is_moot, register_is_moot
+from worker.photo.manifest import Manifest, deregister_no_op, register_no_op
 from worker.photo.ports import StoredObject
 from worker.render.probe import Probed, ProbedPicture
 
 
 class Replayed(StrEnum):
-    """What a replay would come to."""
+    """The result of a replay."""
 
     APPLIES = "applies"
     ALREADY_CURRENT = "already_current"
@@ -30,7 +30,7 @@ class Replayed(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """What a replay would come to and why; the photo's state as far as it was looked at."""
+    """The result of a replay and the reason; the photo's state as far as it was read."""
 
     replayed: Replayed
     why: str
@@ -41,7 +41,7 @@ class Forecast:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecaster:
-    """Looks at the photo as a worker with these settings would; changes nothing; thread-safe.
+    """Looks at the photo as a worker with these settings would; only reads; thread-safe.
 
     `recipe` is the fingerprint of the worker's recipe; `probe` decodes an original.
     """
@@ -56,7 +56,7 @@ class Forecaster:
         """Foretell one.
 
         Raises:
-            Transient: a bucket does not answer, or the manifest is none.
+            Transient: a bucket does not answer, or the manifest cannot be parsed.
         """
         try:
             event = parse(letter.data, letter.attributes, self.buckets)
@@ -66,9 +66,9 @@ class Forecaster:
             return Forecast(replayed=Replayed.IGNORED, why=event.why)
         manifest = self.manifests.read(event.photo_id)
         if isinstance(event, Deregister):
-            moot = deregister_is_moot(manifest, event.version)
+            moot = deregister_no_op(manifest, event.version)
         else:
-            moot = register_is_moot(manifest, event.version, self.recipe)
+            moot = register_no_op(manifest, event.version, self.recipe)
         if moot is not None:
             return Forecast(
                 replayed=Replayed(moot.value),
@@ -98,7 +98,7 @@ class Forecaster:
                 why += " (the original has not changed since)"
             return Forecast(replayed=Replayed.FAILS_AGAIN, why=why, **found)
         why = f"{letter.reason} does not show here: the original decodes"
-        # A picture that decodes here may still crash an encoder, or have met a full machine there.
+        # An original that decodes here may still crash an encoder, or have met a full machine.
         unsure = letter.reason == UNDELIVERABLE or letter.reason.startswith("render_")
         replayed = Replayed.UNCERTAIN if unsure else Replayed.APPLIES
         return Forecast(replayed=replayed, why=why, **found)

@@ -1,15 +1,16 @@
-"""Ledger: which messages of a subscription this run has pulled, and by which ack ids it holds them.
+"""Ledger: the messages that this run has pulled, and the ack ids by which it holds them.
 
-On disk, so that a hundred thousand of them take no more memory than a thousand.
+On disk, so that a hundred thousand messages take as much memory as a thousand.
 """
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from worker.system.spool import Spool
 
 CHUNK = 1000
 """Ack ids given out at once: at up to 200 bytes each well inside a request's limit of 512 KiB."""
@@ -26,35 +27,29 @@ CREATE TABLE messages (
 
 @dataclass(frozen=True, slots=True)
 class Entered:
-    """Message ids of one page: never pulled before, and pulled though they were taken away."""
+    """Message ids of one page: pulled for the first time, and pulled again after their ack."""
 
     fresh: frozenset[str]
     taken: frozenset[str]
 
 
 class Ledger:
-    """What one run has pulled; thread-safe. Gone when it is closed, or its process dies."""
+    """The messages that one run has pulled; thread-safe. It ends with its process at the latest."""
 
     def __init__(self) -> None:
-        """Begin with nothing."""
         self._lock = threading.Lock()
-        # Without a name it is a file of SQLite's own, of which two megabytes are kept in memory.
-        self._database = sqlite3.connect("", check_same_thread=False, isolation_level=None)
-        self._database.execute("PRAGMA journal_mode = OFF")
-        self._database.execute(_LAYOUT)
+        self._spool = Spool(_LAYOUT)
 
     def enter(self, page: Sequence[tuple[str, str]]) -> Entered:
-        """Note message ids and ack ids; of a message that comes again, the newest ack id counts."""
+        """Note message ids and ack ids; the newest ack id of a message counts."""
         ids = frozenset(message_id for message_id, _ in page)
         with self._lock:
             known = dict(self._on("SELECT message_id, taken FROM messages", ids))
-            self._database.execute("BEGIN")
-            self._database.executemany(
+            self._spool.write(
                 "INSERT INTO messages (message_id, ack_id) VALUES (?, ?) "
                 "ON CONFLICT (message_id) DO UPDATE SET ack_id = excluded.ack_id",
                 page,
             )
-            self._database.execute("COMMIT")
         return Entered(
             fresh=ids - known.keys(),
             taken=frozenset(message_id for message_id, taken in known.items() if taken),
@@ -66,7 +61,7 @@ class Ledger:
             return [ack_id for (ack_id,) in self._on("SELECT ack_id FROM messages", message_ids)]
 
     def take(self, message_ids: Collection[str]) -> None:
-        """They have been acked: held no longer, but remembered."""
+        """Note that these are acked: held no longer, but remembered."""
         with self._lock:
             self._on("UPDATE messages SET taken = 1", message_ids)
 
@@ -77,15 +72,15 @@ class Ledger:
         return frozenset(message_id for message_id, taken in found if taken)
 
     def held(self) -> Iterator[list[str]]:
-        """The ack ids of all that is held, `CHUNK` at a time."""
+        """The ack ids of all held messages, `CHUNK` at a time."""
         last = 0
         while True:
             with self._lock:
-                rows = self._database.execute(
+                rows = self._spool.rows(
                     "SELECT number, ack_id FROM messages WHERE number > ? AND NOT taken "
                     "ORDER BY number LIMIT ?",
                     (last, CHUNK),
-                ).fetchall()
+                )
             if not rows:
                 return
             yield [ack_id for _, ack_id in rows]
@@ -93,10 +88,8 @@ class Ledger:
 
     def close(self) -> None:
         """Forget everything."""
-        self._database.close()
+        self._spool.close()
 
     def _on(self, statement: str, message_ids: Collection[str]) -> list[tuple[Any, ...]]:
         marks = ",".join("?" * len(message_ids))
-        return self._database.execute(
-            f"{statement} WHERE message_id IN ({marks})", tuple(message_ids)
-        ).fetchall()
+        return self._spool.rows(f"{statement} WHERE message_id IN ({marks})", tuple(message_ids))

@@ -1,7 +1,7 @@
-"""Letterbox: a subscription's messages held, and then acked or given back. Unary pull, no stream.
+"""Letterbox: holds a subscription's messages, and then acks them or gives them back.
 
-What is held is leased to this process, and its lease is extended for as long as it is held. Killed,
-this process loses nothing: the leases run out, and whatever was not acked is there again.
+It pulls with unary calls. This process extends the leases of all messages that it holds. If it is
+killed, the leases run out, and what it had not acked is delivered again.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from google.api_core import exceptions as api
@@ -27,26 +26,26 @@ from worker.telemetry.logs import Log
 T = TypeVar("T")
 
 LEASE_SECONDS = 60
-"""How long a killed process keeps from others what it held."""
+"""How long the messages of a killed process are withheld from others."""
 
 QUIET_SECONDS = 4.0
-"""Nothing for so long: that was all. A pull may come back empty though there is more."""
+"""After so long without a message, all have come. A single empty pull does not tell."""
 
 _PAGE = 1000
 """Messages asked for in one pull, Pub/Sub's largest."""
 
 _FIRST_PAGE = 100
 _PAGE_BYTES = 16 << 20
-"""Where messages are large, fewer are asked for. Until one has come, nobody knows."""
+"""Of large messages, fewer are asked for; their size is known from the first page on."""
 
 _SHORTEST_PULL_SECONDS = 1.0
 _CALL_SECONDS = 20.0
 
 
 class Letterbox:
-    """One subscription, read by one thread; a context manager that gives back what is still held.
+    """One subscription, read by one thread; a context manager.
 
-    Whatever was pulled is held until it is acked, or until the end.
+    It holds each message until the message is acked, or until the end, where it gives it back.
     """
 
     def __init__(  # noqa: PLR0913
@@ -60,7 +59,6 @@ class Letterbox:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Pull nothing yet."""
         self._client = client
         self._subscription = subscription
         self._log = log
@@ -70,22 +68,23 @@ class Letterbox:
         self._monotonic = monotonic
         self._page_messages = _FIRST_PAGE
         self._repeated = 0
-        self._ledger = Ledger()
         self._closed = threading.Event()
         self._extender = threading.Thread(target=self._extend, name="leases", daemon=True)
         self.arrived = 0
-        """Letters that came while this was read; they are held with the others, and not shown."""
+        """Letters that came after `pages` began: they are held too, and not yielded."""
         self.retention: timedelta | None = None
-        """How long the subscription keeps a message, if it may be looked at."""
+        """How long the subscription keeps a message; `None` without the right to look."""
 
     def __enter__(self) -> Self:
-        """Look at the subscription, and extend leases from now on.
+        """Check the subscription, and extend leases from now on.
 
         Raises:
             SubscriptionUnavailable: missing or forbidden.
-            ConfigurationError: it has a dead-letter policy, so that looking would use letters up.
-            PubSubUnavailable: nobody answers.
+            ConfigurationError: it has a dead-letter policy, so reading would use up the letters'
+                delivery attempts.
+            PubSubUnavailable: Pub/Sub does not answer.
         """
+        self._ledger = Ledger()
         try:
             self._look()
         except BaseException:
@@ -94,13 +93,8 @@ class Letterbox:
         self._extender.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Give back what is held."""
+    def __exit__(self, *_: object) -> None:
+        """Give the held messages back."""
         self._closed.set()
         self._extender.join()
         try:
@@ -112,14 +106,14 @@ class Letterbox:
         self._ledger.close()
 
     def pages(self) -> Iterator[list[DeadLetter]]:
-        """What was there when this began, each letter once, page by page.
+        """The letters that were there at the start, each once, page by page.
 
-        It ends when nothing of that has come for a while. What arrives meanwhile is for the next
-        run: one that also took its own failures could go on for ever.
+        It ends when no such letter has come for a while. Later letters are for the next run: they
+        may be failures of this replay, which would otherwise go on for ever.
 
         Raises:
             SubscriptionUnavailable: missing or forbidden.
-            PubSubUnavailable: nobody answers.
+            PubSubUnavailable: Pub/Sub does not answer.
         """
         began, quiet_since = self._clock(), self._monotonic()
         while (left := quiet_since + self._quiet_seconds - self._monotonic()) > 0:
@@ -134,17 +128,17 @@ class Letterbox:
             if page:
                 yield page
                 quiet_since = self._monotonic()
-        # A network that swallows everything is as quiet as an empty subscription.
+        # A broken network is as quiet as an empty subscription.
         self._look()
         if self._repeated:
-            # They may have stood in the way of others, which are there all the same.
+            # They may have taken the place of others in the pages.
             self._log.warning(
                 "letters came again while they were held; another run may find more",
                 letters=self._repeated,
             )
 
     def ack(self, letters: Iterable[DeadLetter]) -> None:
-        """Take these off the subscription, for good; however many.
+        """Delete these from the subscription, however many.
 
         Raises:
             SubscriptionUnavailable, PubSubUnavailable: some may still be there.
@@ -172,16 +166,16 @@ class Letterbox:
         return pulled
 
     def _hold(self, pulled: Sequence[Any]) -> list[DeadLetter]:
-        """Lease them for longer; those that this run has not had before."""
+        """Extend their leases; the letters among them that come for the first time."""
         if not pulled:
             return []
         entered = self._ledger.enter([(each.message.message_id, each.ack_id) for each in pulled])
         self._set_deadline([each.ack_id for each in pulled], self._lease_seconds)
         self._repeated += len(pulled) - len(entered.fresh) - len(entered.taken)
         if entered.taken:
-            # Acked when its lease had run out already, so that the ack did not count.
+            # The lease had run out before the ack, so the ack did not count.
             self._acknowledge(entered.taken)
-        # By its id: within one page, too, a message may come twice.
+        # By id, because a message may come twice within a page.
         fresh = {
             each.message.message_id: each.message
             for each in pulled
@@ -225,7 +219,7 @@ class Letterbox:
                 subscription=self._subscription, timeout=_CALL_SECONDS, retry=_RETRY
             )
         except api.PermissionDenied:
-            return None  # Who may pull is not always allowed to look.
+            return None  # the right to pull does not include the right to look
 
     def _acknowledge(self, message_ids: Iterable[str]) -> None:
         self._call(
@@ -263,7 +257,7 @@ class Letterbox:
 
 
 class _NoAnswer(PubSubUnavailable):
-    """None in time; to a pull, an empty subscription may not answer at all."""
+    """A call ran into its deadline; a pull from an empty subscription may do so."""
 
 
 _RETRY = Retry(

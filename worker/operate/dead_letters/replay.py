@@ -1,23 +1,21 @@
 """Replay: dead letters go back to the topic. Publish, wait for the confirmation, and only then ack.
 
-Killed between the two, a message exists twice, which changes nothing; it is never lost.
+If the process is killed in between, a message exists twice, which is harmless; it is never lost.
 """
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from worker.operate.dead_letters.canary import Tick, Verdict
+from worker.operate.publish import PacedPublisher
 from worker.photo.dead_letter import DeadLetter, Filter, counted, replay_attributes
 from worker.photo.ports import OutgoingMessage
 
-BATCH = 500
-"""Published in one request, and acked in one."""
+Show = Callable[[dict[str, object]], object]
 
 
 class Letters(Protocol):
@@ -25,35 +23,35 @@ class Letters(Protocol):
 
     @property
     def arrived(self) -> int:
-        """How many came while these were read; they are for the next run."""
+        """Letters that came while these were read; they are for the next run."""
 
     def pages(self) -> Iterator[list[DeadLetter]]:
-        """Page after page, each letter once, until there are no more."""
+        """Page after page, each letter once."""
 
     def ack(self, letters: Iterable[DeadLetter]) -> None:
-        """Take these away for good."""
+        """Delete these."""
 
 
 @dataclass(slots=True, kw_only=True)
 class ReplayReport:
-    """What a replay came to. What was not replayed lies where it lay."""
+    """The result of a replay. Letters that were not replayed stay in the subscription."""
 
     dry_run: bool
     seen: int = 0
     matched: int = 0
     replayed: int = 0
     looping: int = 0
-    """Meant, but replayed too often already."""
+    """Chosen by the filter, but left because they were replayed too often."""
 
     arrived: int = 0
-    """Came while this ran, among them what failed again."""
+    """Letters that came during the replay, such as those that failed again."""
 
     canary: list[dict[str, object]] = field(default_factory=list)
     stopped_by_canary: bool = False
     complete: bool = False
 
     def counts(self) -> dict[str, object]:
-        """What is worth showing while it runs."""
+        """Counts for the progress line."""
         return {"letters": self.seen, "meant": self.matched, "replayed": self.replayed}
 
     def summary(self) -> str:
@@ -78,9 +76,9 @@ class ReplayReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Canary:
-    """Replay so many first, and go on only if they come to something.
+    """Replay `count` letters first, and go on only if they succeed.
 
-    `watch` is given them before they are published; what it returns waits for their verdicts.
+    `watch` takes them before they are published; its result waits for their verdicts.
     """
 
     count: int
@@ -89,29 +87,21 @@ class Canary:
 
 @dataclass(slots=True, kw_only=True)
 class Replayer:
-    """Replays what a filter means; used once, by one thread.
-
-    `publish` returns once all are confirmed. `rate` is messages a second.
-    """
+    """Replays the letters that a filter chooses; used once, by one thread."""
 
     letters: Letters
-    publish: Callable[[Sequence[OutgoingMessage]], object]
+    publish: PacedPublisher
     meant: Filter
     clock: Callable[[], datetime]
     limit: int | None
-    rate: float | None
     max_replays: int
     canary: Canary | None
-    sleep: Callable[[float], object] = time.sleep
-    monotonic: Callable[[], float] = time.monotonic
-    _due: float = field(default=-math.inf, init=False)
-    """The rate allows the next batch from then on."""
 
-    def __call__(self, report: ReplayReport, show: Callable[[dict[str, object]], object]) -> None:
-        """Replay them; the report holds also if this raises.
+    def __call__(self, report: ReplayReport, show: Show) -> None:
+        """Replay them; the report is true also if this raises.
 
         Raises:
-            PublishFailed: no confirmation; what was not acked is still there.
+            PublishFailed: no confirmation; letters that were not acked are still there.
             SubscriptionUnavailable, PubSubUnavailable: the subscription or topic fails.
             Transient: a canary's manifest cannot be read.
         """
@@ -121,7 +111,7 @@ class Replayer:
         for page in self._chosen(report):
             others = page
             if not tried:
-                # The first ones are held back until they are enough to learn from.
+                # The first letters wait until there are enough canaries.
                 missing = wanted - len(canaries)
                 canaries += page[:missing]
                 others = page[missing:]
@@ -135,7 +125,7 @@ class Replayer:
         report.complete = True
 
     def _chosen(self, report: ReplayReport) -> Iterator[list[DeadLetter]]:
-        """What of each page is to be replayed."""
+        """The letters of each page to replay."""
         for page in self.letters.pages():
             report.seen += len(page)
             report.arrived = self.letters.arrived
@@ -155,34 +145,24 @@ class Replayer:
         self,
         canaries: list[DeadLetter],
         report: ReplayReport,
-        show: Callable[[dict[str, object]], object],
+        show: Show,
     ) -> bool:
-        """Replay the canaries, and see whether the others may follow."""
+        """Replay the canaries; whether the others may follow."""
         if self.canary is None:
             return True
         wait = self.canary.watch(canaries)
         self._send(canaries, report, show)
         verdicts = wait(lambda left: show(report.counts() | {"canaries waited for": left}))
-        report.canary = [verdict.as_dict() for verdict in verdicts]
+        report.canary = [asdict(verdict) for verdict in verdicts]
         report.stopped_by_canary = not all(verdict.ok for verdict in verdicts)
         return not report.stopped_by_canary
 
-    def _send(
-        self,
-        chosen: list[DeadLetter],
-        report: ReplayReport,
-        show: Callable[[dict[str, object]], object],
-    ) -> None:
+    def _send(self, chosen: list[DeadLetter], report: ReplayReport, show: Show) -> None:
         if report.dry_run:
             return
-        size = BATCH if self.rate is None else max(1, min(BATCH, int(self.rate)))
+        size = self.publish.batch_size
         for start in range(0, len(chosen), size):
             some = chosen[start : start + size]
-            # Before a batch instead of behind it: nobody waits for nothing after the last.
-            if (wait := self._due - self.monotonic()) > 0:
-                self.sleep(wait)
-            if self.rate is not None:
-                self._due = self.monotonic() + len(some) / self.rate
             self.publish([_outgoing(letter) for letter in some])
             self.letters.ack(some)
             report.replayed += len(some)

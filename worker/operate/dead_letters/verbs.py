@@ -1,23 +1,19 @@
-"""The `dead-letters` verbs: list, show, replay, purge.
-
-What a letter is, which are meant, and how a replay goes, is decided in `dead_letters`, `replay`,
-`canary` and `forecast`; here they are put together and counted.
-"""
+"""The `dead-letters` verbs: list, show, replay, purge. Each is a function here."""
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Self
 
 import typer
 
+from worker.console.printer import Printer
 from worker.console.progress import progress
+from worker.console.text import to_json
 from worker.errors import ExitCode, Fatal, InvalidArchive, Permanent, Transient, UsageFault
 from worker.gcs.store import GcsStore
 from worker.handlers.manifests import Manifests
@@ -26,14 +22,13 @@ from worker.operate.dead_letters.canary import CanaryWatch
 from worker.operate.dead_letters.forecast import Forecaster
 from worker.operate.dead_letters.letterbox import Letterbox
 from worker.operate.dead_letters.replay import Canary, Letters, Replayer, ReplayReport
-from worker.operate.dead_letters.views import facts_of, groups_text, letter_text, to_json
-from worker.photo.dead_letter import DeadLetter, Filter, Groups
-from worker.pubsub.clients import PubSubPublisher
+from worker.operate.dead_letters.views import facts_of, groups_text, letter_text
+from worker.operate.publish import PacedPublisher, open_publisher
+from worker.photo.dead_letter import DeadLetter, Filter, Groups, counted
 from worker.render.probe import Probe
 from worker.settings.settings import Settings
-from worker.telemetry.exporters import traced
 from worker.telemetry.logs import Log, configure_logs
-from worker.wiring import buckets_of, open_probe, open_store, open_subscriber, originals_of
+from worker.wiring import buckets_of, now, open_probe, open_store, open_subscriber, originals_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,50 +44,36 @@ class ReplayOptions:
     dry_run: bool
 
 
-class Desk:
-    """One run of a verb; a context manager that gives back what it held."""
-
-    def __init__(self, settings: Settings, *, as_json: bool) -> None:
-        """Open nothing yet."""
-        self._settings = settings
-        self._as_json = as_json
-        self._log: Log = configure_logs(settings.log_format, settings.log_level)
-        self._stack = ExitStack()
-
-    def __enter__(self) -> Self:
-        """Nothing is opened before it is needed."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Give back what is held and close what was opened."""
-        self._stack.close()
-
-    def list(self, meant: Filter) -> ExitCode:
-        """Count dead letters by what they have in common; all of them stay where they are."""
-        letterbox, groups = self._letterbox(), Groups()
-        with progress("dead-letters list", self._log) as show:
-            for letter in _meant(letterbox, meant):
+def run_list(settings: Settings, meant: Filter, *, as_json: bool) -> ExitCode:
+    """Print dead letters, counted by what they have in common; all stay in the subscription."""
+    log, groups = _log(settings), Groups()
+    with _letterbox(settings, log) as letterbox:
+        with progress("dead-letters list", log) as show:
+            for letter in _matching(letterbox, meant):
                 groups.add(letter)
                 show({"letters": groups.total})
         found = [group.as_dict() for group in groups.largest_first()]
-        self._print(
+        _print(
             {"total": groups.total, "arrived": letterbox.arrived, "groups": found},
             lambda: groups_text(groups, arrived=letterbox.arrived, retention=letterbox.retention),
+            as_json=as_json,
         )
-        return ExitCode.OK
+    return ExitCode.OK
 
-    def show(self, wanted: str) -> ExitCode:
-        """One dead letter, by its message id or its photo id, and what a replay would do.
 
-        Of several with one photo id it is the newest. By a message id the others of its photo are
-        not looked for: reading goes no further than to the letter.
+def run_show(settings: Settings, wanted: str, *, as_json: bool) -> ExitCode:
+    """Print one dead letter, by its message id or its photo id, and what a replay would do.
 
-        Raises:
-            UsageFault: there is none.
-        """
-        found, seen, of_photo = None, 0, 0
-        with progress("dead-letters show", self._log) as show:
-            for letter in _meant(self._letterbox(), Filter()):
+    Of several with one photo id it is the newest. With a message id, reading ends at the letter,
+    and the others of its photo are not counted.
+
+    Raises:
+        UsageFault: the subscription has no such letter.
+    """
+    log, found, seen, of_photo = _log(settings), None, 0, 0
+    with _letterbox(settings, log) as letterbox:
+        with progress("dead-letters show", log) as show:
+            for letter in _matching(letterbox, Filter()):
                 seen += 1
                 show({"letters": seen})
                 if wanted == letter.message_id:
@@ -106,137 +87,146 @@ class Desk:
             raise UsageFault(
                 f"no dead letter among {seen} has the message id or photo id {wanted!r}"
             )
-        letter, facts = found, self._facts(found)
-        others = of_photo - 1 if of_photo else None
-        self._print(
-            {**letter.as_dict(), "others": others, **facts},
-            lambda: letter_text(letter, facts, others=others),
+        facts, others = _facts(settings, found), of_photo - 1 if of_photo else None
+        _print(
+            {**found.as_dict(), "others": others, **facts},
+            partial(letter_text, found, facts, others=others),
+            as_json=as_json,
         )
-        return ExitCode.OK
+    return ExitCode.OK
 
-    def replay(self, meant: Filter, options: ReplayOptions) -> ExitCode:
-        """Send dead letters back to the topic; 7 if the canaries failed.
 
-        Raises:
-            UsageFault: a number is none, or the archive cannot be read.
-            InvalidArchive: the file is none.
-        """
-        for flag, number in (
-            ("--rate", options.rate),
-            ("--canary-seconds", options.canary_seconds),
-        ):
-            if number is not None and not math.isfinite(number):
-                raise UsageFault(f"{flag} {number}: must be a finite number")
-        publisher = PubSubPublisher(self._settings.pubsub_emulator_host)
-        self._stack.callback(publisher.close)
-        topic = self._settings.topic or ""
-        publisher.check_topic(topic)
-        sender = traced(publisher, self._stack)
-        canary = None
+def run_replay(
+    settings: Settings, meant: Filter, options: ReplayOptions, *, as_json: bool
+) -> ExitCode:
+    """Send dead letters back to the topic; 7 if the canaries failed.
+
+    Raises:
+        UsageFault, InvalidArchive: the archive cannot be read, or is none.
+    """
+    log, report = _log(settings), ReplayReport(dry_run=options.dry_run)
+    with ExitStack() as stack:
+        sender, canary = open_publisher(settings, stack), None
         if options.canary:
-            store = open_store(self._settings)
-            self._stack.callback(store.close)
-            watch = _canary_watch(self._settings, store, options.canary_seconds)
+            store = open_store(settings)
+            stack.callback(store.close)
+            watch = _canary_watch(settings, store, options.canary_seconds)
             canary = Canary(count=options.canary, watch=watch)
-        letters: Letters = Archive(options.archive) if options.archive else self._letterbox()
+        letters: Letters = (
+            Archive(options.archive)
+            if options.archive
+            else stack.enter_context(_letterbox(settings, log))
+        )
         replayer = Replayer(
             letters=letters,
-            publish=lambda messages: sender.publish_all(topic, messages),
+            publish=PacedPublisher(partial(sender.publish_all, settings.topic or ""), options.rate),
             meant=meant,
-            clock=_now,
+            clock=now,
             limit=options.limit,
-            rate=options.rate,
             max_replays=options.max_replays,
             canary=canary,
         )
-        report, begun = ReplayReport(dry_run=options.dry_run), True
+        begun = True
         try:
-            with progress("dead-letters replay", self._log) as show:
+            with progress("dead-letters replay", log) as show:
                 replayer(report, show)
         except (UsageFault, InvalidArchive):
-            # Of a file that cannot be read there is nothing to report.
+            # An unreadable file leaves an empty report.
             begun = report.seen > 0
             raise
         finally:
             if begun:
-                self._print(asdict(report), report.summary)
-        return ExitCode.SOME_FAILED if report.stopped_by_canary else ExitCode.OK
+                _print(asdict(report), report.summary, as_json=as_json)
+    return ExitCode.SOME_FAILED if report.stopped_by_canary else ExitCode.OK
 
-    def purge(
-        self, meant: Filter, archive: Path, confirm: Callable[[int], bool] | None
-    ) -> ExitCode:
-        """Delete dead letters, each written to a file first; `confirm` of `None` does not ask.
 
-        Raises:
-            UsageFault: the file exists already or cannot be written, or nobody can be asked.
-        """
-        # Python has no standard input where it was closed before the start.
-        if confirm is not None and not (sys.stdin and sys.stdin.isatty()):
-            raise UsageFault("purge asks before it deletes; where nobody can answer, give --yes")
-        letterbox = self._letterbox()
-        writer = self._stack.enter_context(ArchiveWriter(archive))
+def run_purge(
+    settings: Settings, meant: Filter, archive: Path | None, *, ask: bool, as_json: bool
+) -> ExitCode:
+    """Delete dead letters, each written to a file first; with `ask`, once the user agrees.
+
+    Raises:
+        UsageFault: the file exists already or cannot be written, or there is no user to ask.
+    """
+    # Python has no standard input where it was closed before the start.
+    if ask and not (sys.stdin and sys.stdin.isatty()):
+        raise UsageFault("purge asks before it deletes; where nobody can answer, give --yes")
+    log, file = _log(settings), archive or Path(f"dead-letters-{now():%Y%m%dT%H%M%SZ}.jsonl")
+    with _letterbox(settings, log) as letterbox, ExitStack() as stack:
+        writer = ArchiveWriter(file)
+        stack.callback(writer.close)
         count = purged = 0
         try:
-            with progress("dead-letters purge", self._log) as show:
-                for letter in _meant(letterbox, meant):
+            with progress("dead-letters purge", log) as show:
+                for letter in _matching(letterbox, meant):
                     writer.write(letter)
                     count += 1
                     show({"archived": count})
             writer.sync()
-            if count and (confirm is None or confirm(count)):
+            if count and (not ask or _agreed(count, file)):
                 purged = count
         finally:
             if not purged:
                 writer.discard()
         if purged:
-            # What goes is what the file has, read back from it.
-            letterbox.ack(Archive(archive).letters())
-        kept = str(archive) if purged else None
-        self._print(
-            {"purged": purged, "archive": kept},
-            lambda: f"purged {purged:,}, archived in {kept}" if purged else "nothing was purged",
+            # Read back, so that only letters that the file holds are deleted.
+            letterbox.ack(Archive(file).letters())
+        _print(
+            {"purged": purged, "archive": str(file) if purged else None},
+            lambda: f"purged {purged:,}, archived in {file}" if purged else "nothing was purged",
+            as_json=as_json,
         )
-        return ExitCode.OK
-
-    def _print(self, value: object, text: Callable[[], str]) -> None:
-        typer.echo(to_json(value) if self._as_json else text())
-
-    def _letterbox(self) -> Letterbox:
-        client = open_subscriber(self._settings)
-        self._stack.callback(client.close)
-        subscription = self._settings.dead_letter_subscription or ""
-        return self._stack.enter_context(Letterbox(client, subscription, self._log))
-
-    def _facts(self, letter: DeadLetter) -> dict[str, object]:
-        """What a replay would do, as far as it can be told; a hint where it cannot."""
-        if not (self._settings.renditions_bucket and self._settings.originals_buckets):
-            return {
-                "forecast": None,
-                "hint": "set WORKER_RENDITIONS_BUCKET and "
-                "WORKER_ORIGINALS_BUCKETS to see the photo, and what a replay would do",
-            }
-        try:
-            store = open_store(self._settings)
-            self._stack.callback(store.close)
-            with open_probe(self._settings, store) as probe:
-                return facts_of(_forecaster(self._settings, store, probe)(letter))
-        except (Fatal, Permanent, Transient) as error:
-            # The letter itself has been found, and is worth showing.
-            return {"forecast": None, "hint": f"the photo cannot be looked at: {error}"}
+    return ExitCode.OK
 
 
-def _meant(letterbox: Letterbox, meant: Filter) -> Iterator[DeadLetter]:
-    now = _now()
+def _agreed(count: int, file: Path) -> bool:
+    typer.echo(f"Delete {counted(count)}, to be kept in {file}? [y/N] ", err=True, nl=False)
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+
+def _print(value: object, text: Callable[[], str], *, as_json: bool) -> None:
+    Printer()(to_json(value) if as_json else text())
+
+
+def _log(settings: Settings) -> Log:
+    return configure_logs(settings.log_format, settings.log_level)
+
+
+@contextmanager
+def _letterbox(settings: Settings, log: Log) -> Iterator[Letterbox]:
+    with ExitStack() as stack:
+        client = open_subscriber(settings)
+        stack.callback(client.close)
+        subscription = settings.dead_letter_subscription or ""
+        yield stack.enter_context(Letterbox(client, subscription, log))
+
+
+def _matching(letterbox: Letterbox, meant: Filter) -> Iterator[DeadLetter]:
+    moment = now()
     for page in letterbox.pages():
-        yield from (letter for letter in page if meant.matches(letter, now))
+        yield from (letter for letter in page if meant.matches(letter, moment))
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
+def _facts(settings: Settings, letter: DeadLetter) -> dict[str, object]:
+    """The photo and what a replay would do; a hint if that cannot be found out."""
+    if not (settings.renditions_bucket and settings.originals_buckets):
+        return {
+            "forecast": None,
+            "hint": "set WORKER_RENDITIONS_BUCKET and "
+            "WORKER_ORIGINALS_BUCKETS to see the photo, and what a replay would do",
+        }
+    try:
+        with ExitStack() as stack:
+            store = open_store(settings)
+            stack.callback(store.close)
+            probe = stack.enter_context(open_probe(settings, store))
+            return facts_of(_forecaster(settings, store, probe)(letter))
+    except (Fatal, Permanent, Transient) as error:
+        # The letter itself was found, and is worth showing.
+        return {"forecast": None, "hint": f"the photo cannot be looked at: {error}"}
 
 
 def _forecaster(settings: Settings, store: GcsStore, probe: Probe) -> Forecaster:
-    """Tells what a worker with these settings would make of a dead letter."""
     buckets = buckets_of(settings)
     return Forecaster(
         buckets=buckets,
@@ -248,10 +238,6 @@ def _forecaster(settings: Settings, store: GcsStore, probe: Probe) -> Forecaster
 
 
 def _canary_watch(settings: Settings, store: GcsStore, seconds: float) -> CanaryWatch:
-    """Watches what becomes of replayed dead letters, for so many seconds."""
     buckets = buckets_of(settings)
-    return CanaryWatch(
-        buckets=buckets,
-        manifests=Manifests(store, buckets.renditions, buckets.layout),
-        seconds=seconds,
-    )
+    manifests = Manifests(store, buckets.renditions, buckets.layout)
+    return CanaryWatch(buckets=buckets, manifests=manifests, seconds=seconds)

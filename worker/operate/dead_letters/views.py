@@ -1,4 +1,4 @@
-"""What the `dead-letters` verbs print for people. Nothing in it can change a terminal's state."""
+"""Views: what the `dead-letters` verbs print for people, without control characters."""
 
 from __future__ import annotations
 
@@ -16,12 +16,6 @@ WIDTH = 98
 _DATA_SHOWN_BYTES = 300
 _HELD = "what another run holds or held, interrupted or killed, is back within a minute of its end"
 _OF_MANIFEST = ("state", "version", "committed_at", "renditions", "rejection")
-
-
-def to_json(value: object) -> str:
-    """JSON for standard output; half a surrogate pair, which is no UTF-8, stays escaped."""
-    text = json.dumps(value, ensure_ascii=False, indent=2)
-    return text.encode(errors="backslashreplace").decode()
 
 
 def groups_text(groups: Groups, *, arrived: int, retention: timedelta | None) -> str:
@@ -46,7 +40,7 @@ def groups_text(groups: Groups, *, arrived: int, retention: timedelta | None) ->
 def letter_text(
     letter: DeadLetter, facts: Mapping[str, object], *, others: int | None = None
 ) -> str:
-    """One dead letter, what is known about its photo, and how many older ones it has."""
+    """One dead letter, the facts about its photo, and the number of its photo's older letters."""
     shown: dict[str, object] = {
         "message": letter.message_id,
         "others": f"{counted(others + 1)} of this photo; this is the newest; the others: "
@@ -70,7 +64,7 @@ def letter_text(
 
 
 def facts_of(forecast: Forecast) -> dict[str, object]:
-    """The photo as it is now, and what a replay would come to, ready for JSON."""
+    """The photo as it is now, and what a replay would do, ready for JSON."""
     original: dict[str, object] | None = None
     if forecast.original is not None:
         original = {
@@ -103,7 +97,7 @@ def _group_text(group: Group, width: int) -> str:
         example = f"{each['photo_id'] or '(no photo id)'}  message {each['message_id']}"
         lines.append(f"{indent}{'such as ' if not number else '        '}{plain(example)}")
         if not number and each["message"] != group.error:
-            # What the group leaves out may be what is wrong: the name of a bucket, say.
+            # The part that groups leave out, such as a bucket's name, may be the cause.
             whole = textwrap.wrap(plain(each["message"]), WIDTH - len(indent) - 8, max_lines=2)
             lines += [f"{indent}        {line}" for line in whole]
     return "\n".join([plain(lines[0]), *lines[1:]])

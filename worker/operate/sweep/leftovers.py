@@ -1,13 +1,13 @@
-"""Sweep: what crashes left behind goes, and nothing that a reader or a running worker may need.
+"""Leftovers: removes the renditions of one photo that crashes left behind.
 
-Two rules say which of the renditions that no manifest names can go (docs/consistency.md):
+A rendition that the manifest does not name can go by one of two rules (docs/consistency.md):
 
-- *Version*: older than what the manifest stands at, or no newer than its tombstone. No event can
-  bring these back.
-- *Fence*: any other may be about to be committed, today or by a message that comes back in a week.
-  The sweep first raises the photo's fence, behind which its names are dead. Age plays no part in
-  that being safe; young ones are only left alone because an attempt that meets a new fence has to
-  begin again.
+- *Version*: it is older than the manifest's version, or as old as its tombstone. Events of that
+  version are moot.
+- *Fence*: any other rendition may still be committed, now or by a message that comes back in a
+  week. The sweep first raises the photo's fence; after that, workers cannot commit these names.
+  This is safe at any age. Young renditions are spared only because a render that meets a new fence
+  has to begin again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from worker.operate.sweep.survey import SurveyedPhoto
 from worker.operate.sweep.verify import Fault, FaultKind, Verified, Verifier
 from worker.photo.events import Register
 from worker.photo.layout import Layout
-from worker.photo.manifest import Manifest, State, Superseded, fenced_after, reopened_after
+from worker.photo.manifest import Manifest, NoOp, State, fenced_after, reopened_after
 from worker.photo.ports import StoredObject
 
 _NO_MANIFEST = (FaultKind.UNREADABLE, FaultKind.ANOTHERS)
@@ -31,7 +31,7 @@ _NO_MANIFEST = (FaultKind.UNREADABLE, FaultKind.ANOTHERS)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Swept:
-    """What became of one photo's leftovers.
+    """What a sweep did with one photo.
 
     `orphans` were removed, or would have been in a dry run. `spared` are too young. `repaired`:
     the faults were struck out of the manifest, and the photo was registered again.
@@ -63,7 +63,7 @@ class Sweeper:
         """Verify the photo, and remove its orphans.
 
         Raises:
-            Transient: the bucket does not answer; what is left is for the next sweep.
+            Transient: the bucket does not answer; the next sweep removes the rest.
         """
         verified = self.verifier(photo)
         repaired = bool(verified.faults) and not self.dry_run and self._repair(verified)
@@ -71,7 +71,7 @@ class Sweeper:
 
     def _sweep(self, photo: SurveyedPhoto, verified: Verified) -> Swept:
         if any(fault.kind in _NO_MANIFEST for fault in verified.faults):
-            # Whatever this manifest names, it cannot be asked.
+            # The names in this manifest cannot be read.
             return Swept(faults=verified.faults)
         named = verified.manifest.object_names if verified.manifest else frozenset()
         unnamed = [each for each in photo.renditions if each.name not in named]
@@ -90,7 +90,7 @@ class Sweeper:
     def _is_dead(
         self, stored: StoredObject, photo: SurveyedPhoto, current: Manifest | None
     ) -> bool:
-        """The version rule."""
+        """Whether the version rule lets it go."""
         version = self.layout.own_version(photo.photo_id, stored.name)
         if current is None or version is None:
             return False
@@ -101,21 +101,22 @@ class Sweeper:
         return self.clock() - stored.created < self.older_than
 
     def _fence(self, photo: SurveyedPhoto, unnamed: list[StoredObject]) -> list[StoredObject]:
-        """Raise the fence; which of the renditions, all listed before, are behind it now."""
+        """Raise the fence; the renditions, all listed before, that are behind it now."""
         blank = self._blank(photo.photo_id)
         committed = self.manifests.commit(
             photo.photo_id, lambda current: fenced_after(current, blank)
         )
-        if isinstance(committed, Superseded):
+        if isinstance(committed, NoOp):
             return []
-        # Between the look and the fence some of them may have been committed.
+        # Some of them may have been committed since the manifest was read.
         return [each for each in unnamed if each.name not in committed.manifest.object_names]
 
     def _repair(self, verified: Verified) -> bool:
         """Make the manifest true again, and have the photo rendered anew.
 
-        Killed in between, or without a confirmation, the manifest stays reopened, and a later sweep
-        publishes. One that was refused since is left: another event would only be refused again.
+        If the sweep is killed in between, or the event is not confirmed, the manifest stays
+        reopened, and a later sweep publishes. A photo that was refused since is left alone:
+        another event would be refused again.
         """
         untrue, publish = verified.manifest, self.register_again
         if publish is None or untrue is None or untrue.original is None:
@@ -125,14 +126,14 @@ class Sweeper:
             return False
         if FaultKind.REOPENED in kinds:
             if self.clock() - untrue.committed_at < self.older_than:
-                # Its event may still be on its way.
+                # Its event may still wait in the subscription.
                 return False
         elif not self._reopen(untrue, frozenset(fault.object for fault in verified.faults)):
             return False
         try:
             publish(
-                # Not pinned to the generation that was rendered: the original may have been
-                # written again, and what lies there is all that can be rendered.
+                # Without a generation: the original may have been written again, and only its
+                # present bytes can be rendered.
                 Register(
                     photo_id=untrue.photo_id,
                     version=untrue.version,
@@ -145,15 +146,15 @@ class Sweeper:
         return True
 
     def _reopen(self, untrue: Manifest, lost: frozenset[str]) -> bool:
-        """Strike out what is lost; false if the manifest was replaced meanwhile."""
+        """Strike out the lost renditions; false if the manifest was replaced meanwhile."""
         blank = self._blank(untrue.photo_id)
         committed = self.manifests.commit(
             untrue.photo_id, lambda current: reopened_after(current, untrue, lost, blank)
         )
-        return not isinstance(committed, Superseded)
+        return not isinstance(committed, NoOp)
 
     def _blank(self, photo_id: str) -> Manifest:
-        """What a photo without a manifest gets: a tombstone older than every event."""
+        """The manifest of a photo that has none: a tombstone older than every event."""
         return Manifest(
             photo_id=photo_id,
             state=State.DEREGISTERED,

@@ -1,19 +1,19 @@
-"""What a sweep or a verification came to: counts, names, and the exit code."""
+"""The report of a sweep or a verification: counts, names, and the exit code."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
 
+from worker.console.text import size, to_json
 from worker.errors import ExitCode
 
 LISTED = 1000
-"""As many orphans, faults and failures are kept by name; all of them are counted."""
+"""Orphans, faults and failures kept by name; all are counted."""
 
 
 @dataclass(slots=True, kw_only=True)
-class Report:
-    """One run's, its earlier parts included; `--json` prints all of it."""
+class SweepReport:
+    """The report of one run with its earlier parts; `--json` prints all of it."""
 
     bucket: str
     prefix: str
@@ -45,7 +45,7 @@ class Report:
             self.orphans.append(name)
 
     def add_fault(self, fault: dict[str, str], *, repaired: bool) -> None:
-        """Count in an untrue statement."""
+        """Count in an untrue statement of a manifest."""
         self.faults_total += 1
         self.repaired_total += repaired
         if len(self.faults) < LISTED:
@@ -59,10 +59,10 @@ class Report:
 
     def to_json(self) -> str:
         """One JSON object."""
-        return json.dumps(asdict(self), ensure_ascii=False, indent=2)
+        return to_json(asdict(self))
 
     def counts(self) -> dict[str, object]:
-        """What is worth showing while it runs."""
+        """Counts for the progress line."""
         return {
             "photos": self.photos,
             "objects": self.objects,
@@ -85,8 +85,36 @@ class Report:
         whole = "done" if self.complete else "NOT COMPLETE"
         return f"{whole} in {self.seconds:.1f} s: {', '.join(parts)}"
 
+    def closing(self, removed: str) -> str:
+        """The result in sentences.
+
+        `removed` is the verb for orphans, `removed` or `would remove`; empty for a `verify`.
+        """
+        if not self.complete:
+            return "It was cut short: the same command with --checkpoint FILE goes on next time."
+        said = []
+        if removed and self.orphans_total:
+            orphans = _counted(self.orphans_total, "rendition")
+            said.append(f"{removed.capitalize()} {orphans} ({size(self.orphan_bytes)}).")
+        elif removed:
+            said.append("There is no rendition to remove.")
+        if self.faults_total:
+            repaired = f", {self.repaired_total:,} of them repaired" if self.repaired_total else ""
+            said.append(
+                f"Manifests are untrue in {_counted(self.faults_total, 'place')}{repaired}."
+            )
+        if self.failures_total:
+            said.append(f"{_counted(self.failures_total, 'photo')} could not be looked at.")
+        if not self.faults_total and not self.failures_total:
+            said.append(f"All manifests are true: {_counted(self.photos, 'photo')} looked at.")
+        return " ".join(said)
+
     @property
     def exit_code(self) -> ExitCode:
         """7 if a manifest is untrue, or a photo could not be looked at."""
         wrong = self.faults_total > self.repaired_total or self.failures_total
         return ExitCode.SOME_FAILED if wrong else ExitCode.OK
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"

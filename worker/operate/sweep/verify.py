@@ -20,18 +20,18 @@ class FaultKind(StrEnum):
     OTHER_CHECKSUM = "other_checksum"
     UNREADABLE = "unreadable"
     ANOTHERS = "anothers"
-    """A manifest that speaks of another photo; what it names is not looked at."""
+    """A manifest of another photo; the renditions that it names are not checked."""
 
     REOPENED = "reopened"
-    """Renditions were lost and struck out; its new registration has not been handled yet."""
+    """Renditions were lost and struck out; the new registration is not handled yet."""
 
     LOST = "lost"
-    """The same, and that registration was refused: the original cannot be rendered any more."""
+    """The same, but the new registration was refused: the original cannot be rendered again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """One untrue statement of a manifest; `object` is the manifest itself where that is bad."""
+    """One untrue statement of a manifest; `object` is the rendition, or the manifest itself."""
 
     photo_id: str
     kind: FaultKind
@@ -45,26 +45,25 @@ class Fault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
-    """What stands, as it was read, and what of it is untrue."""
+    """A manifest as it was read, and its untrue statements."""
 
     manifest: Manifest | None
     faults: tuple[Fault, ...]
 
 
 class Verifier:
-    """Compares manifests with what is stored; changes nothing; thread-safe."""
+    """Compares manifests with the stored objects; only reads; thread-safe."""
 
     def __init__(self, store: ObjectStore, bucket: str, manifests: Manifests) -> None:
-        """Touch nothing yet."""
         self._store = store
         self._bucket = bucket
-        self._manifests = manifests
+        self.manifests = manifests
 
     def __call__(self, photo: SurveyedPhoto) -> Verified:
-        """Verify a photo; one request where the listing agrees with the manifest.
+        """Verify a photo; one request if the listing agrees with the manifest.
 
-        A worker may replace the manifest and delete what the old one named meanwhile. So nothing
-        is called untrue unless the manifest that said it still stands afterwards.
+        Meanwhile a worker may replace the manifest and delete what the old one named. A fault
+        counts only if the same manifest stands after a second look.
 
         Raises:
             StorageUnavailable: the bucket does not answer.
@@ -79,12 +78,12 @@ class Verifier:
 
     def _look(self, photo: SurveyedPhoto) -> Verified:
         try:
-            manifest = self._manifests.read(photo.photo_id)
+            manifest = self.manifests.read(photo.photo_id)
         except UnreadableManifest as error:
             fault = Fault(
                 photo_id=photo.photo_id,
                 kind=FaultKind.UNREADABLE,
-                object=self._manifests.name(photo.photo_id),
+                object=self.manifests.name(photo.photo_id),
                 message=f"no manifest of a schema known here: {_first_complaint(error)}",
             )
             return Verified(manifest=None, faults=(fault,))
@@ -92,7 +91,7 @@ class Verifier:
             fault = Fault(
                 photo_id=photo.photo_id,
                 kind=FaultKind.ANOTHERS,
-                object=self._manifests.name(photo.photo_id),
+                object=self.manifests.name(photo.photo_id),
                 message=f"it says that it is the manifest of {manifest.photo_id!r}",
             )
             return Verified(manifest=None, faults=(fault,))
@@ -116,7 +115,7 @@ class Verifier:
         return Fault(
             photo_id=manifest.photo_id,
             kind=kind,
-            object=self._manifests.name(manifest.photo_id),
+            object=self.manifests.name(manifest.photo_id),
             message=f"some of its renditions were lost; {message}",
         )
 
@@ -125,7 +124,7 @@ class Verifier:
     ) -> Fault | None:
         if listed is not None and _difference(rendition, listed) is None:
             return None
-        # The listing was perhaps made before the rendition was.
+        # The listing may be older than the rendition.
         difference = _difference(rendition, self._store.stat(self._bucket, rendition.object))
         if difference is None:
             return None
@@ -147,7 +146,7 @@ def _difference(stated: Rendition, stored: StoredObject | None) -> tuple[FaultKi
 
 
 def _first_complaint(error: UnreadableManifest) -> str:
-    """Past the line that only counts them."""
+    """The first complaint, after the line that counts them."""
     return " ".join(" ".join(str(error).splitlines()[1:3]).split()) or str(error)
 
 

@@ -6,13 +6,13 @@ import pytest
 
 from worker.errors import UsageFault
 from worker.lab.bench.figures import (
-    bytes_at_score,
     counts,
-    geometric_mean,
+    in_order,
     in_turns,
     median,
     medians,
     ratio,
+    sums,
 )
 
 
@@ -31,8 +31,14 @@ def test_medians_are_of_what_all_rounds_have() -> None:
 def test_ratios() -> None:
     assert ratio(3.0, 2.0) == 1.5
     assert ratio(3.0, 0.0) is None
-    assert geometric_mean([0.5, 2.0]) == 1.0
-    assert geometric_mean([]) is None
+
+
+def test_sums_are_of_the_figures_that_are_named() -> None:
+    assert sums([{"a": 1, "b": 0.5, "c": 9}, {"b": 0.25}], ("b", "a")) == {"b": 0.75, "a": 1}
+
+
+def test_rungs_are_in_order_of_their_size() -> None:
+    assert in_order(["full", "1024", "320"]) == ["320", "1024", "full"]
 
 
 @pytest.mark.parametrize(("text", "expected"), [("2", (2,)), ("1,2", (1, 2)), (" 4 , 1,4", (4, 1))])
@@ -44,21 +50,6 @@ def test_lists_of_counts(text: str, expected: tuple[int, ...]) -> None:
 def test_what_is_no_list_of_counts_is_refused(text: str) -> None:
     with pytest.raises(UsageFault, match="--vcpus"):
         counts(text, "--vcpus", least=1)
-
-
-def test_bytes_are_read_off_the_curve_in_logarithms() -> None:
-    curve = [(80.0, 400.0), (60.0, 100.0), (70.0, 200.0)]
-    assert bytes_at_score(curve, 70.0) == pytest.approx(200)
-    assert bytes_at_score(curve, 75.0) == pytest.approx(200 * 2**0.5)
-    assert bytes_at_score(curve, 60.0) == pytest.approx(100)
-
-
-def test_nothing_is_told_beyond_the_curve() -> None:
-    curve = [(60.0, 100.0), (70.0, 200.0)]
-    assert bytes_at_score(curve, 59.9) is None
-    assert bytes_at_score(curve, 70.1) is None
-    assert bytes_at_score(curve[:1], 60.0) is None
-    assert bytes_at_score([(60.0, 100.0), (60.0, 100.0)], 60.0) == pytest.approx(100)
 
 
 def test_everybody_is_first_in_turns() -> None:

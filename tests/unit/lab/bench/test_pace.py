@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 
 import pytest
 
 from worker.lab.bench.pace import Spent, shares, what_limits
 
-NOTHING = Spent(
-    at=5.0, parent=0.0, children=0.0, servers=0.0, bench=0.0, machine=0.0, stolen=0.0, working=0.0
-)
+FIGURES = ("at", "parent", "children", "servers", "bench", "machine", "stolen", "working")
+NOTHING: Spent = dict.fromkeys(FIGURES, 0.0)
+
+
+def after_ten_seconds(**spent: float) -> Spent:
+    return {**NOTHING, "at": 10.0, **spent}
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +22,7 @@ def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_children_are_of_the_slots_the_others_of_the_machine() -> None:
-    ended = replace(NOTHING, at=15.0, children=9.0, servers=2.0, machine=19.0, stolen=0.5)
+    ended = after_ten_seconds(children=9.0, servers=2.0, machine=19.0, stolen=0.5)
     found = shares(NOTHING, ended, slots=1)
     assert found["children_of_slots"] == 0.9
     assert found["children_of_cores"] == 0.45
@@ -32,12 +34,12 @@ def test_children_are_of_the_slots_the_others_of_the_machine() -> None:
 @pytest.mark.parametrize(
     ("ended", "slots", "said"),
     [
-        (replace(NOTHING, at=15.0, children=19.2, machine=19.9), 2, "the slots"),
-        (replace(NOTHING, at=15.0, children=16.0, servers=3.0, machine=19.9), 2, "server take 15%"),
-        (replace(NOTHING, at=15.0, children=14.0, machine=19.9), 2, "host 30%"),
-        (replace(NOTHING, at=15.0, children=6.0, machine=19.8), 1, "host 69%"),
-        (replace(NOTHING, at=15.0, children=12.0, machine=13.0, working=19.8), 2, "the cores"),
-        (replace(NOTHING, at=15.0, children=12.0, machine=13.0, working=15.0), 2, "for 25%"),
+        (after_ten_seconds(children=19.2, machine=19.9), 2, "the slots"),
+        (after_ten_seconds(children=16.0, servers=3.0, machine=19.9), 2, "server take 15%"),
+        (after_ten_seconds(children=14.0, machine=19.9), 2, "host 30%"),
+        (after_ten_seconds(children=6.0, machine=19.8), 1, "host 69%"),
+        (after_ten_seconds(children=12.0, machine=13.0, working=19.8), 2, "the cores"),
+        (after_ten_seconds(children=12.0, machine=13.0, working=15.0), 2, "for 25%"),
     ],
 )
 def test_what_limits_is_said(ended: Spent, slots: int, said: str) -> None:

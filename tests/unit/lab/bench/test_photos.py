@@ -21,7 +21,8 @@ def test_what_is_no_picture_is_left_out_by_name(tmp_path: Path) -> None:
         capture_logs() as logged,
         open_photos([str(tmp_path)], structlog.get_logger()) as photos,
     ):
-        assert [(photo.name, photo.size) for photo in photos] == [("good.jpg", (64, 48))]
+        [good] = photos
+        assert (good.name, good.width, good.height) == ("good.jpg", 64, 48)
     assert [entry["file"] for entry in logged] == [
         str(tmp_path / "empty.jpg"),
         str(tmp_path / "head.png"),

@@ -152,10 +152,47 @@ def test_the_snapshot_is_json_that_nobody_keeps(gallery: Gallery, photos: Photos
 
     assert answer.headers["Content-Type"] == "application/json"
     assert answer.headers["Cache-Control"] == "no-store"
-    assert json.loads(answer.body) == photos.state
+    told = json.loads(answer.body)
+    cursor, whole = told.pop("cursor"), told.pop("whole")
+    assert (told, whole) == (photos.state, True)
+    assert cursor
 
     photos.state = {**photos.state, "done": True, "photos": []}
     assert json.loads(ask(gallery, "/photos.json").body)["done"] is True
+
+
+def since(gallery: Gallery, cursor: str) -> tuple[list[str], bool, str]:
+    """What is new after a cursor: photo ids, whether that is all, and the next cursor."""
+    told = json.loads(ask(gallery, f"/photos.json?since={quote(cursor)}").body)
+    return [photo["photo_id"] for photo in told["photos"]], told["whole"], told["cursor"]
+
+
+def test_a_cursor_gives_what_changed_after_it(gallery: Gallery, photos: Photos) -> None:
+    everything, whole, first = since(gallery, "")
+    assert (everything, whole) == (["a/b", HOSTILE, "c"], True)
+    assert since(gallery, first) == ([], False, first)
+
+    before = photos.state["photos"]
+    photos.state = {**photos.state, "photos": [*before[:2], photo("c", UNNAMED), photo("d")]}
+    changed, whole, second = since(gallery, first)
+    assert (changed, whole) == (["c", "d"], False)
+    assert since(gallery, second) == ([], False, second)
+    # Another page that is behind.
+    assert since(gallery, first) == (["c", "d"], False, second)
+
+
+@pytest.mark.parametrize("cursor", ["", "7", "deadbeef-1", "-", "\u0661", "x" * 5000])
+def test_a_cursor_of_another_session_gives_everything(gallery: Gallery, cursor: str) -> None:
+    since(gallery, "")
+    assert since(gallery, cursor)[:2] == (["a/b", HOSTILE, "c"], True)
+
+
+def test_a_photo_that_left_the_snapshot_makes_it_whole_again(
+    gallery: Gallery, photos: Photos
+) -> None:
+    _, _, cursor = since(gallery, "")
+    photos.state = {**photos.state, "photos": photos.state["photos"][1:]}
+    assert since(gallery, cursor)[:2] == ([HOSTILE, "c"], True)
 
 
 def test_a_rendition_is_served_for_ever(gallery: Gallery) -> None:

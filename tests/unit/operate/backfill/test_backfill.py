@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,12 +10,14 @@ from pathlib import Path
 import pytest
 
 from tests.support.fakes import MemoryStore, Once, Request, raising
+from worker.console.stop import Stop
 from worker.errors import PublishFailed, StorageUnavailable
 from worker.operate.backfill.comparison import Compared, wanted
 from worker.operate.backfill.inventory import BucketInventory, FolderInventory, Inventory
 from worker.operate.backfill.pages import HOPELESS, PAGE, Comparer
-from worker.operate.backfill.publishing import BATCH, Backfill, BackfillOptions
+from worker.operate.backfill.publishing import Backfill, BackfillOptions
 from worker.operate.backfill.report import BackfillReport
+from worker.operate.publish import BATCH, PacedPublisher
 from worker.photo.events import Buckets
 from worker.photo.layout import Layout
 from worker.photo.manifest import Manifest, OriginalFacts, Rejection, State
@@ -39,7 +40,7 @@ class Desk:
         self.places: list[str] = []
         self.told: list[str] = []
         self.settled: list[Compared] = []
-        self.stopping = threading.Event()
+        self.stop: Stop = Stop()
         self.on_publish: Callable[[], object] = lambda: None
         self.inventory: Inventory = BucketInventory(
             store=self.store, bucket="originals", prefix="", buckets=BUCKETS
@@ -108,7 +109,7 @@ class Desk:
         )
         backfill = Backfill(
             store=self.store,
-            publish=self.publish,
+            publish=PacedPublisher(self.publish, rate, wait=self.stop.wait, monotonic=monotonic),
             options=BackfillOptions(
                 wanted=wanted(stale=stale, only_missing=only_missing, rejected=rejected),
                 limit=limit,
@@ -120,8 +121,7 @@ class Desk:
             published=self.settled.extend,
             keep=self.places.append,
             tell=self.told.append,
-            stopping=self.stopping,
-            monotonic=monotonic,
+            stop=self.stop,
         )
         comparer = Comparer(
             self.store,
@@ -306,7 +306,7 @@ def test_events_go_in_batches_and_a_place_is_kept_behind_each(desk: Desk) -> Non
 def test_a_batch_that_is_not_confirmed_is_published_again(desk: Desk) -> None:
     desk.original("a.jpg")
     desk.failing = [PublishFailed("t: no confirmation")]
-    desk.stopping = _Impatient()
+    desk.stop = _Impatient()
     assert desk.run().complete
     assert desk.photo_ids == ["a.jpg"]
 
@@ -315,7 +315,7 @@ def test_what_is_never_confirmed_is_neither_counted_nor_passed(desk: Desk) -> No
     for name in ("a.jpg", "b.jpg"):
         desk.original(name)
     desk.failing = [PublishFailed("t: no confirmation")] * 9
-    desk.stopping = _Impatient()
+    desk.stop = _Impatient()
     report = BackfillReport(source="s", bucket="originals", prefix="", recipe=RECIPE)
     with pytest.raises(PublishFailed):
         desk.run(report=report)
@@ -323,22 +323,22 @@ def test_what_is_never_confirmed_is_neither_counted_nor_passed(desk: Desk) -> No
     assert len(desk.failing) == 4  # the first attempt, and one behind each pause
 
 
-class _Impatient(threading.Event):
+class _Impatient(Stop):
     """Pauses that take no time."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.pauses: list[float | None] = []
+        self.pauses: list[float] = []
 
-    def wait(self, timeout: float | None = None) -> bool:
-        self.pauses.append(timeout)
+    def wait(self, seconds: float) -> bool:
+        self.pauses.append(seconds)
         return False
 
 
 def test_the_rate_spreads_the_events(desk: Desk) -> None:
     for number in range(5):
         desk.original(f"{number}.jpg")
-    desk.stopping = impatient = _Impatient()
+    desk.stop = impatient = _Impatient()
     assert desk.run(rate=2).complete
     assert desk.batches == [2, 2, 1]
     assert impatient.pauses == [1.0, 1.0]
@@ -347,7 +347,7 @@ def test_the_rate_spreads_the_events(desk: Desk) -> None:
 def test_a_stop_finishes_the_batch_under_way(desk: Desk) -> None:
     for number in range(2 * BATCH):
         desk.original(f"{number:05}.jpg")
-    desk.on_publish = desk.stopping.set
+    desk.on_publish = desk.stop.ask
     report = desk.run()
     assert (report.stopped_by, report.complete) == ("signal", False)
     assert len(desk.sent) == report.published == report.originals
@@ -421,12 +421,7 @@ def album(desk: Desk, tmp_path: Path) -> Path:
         file = tmp_path / name
         file.parent.mkdir(exist_ok=True)
         file.write_bytes(name.encode())
-    desk.inventory = FolderInventory(
-        folder=tmp_path,
-        bucket="originals",
-        suffixes=frozenset({".jpg", ".png"}),
-        buckets=BUCKETS,
-    )
+    desk.inventory = FolderInventory(folder=tmp_path, bucket="originals", buckets=BUCKETS)
     return tmp_path
 
 

@@ -24,7 +24,7 @@ from worker.photo.manifest import (
     OriginalFacts,
     Rejection,
     State,
-    register_is_moot,
+    register_no_op,
 )
 from worker.photo.ports import StoredObject
 
@@ -154,7 +154,7 @@ def manifests() -> st.SearchStrategy[Manifest | None]:
 def test_no_event_is_published_that_a_worker_would_find_moot(current: Manifest | None) -> None:
     compared = compare(original(), current, RECIPE)
     if compared.standing in PUBLISHED:
-        assert register_is_moot(current, compared.event.version, RECIPE) is None
+        assert register_no_op(current, compared.event.version, RECIPE) is None
 
 
 @given(manifests())

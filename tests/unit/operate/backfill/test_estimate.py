@@ -8,10 +8,9 @@ import pytest
 
 from tests.support.waiting import eventually
 from worker.errors import StorageUnavailable
-from worker.operate.backfill.estimate import Prices, Sampled, estimate, summary
-from worker.operate.backfill.headway import Headway, duration, left
+from worker.operate.backfill.estimate import Prices, Reservoir, Sampled, estimate, summary
 from worker.operate.backfill.inventory import Item
-from worker.operate.backfill.sampling import Reservoir
+from worker.operate.backfill.remaining import Remaining, time_left
 from worker.settings.settings import Settings
 
 SOUND = Sampled(width=4000, height=2500)
@@ -89,20 +88,12 @@ def test_a_reservoir_keeps_some_of_all_and_the_same_every_time() -> None:
     assert none.kept == []
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(40, "40 s"), (720, "12 min"), (7_500, "2 h 5 min"), (273_600, "3 d 4 h")],
-)
-def test_durations_are_for_people(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
-
-
 def test_the_rest_is_told_once_something_is_known() -> None:
-    assert left(10.0, 0, 100) == {}
-    assert left(10.0, 50, None) == {}
-    assert left(1.0, 50, 100) == {}
-    assert left(10.0, 20, 100) == {"left": "40 s"}
-    assert left(10.0, 120, 100) == {"left": "0 s"}
+    assert time_left(10.0, 0, 100) == {}
+    assert time_left(10.0, 50, None) == {}
+    assert time_left(1.0, 50, 100) == {}
+    assert time_left(10.0, 20, 100) == {"left": "40 s"}
+    assert time_left(10.0, 120, 100) == {"left": "0 s"}
 
 
 class Names:
@@ -127,14 +118,14 @@ class Names:
 
 def test_names_are_counted_behind_the_place_meanwhile() -> None:
     names, times = Names(100), iter([0.0, 10.0])
-    with Headway(names, "p", lambda: next(times)) as headway:
-        assert eventually(lambda: headway.total, "all are counted") == 100
-        assert headway.left(20) == {"left": "40 s"}
+    with Remaining(names, "p", lambda: next(times)) as remaining:
+        assert eventually(lambda: remaining.total, "all are counted") == 100
+        assert remaining.left(20) == {"left": "40 s"}
     assert names.behind == "p"
 
 
 def test_a_listing_that_fails_only_leaves_the_rest_unknown() -> None:
     names = Names(10, fails=True)
-    with Headway(names, None) as headway:
+    with Remaining(names, None) as remaining:
         eventually(lambda: names.ended, "the listing has failed")
-    assert headway.total is None
+    assert remaining.total is None

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import threading
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from worker.console.stop import Stop
 from worker.errors import StorageUnavailable
 from worker.operate.backfill.comparison import seen_in
-from worker.operate.backfill.following import CHUNK, REJECTIONS, End, Follower, Outcomes, end_of
-from worker.operate.backfill.pending import Awaited, Pending
+from worker.operate.backfill.following import (
+    CHUNK,
+    REJECTIONS,
+    Awaited,
+    End,
+    Follower,
+    Outcomes,
+    Pending,
+    end_of,
+)
 from worker.photo.manifest import Manifest, Rejection, State
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -84,10 +94,8 @@ class World:
         self.needed = {f"p{number}": 1 for number in range(count)}
         self.rejected: set[str] = set()
         self.failing: set[str] = set()
-        self.stopping = _Pauses(self)
+        self.stop = _Pauses(self)
         self._lock = threading.Lock()
-        self.pending = Pending()
-        self.pending.add((photo_id, 17, "") for photo_id in self.needed)
 
     def read(self, photo_id: str) -> Manifest | None:
         with self._lock:
@@ -104,22 +112,23 @@ class World:
     def follow(self, stalled_seconds: float = 900) -> Outcomes:
         follower = Follower(
             read=self.read,
-            stopping=self.stopping,
+            stop=self.stop,
             stalled_seconds=stalled_seconds,
             monotonic=lambda: self.now,
         )
-        return follower(self.pending, lambda _: None)
+        with closing(Pending()) as pending:
+            pending.add((photo_id, 17, "") for photo_id in self.needed)
+            return follower(pending, lambda _: None)
 
 
-class _Pauses(threading.Event):
+class _Pauses(Stop):
     def __init__(self, world: World) -> None:
         super().__init__()
         self._world = world
 
-    def wait(self, timeout: float | None = None) -> bool:
-        assert timeout is not None
-        self._world.pauses.append(timeout)
-        self._world.now += timeout
+    def wait(self, seconds: float) -> bool:
+        self._world.pauses.append(seconds)
+        self._world.now += seconds
         return False
 
 
@@ -163,7 +172,7 @@ def test_what_nobody_consumes_is_given_up() -> None:
 
 def test_a_stop_leaves_the_rest_pending() -> None:
     world = World(3)
-    world.stopping.set()
+    world.stop.ask()
     outcomes = world.follow()
     assert (outcomes.pending, world.looks) == (3, {})
 

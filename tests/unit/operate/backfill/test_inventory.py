@@ -51,12 +51,7 @@ def folder_of(root: Path, *names: str, known: Buckets | None = None) -> FolderIn
         file = root / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(b"12345")
-    return FolderInventory(
-        folder=root,
-        bucket="originals",
-        suffixes=frozenset({".jpg", ".png"}),
-        buckets=known or buckets(),
-    )
+    return FolderInventory(folder=root, bucket="originals", buckets=known or buckets())
 
 
 def names(inventory: Inventory, behind: str | None = None) -> list[str]:
@@ -203,15 +198,15 @@ def test_a_name_that_nobody_may_look_at_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inventory = folder_of(tmp_path, "a.jpg", "b.jpg")
-    real = Path.is_dir
+    real = Path.stat
 
-    def refuse(path: Path) -> bool:
+    def refuse(path: Path, **options: bool) -> os.stat_result:
         # As the system does in a folder without the right to enter; root may enter all.
         if path.name == "a.jpg":
             raise PermissionError(13, "Permission denied")
-        return real(path)
+        return real(path, **options)
 
-    monkeypatch.setattr(Path, "is_dir", refuse)
+    monkeypatch.setattr(Path, "stat", refuse)
     assert [(item.name, item.why) for item in inventory.items()] == [
         ("a.jpg", "cannot be read: Permission denied"),
         ("b.jpg", ""),

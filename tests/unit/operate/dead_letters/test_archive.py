@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ def test_what_is_written_is_read_back(file: Path) -> None:
         letter("3", b'{"photo_id": "\\ud800 half a pair"}'),
         letter("4", '{"photo_id": "Hà Nội\\nand more"}'.encode()),
     ]
-    with ArchiveWriter(file) as writer:
+    with closing(ArchiveWriter(file)) as writer:
         for each in kept:
             writer.write(each)
         writer.sync()
@@ -36,7 +37,7 @@ def test_what_is_written_is_read_back(file: Path) -> None:
 
 
 def test_an_archive_is_read_in_pages_and_keeps_its_letters(file: Path) -> None:
-    with ArchiveWriter(file) as writer:
+    with closing(ArchiveWriter(file)) as writer:
         for number in range(1100):
             writer.write(letter(str(number)))
     archive = Archive(file)
@@ -55,7 +56,7 @@ def test_nothing_is_overwritten(file: Path) -> None:
 
 
 def test_an_archive_that_was_not_needed(file: Path) -> None:
-    with ArchiveWriter(file) as writer:
+    with closing(ArchiveWriter(file)) as writer:
         writer.write(letter())
         writer.discard()
     assert not file.exists()
@@ -96,8 +97,8 @@ def test_a_full_disk(file: Path) -> None:
     writer.write(letter())
     with pytest.raises(UsageFault, match=r"cannot write the archive .*: No space left"):
         writer.sync()
-    with pytest.raises(UsageFault, match="No space left"), writer:
-        pass
+    with pytest.raises(UsageFault, match="No space left"):
+        writer.close()
 
 
 def test_what_is_no_text(file: Path) -> None:

@@ -167,12 +167,7 @@ def test_several_share_the_time(trial: Trial) -> None:
     assert [each.ok for each in verdicts] == [True, False, False]
     assert trial.seconds == 10
     assert set(trial.ticks) == {3, 2}
-    assert verdicts[0].as_dict() == {
-        "message_id": "1",
-        "photo_id": "a",
-        "ok": True,
-        "why": "ready",
-    }
+    assert verdicts[0] == Verdict(message_id="1", photo_id="a", ok=True, why="ready")
 
 
 def test_a_bucket_that_does_not_answer_is_said(trial: Trial) -> None:

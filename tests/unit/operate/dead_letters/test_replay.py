@@ -11,7 +11,8 @@ from tests.support.fakes import Clock, raising
 from tests.support.letters import BY_WORKER, FakeLetters, event, letter
 from worker.errors import PublishFailed
 from worker.operate.dead_letters.canary import Tick, Verdict
-from worker.operate.dead_letters.replay import BATCH, Canary, Replayer, ReplayReport
+from worker.operate.dead_letters.replay import Canary, Replayer, ReplayReport
+from worker.operate.publish import BATCH, PacedPublisher
 from worker.photo.dead_letter import DeadLetter, Filter
 from worker.photo.ports import OutgoingMessage
 
@@ -44,15 +45,14 @@ class Run:
     def __call__(self) -> ReplayReport:
         replayer = Replayer(
             letters=self.letters,
-            publish=self._publish,
+            publish=PacedPublisher(
+                self._publish, self.rate, wait=self._sleep, monotonic=lambda: self.seconds
+            ),
             meant=self.meant,
             clock=Clock(),
             limit=self.limit,
-            rate=self.rate,
             max_replays=self.max_replays,
             canary=self.canary,
-            sleep=self._sleep,
-            monotonic=lambda: self.seconds,
         )
         replayer(self.report, self.shown.append)
         return self.report

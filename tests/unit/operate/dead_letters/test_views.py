@@ -6,9 +6,9 @@ import json
 from datetime import UTC, datetime, timedelta
 
 from tests.support.letters import BY_PUBSUB, BY_WORKER, DEAD_AT, event, letter
-from worker.console.text import plain
+from worker.console.text import plain, to_json
 from worker.operate.dead_letters.forecast import Forecast, Replayed
-from worker.operate.dead_letters.views import facts_of, groups_text, letter_text, to_json
+from worker.operate.dead_letters.views import facts_of, groups_text, letter_text
 from worker.photo.dead_letter import DeadLetter, Groups
 from worker.photo.ports import StoredObject
 from worker.render.probe import ProbedPicture

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from tests.support.fakes import MemoryStore
 from tests.support.workers import LAYOUT, RENDITIONS
+from worker.console.stop import Stop
 from worker.operate.sweep.survey import PARALLEL, Survey, SurveyedPhoto
-from worker.photo.layout import Place
+from worker.photo.layout import Owner
 from worker.photo.ports import StoredObject
 
 D = "3fd0c1a2b4e5"
@@ -43,10 +44,10 @@ def as_map(photos: list[SurveyedPhoto]) -> dict[str, list[str]]:
 @pytest.mark.parametrize(
     ("name", "place"),
     [
-        (own("a"), Place("a", 17)),
-        (own(f"a/17-{D}", 18, "full"), Place(f"a/17-{D}", 18)),
-        (LAYOUT.manifest("a/b"), Place("a/b", None)),
-        (LAYOUT.manifest(f"a/17-{D}"), Place(f"a/17-{D}", None)),
+        (own("a"), Owner("a", 17)),
+        (own(f"a/17-{D}", 18, "full"), Owner(f"a/17-{D}", 18)),
+        (LAYOUT.manifest("a/b"), Owner("a/b", None)),
+        (LAYOUT.manifest(f"a/17-{D}"), Owner(f"a/17-{D}", None)),
         (f"photos/a/17-{D}/notes.txt", None),
         (f"photos/a/17-{D}/0320.webp", None),
         ("photos/a/17-xyz/320.webp", None),
@@ -56,8 +57,8 @@ def as_map(photos: list[SurveyedPhoto]) -> dict[str, list[str]]:
         ("elsewhere/a/manifest.json", None),
     ],
 )
-def test_a_name_alone_says_whose_it_is(name: str, place: Place | None) -> None:
-    assert LAYOUT.place(name) == place
+def test_a_name_alone_says_whose_it_is(name: str, place: Owner | None) -> None:
+    assert LAYOUT.owner(name) == place
 
 
 NAMES = st.sets(
@@ -79,7 +80,7 @@ def test_every_photo_is_seen_once_with_all_that_is_its_own(names: set[str]) -> N
     expected: dict[str, list[str]] = {}
     foreign = 0
     for name in sorted(names):
-        place = LAYOUT.place(name)
+        place = LAYOUT.owner(name)
         if place is None or place.photo_id.endswith("/"):
             foreign += 1
             continue
@@ -162,11 +163,11 @@ def test_what_a_judge_raises_ends_the_survey() -> None:
 
 def test_a_survey_that_is_stopped_says_where_to_go_on() -> None:
     store = store_of({LAYOUT.manifest(f"p{number:03}") for number in range(100)})
-    survey = Survey(store, RENDITIONS, LAYOUT)
+    stop = Stop()
     judged = []
-    for each in survey.judge(lambda photo: photo.photo_id):
+    for each in Survey(store, RENDITIONS, LAYOUT, stop=stop).judge(lambda photo: photo.photo_id):
         judged.append(each.result)
-        survey.stop()
+        stop.ask()
     assert 1 <= len(judged) <= PARALLEL + 2
     rest = [photo.photo_id for photo in surveyed(store, each.resume_at)]
     assert judged + rest == [f"p{number:03}" for number in range(100)]

@@ -1,0 +1,27 @@
+"""Endings of pictures' names."""
+
+from __future__ import annotations
+
+import pytest
+
+from worker.photo.endings import content_type, named_like_a_picture
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("a.jpg", "image/jpeg"),
+        ("sub/A.JFIF", "image/jpeg"),
+        ("a.b.hif", "image/heif"),
+        (".svgz", "image/svg+xml"),
+    ],
+)
+def test_a_picture(name: str, kind: str) -> None:
+    assert named_like_a_picture(name)
+    assert content_type(name) == kind
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a", "jpg", "a.jpg~", "a.jpg/b", "a.", ""])
+def test_anything_else(name: str) -> None:
+    assert not named_like_a_picture(name)
+    assert content_type(name) == "application/octet-stream"

@@ -1,0 +1,116 @@
+# A million names: a text costs a tenth of a Path.
+# ruff: noqa: PTH116, PTH118
+"""Originals: which pictures lie below a folder.
+
+A picture is told by the ending of its name, else by its first bytes. Links to files are followed,
+wherever they lead. What `convert` has written below the folder is left out: renditions are no
+originals. What cannot be read is told as a failure.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
+
+from worker.convert.intake import head_of
+from worker.convert.names import HIDDEN, STATE
+from worker.convert.outcomes import Failed, Found, Passed, PassedOver, PictureFault
+from worker.errors import CorruptOriginal, Fatal, Reason, UnsupportedFormat
+from worker.photo.endings import named_like_a_picture
+from worker.photo.globs import Globs
+from worker.render.formats.formats import sniff
+from worker.system.walk import Entry, EntryKind, walk
+
+Sighting: TypeAlias = Found | PassedOver | Failed
+Identity: TypeAlias = tuple[int, int] | None
+"""Device and inode of a folder that is there."""
+
+
+def find_originals(root: str, globs: Globs, output: Identity) -> Iterator[Sighting]:
+    """Everything below `root` in the order of names; folders only if they fail or are left out.
+
+    `output` is where renditions go, which may lie below `root`.
+    """
+    for entry in walk(root, enters=lambda folder: _is_entered(folder, output)):
+        if entry.error is not None:
+            yield unreadable(entry.name, entry.error)
+        elif entry.kind is EntryKind.FOLDER:
+            if not _is_own(entry, output):
+                yield PassedOver(name=entry.name, why=Passed.ANOTHER_OUTPUT)
+        elif not globs.chooses(entry.name):
+            yield PassedOver(name=entry.name, why=Passed.EXCLUDED)
+        elif entry.kind is EntryKind.SPECIAL:
+            yield PassedOver(name=entry.name, why=Passed.SPECIAL_FILE)
+        else:
+            yield sight(entry.name, entry.path)
+
+
+def sight(name: str, path: str) -> Sighting:
+    """What lies at a path that is a file or a link; `name` is what it is called in the output."""
+    like_a_picture = named_like_a_picture(name)
+    try:
+        status = os.stat(path)
+        if stat.S_ISDIR(status.st_mode):
+            return PassedOver(name=name, why=Passed.LINKED_FOLDER)
+        if not stat.S_ISREG(status.st_mode):
+            return PassedOver(name=name, why=Passed.SPECIAL_FILE)
+        if not like_a_picture and not _looks_like_a_picture(head_of(path)):
+            return PassedOver(name=name, why=Passed.NO_PICTURE)
+    except OSError as error:
+        if not like_a_picture and not isinstance(error, PermissionError):
+            return PassedOver(name=name, why=Passed.NO_PICTURE)  # a link to nowhere
+        return unreadable(name, error)
+    return Found(name=name, path=path, size_bytes=status.st_size, mtime_ns=status.st_mtime_ns)
+
+
+def unreadable(name: str, error: OSError) -> Failed:
+    """A file or folder that cannot be read, or is not there any more."""
+    gone = isinstance(error, FileNotFoundError)
+    reason = Reason.ORIGINAL_MISSING if gone else PictureFault.UNREADABLE
+    return Failed(name=name, reason=reason.value, message=error.strerror or str(error))
+
+
+def count_pictures(
+    root: str, globs: Globs, output: Identity, give_up: Callable[[], bool]
+) -> int | None:
+    """How many files are named like pictures, for an estimate; `None` after `give_up`."""
+    count = 0
+    try:
+        for entry in walk(root, enters=lambda folder: _is_entered(folder, output)):
+            if give_up():
+                return None
+            is_file = entry.kind is not EntryKind.FOLDER
+            count += is_file and named_like_a_picture(entry.name) and globs.chooses(entry.name)
+    except Fatal:
+        return None  # the walk for originals meets it too
+    return count
+
+
+def identity_of(folder: str | os.PathLike[str]) -> Identity:
+    """What tells a folder from all others; `None` where there is none."""
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _is_entered(folder: Entry, output: Identity) -> bool:
+    written_by_convert = os.path.lexists(os.path.join(folder.path, HIDDEN, STATE))
+    return not written_by_convert and not _is_own(folder, output)
+
+
+def _is_own(folder: Entry, output: Identity) -> bool:
+    """Whether it is the output of this run, or a hidden folder of any."""
+    return folder.name.rpartition("/")[2] == HIDDEN or (
+        output is not None and identity_of(folder.path) == output
+    )
+
+
+def _looks_like_a_picture(head: bytes) -> bool:
+    try:
+        return bool(sniff(head))
+    except (UnsupportedFormat, CorruptOriginal):
+        return False

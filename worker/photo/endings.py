@@ -1,0 +1,34 @@
+"""Endings: which names are a picture's, and the content type that each ending stands for."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_CONTENT_TYPES: Final = {
+    **dict.fromkeys(("jpg", "jpeg", "jpe", "jfif"), "image/jpeg"),
+    "png": "image/png",
+    "apng": "image/apng",
+    **dict.fromkeys(("tif", "tiff"), "image/tiff"),
+    "webp": "image/webp",
+    "gif": "image/gif",
+    **dict.fromkeys(("avif", "avifs"), "image/avif"),
+    "heic": "image/heic",
+    "heics": "image/heic-sequence",
+    **dict.fromkeys(("heif", "hif"), "image/heif"),
+    **dict.fromkeys(("svg", "svgz"), "image/svg+xml"),
+}
+
+
+def named_like_a_picture(name: str) -> bool:
+    """Whether a file's or an object's name has the ending of a format that is rendered."""
+    return _ending(name) in _CONTENT_TYPES
+
+
+def content_type(name: str) -> str:
+    """What a file of this name is uploaded as."""
+    return _CONTENT_TYPES.get(_ending(name), "application/octet-stream")
+
+
+def _ending(name: str) -> str:
+    _, dot, ending = name.rpartition(".")
+    return ending.lower() if dot else ""
