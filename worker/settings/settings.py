@@ -25,9 +25,11 @@ from worker.photo.looks import EFFORTS, Looks
 from worker.photo.recipe import Recipe
 from worker.photo.watermark import Watermark
 from worker.render.capacity import MIB, Capacity, plan_capacity
-from worker.settings.marks import Background, FileOfPicture, Placing
 from worker.settings.values import (
+    Background,
     Bytes,
+    FileOfPicture,
+    Placing,
     auto,
     bucket,
     buckets,
