@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.flags import RECIPE, JsonFlag, check_finite, with_settings
+from worker.cli.flags import (
+    RECIPE,
+    CheckpointFlag,
+    JsonFlag,
+    RateFlag,
+    check_finite,
+    with_settings,
+)
 from worker.errors import ConfigurationError, UsageFault
 from worker.photo.globs import Globs, split_globs
 from worker.settings.settings import Settings
@@ -76,17 +83,8 @@ def backfill(  # noqa: PLR0913
             help="Stop with exit code 7 before the run, its earlier parts counted, publishes more.",
         ),
     ] = 1_000_000,
-    rate: Annotated[
-        float | None, typer.Option(min=0.1, metavar="N", help="At most so many events a second.")
-    ] = None,
-    checkpoint: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE",
-            help="Keep the place in this file; an interrupted run goes on from there.",
-            show_default=False,
-        ),
-    ] = None,
+    rate: RateFlag = None,
+    checkpoint: CheckpointFlag = None,
     wait: Annotated[
         bool,
         typer.Option("--wait", help="Wait until each photo is ready or rejected; 7 if any is."),

@@ -13,7 +13,7 @@ from worker.console.printer import Printer
 from worker.errors import UsageFault
 from worker.photo.globs import Globs, split_globs
 from worker.photo.ladder import Ladder
-from worker.photo.recipe import OutputFormat
+from worker.photo.looks import OutputFormat
 from worker.settings.settings import Settings
 
 _SETTINGS = (

@@ -15,6 +15,7 @@ import typer
 from worker.cli.flags import (
     RECIPE,
     JsonFlag,
+    RateFlag,
     VerbGroup,
     add_flags,
     age,
@@ -148,9 +149,7 @@ def replay(  # noqa: PLR0913
         typer.Option("--from", metavar="FILE", help="An archive of `purge` instead."),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="At most so many.")] = None,
-    rate: Annotated[
-        float | None, typer.Option(min=0.1, metavar="N", help="At most so many a second.")
-    ] = None,
+    rate: RateFlag = None,
     canary: Annotated[
         int,
         typer.Option(

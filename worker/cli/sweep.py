@@ -8,20 +8,11 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.flags import JsonFlag, age, with_settings
+from worker.cli.flags import CheckpointFlag, JsonFlag, age, with_settings
 from worker.settings.settings import Settings
 
 _SWEEP = ("project", "renditions_bucket", "output_prefix", "storage_emulator_host")
 _REPAIR = ("topic", "pubsub_emulator_host")
-
-CheckpointFlag = Annotated[
-    str | None,
-    typer.Option(
-        metavar="FILE",
-        help="Keep the position in this file; an interrupted run goes on from there.",
-        show_default=False,
-    ),
-]
 
 
 @with_settings(*_SWEEP, *_REPAIR)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from worker.photo.globs import Globs
 from worker.photo.ladder import Ladder
-from worker.photo.recipe import OutputFormat, Recipe
+from worker.photo.looks import OutputFormat
+from worker.photo.recipe import Recipe
 from worker.settings.settings import Settings
 
 
@@ -32,5 +33,7 @@ class ConvertOptions:
         """Everything that decides the bytes."""
         recipe = settings.recipe(codec)
         return dataclasses.replace(
-            recipe, ladder=self.sizes or recipe.ladder, format=self.output_format
+            recipe,
+            ladder=self.sizes or recipe.ladder,
+            looks=dataclasses.replace(recipe.looks, format=self.output_format),
         )

@@ -10,7 +10,8 @@ from typing import TypeAlias
 
 from worker.console.stop import Stop
 from worker.errors import Fatal, Permanent
-from worker.photo.ports import PictureFacts, RenderCost
+from worker.photo.header import PictureFacts
+from worker.photo.ports import RenderCost
 
 
 class PictureFault(StrEnum):

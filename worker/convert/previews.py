@@ -45,12 +45,13 @@ def previews(
         pool = RenderPool(
             RenderSettings(
                 recipe=dataclasses.replace(
-                    settings.recipe(""), ladder=Ladder.exactly(str(_EDGE_PX)), format="webp"
+                    settings.recipe(""), ladder=Ladder.exactly(str(_EDGE_PX))
                 ),
                 max_pixels=settings.max_original_pixels,
                 timeout_seconds=settings.render_timeout_seconds,
                 memory_bytes=_MEMORY_BYTES,
                 scratch=Path(scratch),
+                watermark_file=settings.watermark,
                 placeholders=False,
             ),
             1,

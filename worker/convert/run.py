@@ -146,6 +146,7 @@ class _Conversion:
             timeout_seconds=self._settings.render_timeout_seconds,
             memory_bytes=self._memory_bytes,
             scratch=self._output.scratch,
+            watermark_file=self._settings.watermark,
             placeholders=False,
         )
 
@@ -159,7 +160,7 @@ class _Conversion:
         keep_smaller = self._options.keep_smaller
         plan = Plan(
             originals=self._originals,
-            naming=Naming.of(recipe.ladder, recipe.format),
+            naming=Naming.of(recipe.ladder, recipe.looks.format),
             made=recipe.fingerprint + (" keep-smaller" if keep_smaller else ""),
             keep_smaller=keep_smaller,
             limits=self._settings.limits,

@@ -25,7 +25,7 @@ OVERHEAD_CPU_SECONDS = 0.05
 
 TARGET_QUALITY_FACTOR = 3
 """A target quality encodes and compares each rung until it fits; measured likewise. A target of
-bytes takes as long as no target: smaller files are encoded faster."""
+bytes takes no longer than none: smaller files are encoded faster."""
 
 
 def run_plan(settings: Settings, *, check: bool, as_json: bool) -> None:
@@ -64,8 +64,8 @@ def plan(settings: Settings, machine: Machine, capacity: Capacity) -> dict[str, 
         "drain_seconds": settings.drain_seconds,
         "ladder": str(settings.ladder),
         "quality": settings.quality,
-        "effort": recipe.effort,
-        "full_effort": recipe.full_effort,
+        "effort": recipe.looks.effort,
+        "full_effort": recipe.looks.full_effort,
         "expected_photos_an_hour": int(3600 * capacity.slots / per_photo) if default else None,
     }
 

@@ -18,7 +18,8 @@ from worker.convert.outcomes import (
     Unchanged,
 )
 from worker.convert.tally import LISTED, SECONDS, SHOWN, Tally
-from worker.photo.ports import PictureFacts, RenderCost
+from worker.photo.header import PictureFacts
+from worker.photo.ports import RenderCost
 
 
 def converted(name: str, original: int, *renditions: int, seconds: float = 0.5) -> Converted:

@@ -14,8 +14,8 @@ from typing import Final, Generic, TypeVar
 from worker.errors import Transient
 from worker.operate.backfill.comparison import Compared
 from worker.operate.plan import CPU_SECONDS_PER_MEGAPIXEL, OVERHEAD_CPU_SECONDS
-from worker.photo.encoding import EFFORTS
 from worker.photo.ladder import DEFAULT_LADDER, Ladder
+from worker.photo.looks import EFFORTS
 from worker.render.probe import Probe
 from worker.settings.settings import Settings
 
@@ -75,15 +75,15 @@ def look_at(originals: Iterable[Compared], probe: Probe) -> list[Sampled]:
             continue
         if probed.refused is not None:
             found.append(Sampled(refused=probed.refused.reason.value))
-        elif probed.header is not None:
-            found.append(Sampled(width=probed.header.width, height=probed.header.height))
+        elif probed.picture is not None:
+            found.append(Sampled(width=probed.picture.width, height=probed.picture.height))
     return found
 
 
 def estimate(
     events: int, sample: Sequence[Sampled], settings: Settings, prices: Prices
 ) -> dict[str, object]:
-    """What a fleet would do for so many events; without a readable sample there are no figures.
+    """What a fleet would do for so many events; figures need a readable sample.
 
     The shape: `sampled`, `refused` (counts by reason), `megapixels` and `cpu_seconds` of a photo,
     `vcpu_hours`, `hours` with `vcpus`, `dollars` by kind, `assumptions`.
