@@ -14,12 +14,13 @@ from worker.cli.flags import RECIPE
 from worker.cli.main import app
 from worker.errors import ConfigurationError, UsageFault
 from worker.operate.plan import plan
+from worker.photo.looks import Looks
 from worker.photo.recipe import Recipe
 from worker.settings.settings import Settings
 from worker.system.machine import Machine
 
-OWN = {"codec", "format"}
-"""Parts of a recipe that are no setting: the libraries decide, and the verb `convert`."""
+OWN = {"looks", "codec", "format"}
+"""Parts of a recipe without a setting: the libraries decide, and the verb `convert`."""
 
 
 def failure(*arguments: str) -> BaseException | None:
@@ -27,7 +28,7 @@ def failure(*arguments: str) -> BaseException | None:
 
 
 def test_the_flags_of_recipes_are_all_that_decides_the_bytes() -> None:
-    parts = set(Recipe.__dataclass_fields__) - OWN
+    parts = {*Recipe.__dataclass_fields__, *Looks.__dataclass_fields__} - OWN
     assert parts <= set(RECIPE)
     assert all(name in Settings.model_fields for name in RECIPE)
 
