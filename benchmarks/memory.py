@@ -17,15 +17,14 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from worker.photo.header import Header
-from worker.photo.recipe import Recipe
 from worker.render.capacity import MIB
-from worker.render.handshake import greet
+from worker.render.handshake import shake_hands
 from worker.render.image import imaging  # noqa: F401 # sets libvips up before pyvips is imported
 from worker.render.job import QueuedRendering, RenderSettings
 from worker.render.memory import header_bytes, limit_bytes, peak_bytes
+from worker.render.protocol import Answer, RungWritten
 from worker.render.slot import Child
 from worker.settings.settings import Settings
 
@@ -47,67 +46,70 @@ def main() -> None:
     options = parser.parse_args()
     settings = dict(each.split("=", 1) for each in options.set)
     written = settings.pop("format", "webp")
-    recipe = replace(Settings.load({}, settings).recipe(""), format=written)
+    loaded = Settings.load({}, settings)
+    recipe = loaded.recipe("")
+    template = RenderSettings(
+        recipe=replace(recipe, looks=replace(recipe.looks, format=written)),
+        max_pixels=1 << 40,
+        timeout_seconds=PATIENCE_SECONDS,
+        memory_bytes=ROOM_BYTES,
+        scratch=Path(),
+        watermark_file=loaded.watermark,
+    )
     print("| original | MP | file | predicted | measured | ratio |")
     print("|---|---|---|---|---|---|")
     for file in options.files:
-        report(file.name, file.read_bytes(), recipe)
+        report(file.name, file.read_bytes(), template)
     for megapixels in [] if options.files else map(int, options.megapixels.split(",")):
         for kind, encode in KINDS.items():
             if options.only in kind and megapixels <= MOST.get(kind, 100):
-                report(kind, encode(*size(megapixels)), recipe)
+                report(kind, encode(*size(megapixels)), template)
     for shape, encode_shape in SHAPES.items():
         if options.only in shape and not options.files:
-            report(shape, encode_shape(), recipe)
+            report(shape, encode_shape(), template)
 
 
-def report(kind: str, data: bytes, recipe: Recipe) -> None:
+def report(kind: str, data: bytes, template: RenderSettings) -> None:
     with tempfile.TemporaryDirectory() as folder:
         original = Path(folder, "original")
         original.write_bytes(data)
         size_bytes = len(data)
         del data
         try:
-            header, predicted, measured, end = measure(original, Path(folder), recipe)
+            settings = replace(template, scratch=Path(folder))
+            header, predicted, measured, end = measure(original, settings)
         except Exception as error:  # noqa: BLE001 (the table says so)
             print(f"| {kind} | {error!r} |")
             return
-    ratio = f"{predicted / measured:.2f}" if end == "facts" else end
+    ratio = f"{predicted / measured:.2f}" if end == "Finished" else end
     cells = " | ".join(f"{each / MIB:,.0f}" for each in (size_bytes, predicted, measured))
     print(f"| {kind} | {header.pixels / 1e6:.1f} | {cells} | {ratio} |", flush=True)
 
 
-def measure(original: Path, folder: Path, recipe: Recipe) -> tuple[Header, int, int, str]:
+def measure(original: Path, settings: RenderSettings) -> tuple[Header, int, int, str]:
     """Predicted and measured peak in bytes, and how the render ended."""
-    settings = RenderSettings(
-        recipe=recipe,
-        max_pixels=1 << 40,
-        timeout_seconds=PATIENCE_SECONDS,
-        memory_bytes=ROOM_BYTES,
-        scratch=folder,
-    )
-    settings.place_watermark()
-    rendering = QueuedRendering(settings, original, folder)
-    child = Child(ROOM_BYTES, folder)
+    rendering = QueuedRendering(settings, original, settings.scratch)
+    child = Child(ROOM_BYTES, settings.scratch)
     try:
-        greet(child, settings, time.monotonic() + PATIENCE_SECONDS)
+        shake_hands(child, settings, time.monotonic() + PATIENCE_SECONDS)
         idle = memory(child.pid, "VmRSS")
         size_bytes = original.stat().st_size
         child.send(rendering.measure_request(header_bytes(size_bytes)))
-        header = Header(**last_answer(child)["header"])
-        predicted = peak_bytes(header, size_bytes, recipe)
-        child.send(rendering.render_request(limit_bytes(header, predicted)))
-        end = last_answer(child)
-        return header, predicted, memory(child.pid, "VmHWM") - idle, next(iter(end))
+        header = last_answer(child)
+        assert isinstance(header, Header)  # noqa: S101 (its originals are sound)
+        predicted = peak_bytes(header, size_bytes, settings.recipe)
+        rendering.limit_bytes = limit_bytes(header, predicted)
+        child.send(rendering.render_request())
+        end = type(last_answer(child)).__name__
+        return header, predicted, memory(child.pid, "VmHWM") - idle, end
     finally:
         child.close()
 
 
-def last_answer(child: Child) -> dict[str, Any]:
-    while True:
-        answer = child.receive(time.monotonic() + PATIENCE_SECONDS)
-        if "rendered" not in answer:
-            return answer
+def last_answer(child: Child) -> Answer:
+    while isinstance(answer := child.receive(time.monotonic() + PATIENCE_SECONDS), RungWritten):
+        pass
+    return answer
 
 
 def memory(pid: int, field: str) -> int:

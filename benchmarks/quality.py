@@ -22,12 +22,12 @@ from pathlib import Path
 
 from benchmarks.pictures import can_score, decoded, resized, ssimulacra2, write_png
 from worker.lab.bench.subject import LIMITS
-from worker.photo.encoding import Encoding
 from worker.photo.ladder import DEFAULT_LADDER
+from worker.photo.looks import Looks
 from worker.render.image.imaging import Picture
 from worker.render.image.vips import pyvips
 
-ENCODING = Encoding(quality=80, effort=4, full_effort=2)
+ENCODING = Looks(quality=80, effort=4, full_effort=2)
 SSIMULACRA2_MAX_PIXELS = 3_000_000  # it is slow, and the eye is no stricter above
 
 

@@ -24,13 +24,13 @@ from pathlib import Path
 
 from benchmarks.pictures import decoded, resized, ssimulacra2, write_png
 from worker.lab.bench.subject import LIMITS
-from worker.photo.encoding import Encoding
 from worker.photo.ladder import Ladder
+from worker.photo.looks import Looks
 from worker.render.image.imaging import Picture
 
 LADDER = Ladder.parse("512,768,1024,1280,1600,2048,2560,full")
 MAX_PX = 1280
-FIXED = Encoding(quality=80, effort=4, full_effort=2)
+FIXED = Looks(quality=80, effort=4, full_effort=2)
 
 References = Mapping[str, Path]
 
@@ -71,7 +71,7 @@ def main() -> None:
     show(runs)
 
 
-def targeted(score: float, fixed: Encoding, references: Mapping[Path, References]) -> Run:
+def targeted(score: float, fixed: Looks, references: Mapping[Path, References]) -> Run:
     return measure(f"target quality {score}", replace(fixed, target_quality=score), references)
 
 
@@ -102,7 +102,7 @@ def make_references(photo: Path, folder: Path) -> References:
     }
 
 
-def measure(name: str, encoding: Encoding, references: Mapping[Path, References]) -> Run:
+def measure(name: str, encoding: Looks, references: Mapping[Path, References]) -> Run:
     sizes: list[int] = []
     scored: list[int] = []
     scores: list[float] = []

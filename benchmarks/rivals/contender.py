@@ -25,9 +25,9 @@ Way = tuple[dict[str, str], Render]
 def ours(request: dict[str, Any]) -> Way:
     """The worker's renderer."""
     from worker.lab.bench import subject
-    from worker.photo.encoding import Encoding
+    from worker.photo.looks import Looks
 
-    encoding = Encoding(
+    encoding = Looks(
         quality=request["quality"], effort=request["effort"], full_effort=request["full_effort"]
     )
 

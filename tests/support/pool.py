@@ -7,17 +7,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tests.support.fakes import recording_log
 from worker.errors import Permanent
+from worker.photo.header import PictureFacts
 from worker.photo.ladder import Ladder
-from worker.photo.ports import PictureFacts
+from worker.photo.looks import Looks
 from worker.photo.recipe import Recipe
+from worker.photo.watermark import PictureFile
 from worker.render.job import RenderSettings
 from worker.render.pool import RenderPool
 
 LADDER = "64,320,full"
-RECIPE = Recipe(ladder=Ladder.parse(LADDER), quality=80, effort=0, full_effort=0, codec="")
+
+
+def recipe_of(ladder: str = LADDER, **looks: Any) -> Recipe:
+    """Just these rungs, encoded fast unless `looks` say otherwise."""
+    values = {"quality": 80, "effort": 0, "full_effort": 0, **looks}
+    return Recipe(ladder=Ladder.exactly(ladder), looks=Looks(**values), codec="")
 
 
 @contextmanager
@@ -29,15 +37,17 @@ def render_pool(
     timeout_seconds: float = 30,
     memory_bytes: int = 1 << 30,
     recipe: Recipe | None = None,
+    watermark_file: PictureFile | None = None,
     placeholders: bool = True,
 ) -> Iterator[RenderPool]:
     """A pool that has started; stopped at the end."""
     settings = RenderSettings(
-        recipe=recipe or RECIPE,
+        recipe=recipe or recipe_of(),
         max_pixels=max_pixels,
         timeout_seconds=timeout_seconds,
         memory_bytes=memory_bytes,
         scratch=scratch,
+        watermark_file=watermark_file,
         placeholders=placeholders,
     )
     pool = RenderPool(settings, slots, recording_log()[0])

@@ -17,10 +17,12 @@ import json, os, sys, time
 FACTS = {"format": "jpeg", "width": 100, "height": 60, "pages": 1, "taken_at": None,
          "camera": None, "thumbhash": "AAAAAAAA", "color": "#000000"}
 COST = {"cpu_seconds": 0.1, "peak_bytes": 1}
+END = {"facts": FACTS, **COST}
+SIZE = {"rung": "32", "width": 32, "height": 19}
 SIZES = {"32": (32, 19), "full": (100, 60)}
 
-def say(**answer):
-    print(json.dumps(answer), flush=True)
+def say(kind, **fields):
+    print(json.dumps({"kind": kind, **fields}), flush=True)
 
 def rendered(request, rung, **changes):
     width, height = SIZES[rung]
@@ -28,7 +30,10 @@ def rendered(request, rung, **changes):
         file.write(b"RIFF")
     fields = {"size": {"rung": rung, "width": width, "height": height}, "size_bytes": 4,
               "crc32c": "AAAAAA==", **changes}
-    say(rendered=fields)
+    say("RungWritten", **fields)
+
+def end(**facts):
+    say("Finished", facts={**FACTS, **facts}, **COST)
 
 def requests():
     for line in sys.stdin:
@@ -37,12 +42,12 @@ def requests():
 def renders():
     # Measures what is to be measured; the rest is the script's.
     for request in requests():
-        if "measure" in request:
-            say(header=HEADER)
+        if request["kind"] == "MeasureRequest":
+            say("Header", **HEADER)
         else:
             yield request
 
-say(ready={"codec": "scripted", "unconfined": []})
+say("Ready", codec="scripted", unconfined=[])
 """
 
 LADDER = "32,full"
@@ -52,7 +57,7 @@ SOUND = """
 for request in renders():
     rendered(request, "32")
     rendered(request, "full")
-    say(facts=FACTS, cost=COST)
+    say("Finished", **END)
 """
 
 

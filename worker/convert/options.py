@@ -10,7 +10,8 @@ from typing import get_args
 from worker.errors import UsageFault
 from worker.photo.globs import Globs
 from worker.photo.ladder import Ladder
-from worker.photo.recipe import OutputFormat, Recipe
+from worker.photo.looks import OutputFormat
+from worker.photo.recipe import Recipe
 from worker.settings.settings import Settings
 
 
@@ -34,15 +35,17 @@ class ConvertOptions:
         """Everything that decides the bytes."""
         recipe = settings.recipe(codec)
         return dataclasses.replace(
-            recipe, ladder=self.sizes or recipe.ladder, format=self.output_format
+            recipe,
+            ladder=self.sizes or recipe.ladder,
+            looks=dataclasses.replace(recipe.looks, format=self.output_format),
         )
 
 
 def sizes_of(text: str) -> Ladder:
-    """The sizes that are named, and no others.
+    """Just the sizes that are named.
 
     Raises:
-        UsageFault: one is neither `full` nor a number of pixels.
+        UsageFault: one of them is not `full` or a number of pixels.
     """
     try:
         return Ladder.exactly(text)
@@ -54,7 +57,7 @@ def format_of(text: str) -> OutputFormat:
     """What renditions are written as.
 
     Raises:
-        UsageFault: no such format.
+        UsageFault: the format is unknown.
     """
     for known in get_args(OutputFormat):
         if text.lower() == known:

@@ -2,10 +2,14 @@
 # ruff: noqa: PTH103, PTH104, PTH106, PTH108, PTH114, PTH120
 """Placing: finished renditions to their names in the output, whole or not at all.
 
-In this order, so that a process can be killed between any two steps and what it leaves can be told
-from what others put there: the state says on disk which files an original may have; old files that
-are none of the new ones go; each new file gets its name by a rename; the state says that all of it
-is done, with the next originals' first step. A file that nobody knows is never touched.
+The order lets a process be killed between any two steps, and its files still be told from others':
+
+1. The state says on disk which files an original may have.
+2. Old files that the new ones do not replace are removed.
+3. Each new file gets its name by a rename.
+4. The state says that all of it is done, together with the next originals' first step.
+
+A file that the state does not name is somebody else's, and is never touched.
 """
 
 from __future__ import annotations
@@ -38,12 +42,8 @@ _BATCH: Final = 64
 """Pictures that share one wait for the disk, at most."""
 
 
-class _Taken(Exception):
-    """A file that `convert` did not make has the name."""
-
-
 class Placer:
-    """One run's, with a thread of its own, so that a slot never waits for the disk."""
+    """One run's, with a thread of its own, so that slots need not wait for the disk."""
 
     def __init__(
         self,

@@ -45,17 +45,18 @@ def previews(
         max_original_bytes=settings.max_original_bytes,
         max_original_pixels=settings.max_original_pixels,
     )
-    # Nothing of the run's output is needed: `full` alone would be far too large for a page.
+    # The run's own renditions are of no use: `full` alone would be far too large for a page.
     with tempfile.TemporaryDirectory(prefix="photo-worker-previews-") as scratch:
         pool = RenderPool(
             RenderSettings(
                 recipe=dataclasses.replace(
-                    settings.recipe(""), ladder=Ladder.exactly(str(_EDGE_PX)), format="webp"
+                    settings.recipe(""), ladder=Ladder.exactly(str(_EDGE_PX))
                 ),
                 max_pixels=settings.max_original_pixels,
                 timeout_seconds=settings.render_timeout_seconds,
                 memory_bytes=_MEMORY_BYTES,
                 scratch=Path(scratch),
+                watermark_file=settings.watermark,
                 placeholders=False,
             ),
             1,

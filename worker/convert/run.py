@@ -44,9 +44,9 @@ def run_convert(settings: Settings, options: ConvertOptions, tell: Callable[[str
     """Convert, print what came of it by `tell`, and give the exit code.
 
     Raises:
-        UsageFault: IN or OUT is not what it should be, or there is no picture.
+        UsageFault: IN or OUT is not what it should be, or IN is without pictures.
         ConfigurationError: there is not enough memory.
-        Fatal: no child process can be started, or the output cannot be written any more.
+        Fatal: child processes cannot be started, or the output cannot be written any more.
     """
     log = configure_logs(settings.log_format, settings.log_level)
     check_apart(options.source, options.output)
@@ -147,11 +147,12 @@ class _Conversion:
             timeout_seconds=self._settings.render_timeout_seconds,
             memory_bytes=self._memory_bytes,
             scratch=self._output.scratch,
+            watermark_file=self._settings.watermark,
             placeholders=False,
         )
 
     def _codec(self, state: StateFile, engine: Engine) -> str:
-        # A dry run of a folder that was never converted into needs no child to know that.
+        # Without an earlier run all is to be done, whatever a child would say.
         if self._dry and state.note("codec") is None:
             return "unknown"
         return codec_of(state, engine.pool)
@@ -160,7 +161,7 @@ class _Conversion:
         keep_smaller = self._options.keep_smaller
         plan = Plan(
             originals=self._originals,
-            naming=Naming.of(recipe.ladder, recipe.format),
+            naming=Naming.of(recipe.ladder, recipe.looks.format),
             made=recipe.fingerprint + (" keep-smaller" if keep_smaller else ""),
             keep_smaller=keep_smaller,
             limits=Limits(

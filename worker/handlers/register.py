@@ -17,6 +17,7 @@ from worker.handlers.originals import FetchedOriginal, Originals
 from worker.handlers.renditions import LadderFolder, Renditions
 from worker.handlers.steps import Steps
 from worker.photo.events import Register
+from worker.photo.header import PictureFacts
 from worker.photo.manifest import (
     Manifest,
     NoOp,
@@ -29,7 +30,7 @@ from worker.photo.manifest import (
     register_no_op,
 )
 from worker.photo.outcome import Effect, Outcome, unchanged
-from worker.photo.ports import PictureFacts, Renderer
+from worker.photo.ports import Renderer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

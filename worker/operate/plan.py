@@ -64,8 +64,8 @@ def plan(settings: Settings, machine: Machine, capacity: Capacity) -> dict[str, 
         "drain_seconds": settings.drain_seconds,
         "ladder": str(settings.ladder),
         "quality": settings.quality,
-        "effort": recipe.effort,
-        "full_effort": recipe.full_effort,
+        "effort": recipe.looks.effort,
+        "full_effort": recipe.looks.full_effort,
         "expected_photos_an_hour": int(3600 * capacity.slots / per_photo) if default else None,
     }
 

@@ -1,7 +1,6 @@
-"""The header of an original, known before its pixels are decoded.
+"""What is known of an original: its header before the decode, its facts after the render.
 
-It predicts the cost of the decode. The decoded picture is checked again, because its pixels may
-differ from the header.
+A header predicts what a decode will cost. It proves nothing about the pixels behind it.
 """
 
 from __future__ import annotations
@@ -50,3 +49,21 @@ class Header:
     def decoded_bytes(self) -> int:
         """The decoder's output, all of it in memory at once."""
         return self.pixels * self.bands * (self.bits // 8)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PictureFacts:
+    """What the manifest says of an original.
+
+    `width` and `height` are as displayed (after EXIF orientation), in pixels; of `pages` or frames
+    only the first is rendered. `camera` is maker and model.
+    """
+
+    format: str
+    width: int
+    height: int
+    pages: int
+    taken_at: str | None
+    camera: str | None
+    thumbhash: str
+    color: str

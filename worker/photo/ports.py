@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from worker.photo.header import PictureFacts
 from worker.photo.ladder import RungSize
 from worker.photo.recipe import Recipe
 
@@ -97,24 +98,6 @@ class ObjectStore(Protocol):
         self, bucket: str, prefix: str, *, start: str | None = None, end: str | None = None
     ) -> Iterator[StoredObject]:
         """The objects under a prefix with `start <= name < end`, in name order, page by page."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PictureFacts:
-    """Facts about an original that a child process has found.
-
-    `width` and `height` are as displayed (after EXIF orientation), in pixels. Only the first of
-    `pages` or frames is rendered. `camera` is maker and model.
-    """
-
-    format: str
-    width: int
-    height: int
-    pages: int
-    taken_at: str | None
-    camera: str | None
-    thumbhash: str
-    color: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

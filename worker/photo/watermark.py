@@ -1,4 +1,4 @@
-"""A watermark: whose picture, how strong, how large and where. Arithmetic only; `overlay` draws."""
+"""A watermark: whose picture, how strong, how large and where. `overlay` draws it."""
 
 from __future__ import annotations
 
@@ -56,25 +56,25 @@ class PictureFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watermark:
-    """What is laid over every rung: a picture of its own, `opacity` 0-1 of it, `scale` 0-1 wide.
+    """What is laid over every rung: the picture file with this hex `sha256`.
 
-    The width is a share of the rung's; a watermark that would be taller than the rung is made to
-    fit it.
+    `opacity` is 0-1, `scale` its width as a share of the rung's, 0-1; one that would be taller than
+    the rung is made to fit it.
     """
 
-    file: PictureFile
+    sha256: str
     opacity: float
     position: Position
     scale: float
 
     def __str__(self) -> str:
         """For the recipe's fingerprint: all that decides what it looks like."""
-        return f"{self.file.sha256[:12]}@{self.position} opacity={self.opacity} scale={self.scale}"
+        return f"{self.sha256[:12]}@{self.position} opacity={self.opacity} scale={self.scale}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where a watermark lies on a rung, in pixels."""
+class Corner:
+    """The upper left corner of a watermark on a rung, in pixels; it may lie outside."""
 
     left: int
     top: int
@@ -82,17 +82,15 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """The size of a watermark on one rung, and each place where it lies."""
+    """The size of a watermark on one rung, and each corner where one lies."""
 
     width: int
     height: int
-    places: tuple[Place, ...]
+    corners: tuple[Corner, ...]
 
 
-def place(
-    position: str, scale: float, aspect: tuple[int, int], size: tuple[int, int]
-) -> Placement | None:
-    """Where a watermark of this aspect lies on a rung of this size, both (width, height).
+def place(watermark: Watermark, aspect: tuple[int, int], size: tuple[int, int]) -> Placement | None:
+    """Where a watermark whose picture has this aspect lies on a rung; both (width, height).
 
     `None` on a rung that is too small for any.
     """
@@ -100,19 +98,19 @@ def place(
         return None
     margin = round(MARGIN * min(size))
     room = max(1, size[0] - 2 * margin), max(1, size[1] - 2 * margin)
-    width = min(scale * size[0], room[0], room[1] * aspect[0] / aspect[1])
+    width = min(watermark.scale * size[0], room[0], room[1] * aspect[0] / aspect[1])
     fitted = max(1, round(width)), min(room[1], max(1, round(width * aspect[1] / aspect[0])))
-    places = (
+    corners = (
         _tiled(fitted, size, _TILE_GAP * max(1, margin))
-        if position == "tile"
-        else (_on_the_compass(position, fitted, size, margin),)
+        if watermark.position == "tile"
+        else (_on_the_compass(watermark.position, fitted, size, margin),)
     )
-    return Placement(width=fitted[0], height=fitted[1], places=places)
+    return Placement(width=fitted[0], height=fitted[1], corners=corners)
 
 
 def _on_the_compass(
     position: str, fitted: tuple[int, int], size: tuple[int, int], margin: int
-) -> Place:
+) -> Corner:
     free = size[0] - fitted[0], size[1] - fitted[1]
     left, top = free[0] // 2, free[1] // 2
     if "west" in position:
@@ -123,14 +121,14 @@ def _on_the_compass(
         top = min(margin, free[1])
     if "south" in position:
         top = max(0, free[1] - margin)
-    return Place(left=left, top=top)
+    return Corner(left=left, top=top)
 
 
-def _tiled(fitted: tuple[int, int], size: tuple[int, int], gap: int) -> tuple[Place, ...]:
+def _tiled(fitted: tuple[int, int], size: tuple[int, int], gap: int) -> tuple[Corner, ...]:
     """Rows of tiles, every other one moved by half a tile, up to the edges and beyond."""
     step = fitted[0] + gap, fitted[1] + gap
-    places = []
+    corners = []
     for row, top in enumerate(range(0, size[1], step[1])):
         first = -step[0] // 2 if row % 2 else 0
-        places += [Place(left=left, top=top) for left in range(first, size[0], step[0])]
-    return tuple(places)
+        corners += [Corner(left=left, top=top) for left in range(first, size[0], step[0])]
+    return tuple(corners)

@@ -1,7 +1,7 @@
-"""The first words with a child: that it is up, which codecs it has, and that it has the watermark.
+"""The handshake with a child: it is up, names its codecs, and takes the watermark.
 
-A watermark is decoded where originals are, shut in, and before the first of them comes: a bad one
-stops the worker, and costs no photo.
+A child decodes the watermark like an original, shut in, before the first original comes: a bad one
+stops the start of the worker.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ from typing import Final
 
 from worker.errors import ConfigurationError, Fatal, RendererBroken, SlotUnavailable
 from worker.render.job import RenderSettings
-from worker.render.protocol import Ready, read_kept, read_ready
+from worker.render.protocol import Ready
 from worker.render.slot import Child
+from worker.render.verification import verified_done, verified_ready
 
 START_SECONDS: Final = 60.0
 """What a child may take to get ready."""
 
 
-def greet(child: Child, settings: RenderSettings, deadline: float) -> Ready:
+def shake_hands(child: Child, settings: RenderSettings, deadline: float) -> Ready:
     """Wait until a child is ready to render by these settings.
 
     Raises:
@@ -27,19 +28,17 @@ def greet(child: Child, settings: RenderSettings, deadline: float) -> Ready:
         RendererBroken: the watermark cannot be put where it sees it.
         SlotUnavailable: it cannot read the watermark's file.
     """
-    ready = read_ready(child.receive(deadline))
-    watermark = settings.recipe.watermark
-    if watermark is None:
-        return ready
-    settings.place_watermark()
-    child.send({"watermark": settings.watermark_request()})
-    refusal = read_kept(child.receive(deadline))
-    if isinstance(refusal, SlotUnavailable):
-        raise refusal
-    if refusal is not None:
-        raise ConfigurationError(
-            [f"WORKER_WATERMARK={watermark.file.name!r}: cannot be laid over anything: {refusal}"]
-        )
+    ready = verified_ready(child.receive(deadline))
+    if request := settings.place_watermark():
+        child.send(request)
+        refusal = verified_done(child.receive(deadline))
+        if isinstance(refusal, SlotUnavailable):
+            raise refusal
+        if refusal is not None and settings.watermark_file is not None:
+            name = settings.watermark_file.name
+            raise ConfigurationError(
+                [f"WORKER_WATERMARK={name!r}: cannot be laid over anything: {refusal}"]
+            )
     return ready
 
 
@@ -47,7 +46,6 @@ class FirstCodec:
     """What the first child that gets ready says of its codecs, or why none did; thread-safe."""
 
     def __init__(self) -> None:
-        """Nobody has said anything."""
         self._told: queue.Queue[str | Exception] = queue.Queue()
 
     def tell(self, codec: str | Exception) -> None:
@@ -55,7 +53,7 @@ class FirstCodec:
         self._told.put(codec)
 
     def wait(self, children: int) -> str:
-        """The first answer of so many children that is one.
+        """The codecs that the first of so many children names.
 
         Raises:
             RendererBroken: none got ready; the message holds what the last one printed.

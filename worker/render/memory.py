@@ -15,6 +15,7 @@ from typing import Final
 
 from worker.photo.header import Header
 from worker.photo.ladder import FULL, RungSize
+from worker.photo.looks import BLIND_METHODS, Looks
 from worker.photo.recipe import Recipe
 from worker.photo.targets import ceiling
 
@@ -62,7 +63,7 @@ _COEFFICIENT_BYTES: Final = 2
 _QUALITIES: Final = (50, 80, 90, 95, 100)
 _MOST: Final = (0.46, 0.61, 0.77, 0.87, 1.01)
 _MOST_BLIND: Final = (0.65, 0.97, 1.34, 1.74, 2.31)
-"""Bytes a pixel of pure noise as WebP, at these qualities; in a blind method (`encoding`) more."""
+"""Bytes a pixel of pure noise as WebP, at these qualities; in a blind method (`looks`) more."""
 
 _MOST_OF_ALL: Final = 1.0
 _MOST_RESIZED: Final = 0.2
@@ -71,7 +72,6 @@ _MOST_RESIZED: Final = 0.2
 _FINER: Final = (0.6, 1.0, 1.75, 2.4, 3.0)
 """What these qualities make of the bytes of a photo, quality 80 being one."""
 
-_BLIND_METHODS: Final = 2
 _BLIND: Final = 1.7
 _WRITER: Final = 3.5
 """Bytes for each that is written: a buffer that doubles, and Python's copy."""
@@ -101,7 +101,8 @@ _ALPHA_SHARE: Final = {"svg": 1.0, "gif": 0.1}
 
 def peak_bytes(header: Header, original_bytes: int, recipe: Recipe) -> int:
     """The most that a render of this original will hold at once, over all of its steps."""
-    has_alpha = header.has_alpha and recipe.background is None
+    looks = recipe.looks
+    has_alpha = header.has_alpha and looks.background is None
     bands = 4 if has_alpha else 3
     decoded = header.pixels * (4 if header.has_alpha else 3)
     pixels = header.pixels * bands
@@ -113,16 +114,16 @@ def peak_bytes(header: Header, original_bytes: int, recipe: Recipe) -> int:
     clamped = last * bands if last < header.pixels else 0
     in_tiles = clamped or has_alpha
     tiles = min(_TILES_BYTES, header.pixels * _FLOAT_BYTES) if in_tiles else 0
-    tiles = max(tiles, _LIKENESS if recipe.target_quality is not None else 0)
-    marked = max(last, largest) * _marked(recipe)
+    tiles = max(tiles, _LIKENESS if looks.target_quality is not None else 0)
+    marked = max(last, largest) * _marked(looks)
     # Alpha that is filled in is not there when it is encoded.
     shown = header if has_alpha else replace(header, has_alpha=False)
     density = original_bytes / header.pixels
-    frame = bands if recipe.format == "png" else _FRAME + has_alpha
+    frame = bands if looks.format == "png" else _FRAME + has_alpha
     held = last * frame
-    rung = frame + _written(shown, density, recipe, recipe.effort, _MOST_RESIZED)
-    whole = frame + _written(shown, density, recipe, recipe.full_effort, _MOST_OF_ALL)
-    judged = 2 * _LIKENESS_KEPT if recipe.target_quality is not None else 0
+    rung = frame + _written(shown, density, looks, looks.effort, _MOST_RESIZED)
+    whole = frame + _written(shown, density, looks, looks.full_effort, _MOST_OF_ALL)
+    judged = 2 * _LIKENESS_KEPT if looks.target_quality is not None else 0
     steps = (
         _copies(header) * original_bytes + _decoder_bytes(header, original_bytes) + decoded,
         # Turned or mirrored into a copy: what the decoder read ahead is still kept, and there are
@@ -137,19 +138,19 @@ def peak_bytes(header: Header, original_bytes: int, recipe: Recipe) -> int:
     return FIXED_BYTES + int(max(steps))
 
 
-def _marked(recipe: Recipe) -> float:
+def _marked(looks: Looks) -> float:
     """Bytes a pixel of a rung while a watermark is laid over it: the mark, and what it covers."""
-    return recipe.watermark.scale * _MARK if recipe.watermark else 0.0
+    return looks.watermark.scale * _MARK if looks.watermark else 0.0
 
 
-def _written(header: Header, density: float, recipe: Recipe, effort: int, most: float) -> float:
+def _written(header: Header, density: float, looks: Looks, effort: int, most: float) -> float:
     """Bytes a pixel that a rung's file takes to be made, besides what it is made of."""
     bands = 4 if header.has_alpha else 3
-    if recipe.format == "png":
+    if looks.format == "png":
         return _PNG * bands
-    if recipe.target_quality is None:
-        return _encoder(header, density, recipe.quality, effort, most)
-    quality = ceil(ceiling(recipe.target_quality))
+    if looks.target_quality is None:
+        return _encoder(header, density, looks.quality, effort, most)
+    quality = ceil(ceiling(looks.target_quality))
     # What is judged is decoded, once the encoder has ended.
     return max(bands + 2 * most, _encoder(header, density, quality, effort, most) + most)
 
@@ -222,7 +223,7 @@ def _encoder(header: Header, density: float, quality: int, effort: int, most: fl
     They depend on what the picture shows, of which the `density`, an original's bytes a pixel,
     tells something: JPEG and WebP spend them on the same as the encoder will, others may be noise.
     """
-    blind = effort <= _BLIND_METHODS
+    blind = effort <= BLIND_METHODS
     likely = most
     if header.format in {"jpeg", "webp"}:
         likely = min(most, 0.05 + 0.45 * density + 0.25 * density**2)

@@ -23,15 +23,17 @@ from worker.errors import (
     SlotUnavailable,
     WorkerError,
 )
-from worker.photo.ports import Rendered
+from worker.photo.header import PictureFacts
+from worker.photo.ports import RenderCost, Rendered
 from worker.photo.recipe import Recipe
 from worker.render.admission import Admission, NeverFits, Ticket
 from worker.render.capacity import HELD_ORIGINAL_BYTES
-from worker.render.handshake import START_SECONDS, FirstCodec, greet
+from worker.render.handshake import START_SECONDS, FirstCodec, shake_hands
 from worker.render.job import QueuedRendering, RenderSettings
 from worker.render.memory import header_bytes, limit_bytes, peak_bytes
-from worker.render.protocol import Finished, Refusal, read_header
+from worker.render.protocol import Finished
 from worker.render.slot import Child
+from worker.render.verification import Refusal, verified_header
 from worker.telemetry.logs import Log
 
 RECYCLE_AFTER: Final = 200
@@ -198,7 +200,7 @@ class RenderPool:
 
     def _handle(self, child: Child, ticket: Ticket[QueuedRendering]) -> None:
         """Measure it, after which it waits again, or render it, after which it is done."""
-        answer: Finished | WorkerError | None
+        answer: tuple[PictureFacts, RenderCost] | WorkerError | None
         try:
             answer = (
                 self._render(child, ticket) if ticket.measured else self._measure(child, ticket)
@@ -223,7 +225,7 @@ class RenderPool:
         """Have the header read and queue for the memory it tells of; what ends it, if anything."""
         child.send(ticket.item.measure_request(ticket.needs_bytes))
         answer = child.receive(time.monotonic() + self._settings.timeout_seconds)
-        header = read_header(answer, self._settings.max_pixels)
+        header = verified_header(answer, self._settings.max_pixels)
         if isinstance(header, WorkerError):
             return header
         ticket.item.header = header
@@ -240,19 +242,24 @@ class RenderPool:
             return self._settings.too_large(what, needs_bytes)
         return None
 
-    def _render(self, child: Child, ticket: Ticket[QueuedRendering]) -> Finished | Refusal:
-        """Carry one request to the child and its answers back; the last of them."""
-        expected = ticket.item.expected_answers()
+    def _render(
+        self, child: Child, ticket: Ticket[QueuedRendering]
+    ) -> tuple[PictureFacts, RenderCost] | Refusal:
+        """Have it rendered, and hand each rendition on; facts and cost at the end, or a refusal."""
+        expected = ticket.item.expected_renditions()
         started = time.monotonic()
-        child.send(ticket.item.render_request(ticket.item.limit_bytes))
-        while True:
-            answer = expected.read(child.receive(started + self._settings.timeout_seconds))
-            if isinstance(answer, Rendered):
-                ticket.item.answers.put(answer)
-            elif isinstance(answer, Finished):
-                return dataclasses.replace(answer, seconds=round(time.monotonic() - started, 4))
-            else:
-                return answer
+        child.send(ticket.item.render_request())
+        deadline = started + self._settings.timeout_seconds
+        while isinstance(answer := expected.verified(child.receive(deadline)), Rendered):
+            ticket.item.answers.put(answer)
+        if not isinstance(answer, Finished):
+            return answer
+        cost = RenderCost(
+            seconds=round(time.monotonic() - started, 4),
+            cpu_seconds=answer.cpu_seconds,
+            peak_bytes=answer.peak_bytes,
+        )
+        return answer.facts, cost
 
     def _spawn(self, number: int, old: Child | None) -> Child | None:
         if old is not None:
@@ -265,7 +272,7 @@ class RenderPool:
                 stopped = self._stopped.is_set()
             if stopped:
                 child.kill()
-            ready = greet(child, self._settings, time.monotonic() + START_SECONDS)
+            ready = shake_hands(child, self._settings, time.monotonic() + START_SECONDS)
             self._tell(ready.codec)
             self._warn(ready.unconfined)
         except Exception as error:  # noqa: BLE001 (a slot that dies would leave its renders waiting)

@@ -7,18 +7,19 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from worker.errors import Permanent, RenderFailed, SlotUnavailable
-from worker.photo.header import Header as _FullHeader
+from worker.photo.header import Header
 from worker.photo.ports import ObjectStore, StoredObject
-from worker.render.protocol import read_decoded, read_header, read_ready
+from worker.render import protocol
 from worker.render.slot import Child
+from worker.render.verification import Refusal, verified_done, verified_header, verified_ready
 from worker.system.scratch import Scratch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Header:
+class ProbedPicture:
     """Format by content, and the size as displayed, in pixels."""
 
     format: str
@@ -28,9 +29,9 @@ class Header:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probed:
-    """What was found: the header, if it can be read, and what a worker would refuse it for."""
+    """The picture, if its header can be read, and what a worker would refuse it for."""
 
-    header: Header | None
+    picture: ProbedPicture | None
     refused: Permanent | None
 
 
@@ -64,7 +65,7 @@ class Probe:
         """Another child; its codec."""
         self._end_child()
         self._child = Child(self._memory_bytes, self._scratch.path)
-        return read_ready(self._receive(self._child)).codec
+        return verified_ready(self._receive(self._child)).codec
 
     def _end_child(self) -> None:
         if self._child is not None:
@@ -121,22 +122,23 @@ class Probe:
         return self._child
 
     def _probe(self, child: Child, path: Path) -> Probed:
-        header: Header | None = None
+        picture: ProbedPicture | None = None
         try:
-            child.send({"probe": str(path), "max_pixels": self._max_pixels})
-            read = read_header(self._receive(child), self._max_pixels)
-            if isinstance(read, _FullHeader):
-                header = Header(format=read.format, width=read.width, height=read.height)
-                refusal = read_decoded(self._receive(child))
+            child.send(protocol.ProbeRequest(original=path, max_pixels=self._max_pixels))
+            refusal: Refusal | None
+            found = verified_header(self._receive(child), self._max_pixels)
+            if isinstance(found, Header):
+                picture = ProbedPicture(format=found.format, width=found.width, height=found.height)
+                refusal = verified_done(self._receive(child))
             else:
-                refusal = read
+                refusal = found
         except RenderFailed as error:
             # It is dead, or may still answer: the next original must not get this one's answer.
             self._end_child()
             refusal = error
         if isinstance(refusal, SlotUnavailable):
             raise refusal
-        return Probed(header=header, refused=refusal)
+        return Probed(picture=picture, refused=refusal)
 
-    def _receive(self, child: Child) -> dict[str, Any]:
+    def _receive(self, child: Child) -> protocol.Answer:
         return child.receive(time.monotonic() + self._timeout_seconds)

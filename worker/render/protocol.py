@@ -1,54 +1,76 @@
-"""What a child may answer: JSON becomes typed values here, or the child is taken for crashed.
+"""The protocol of a parent and its child: one class a kind of message, one JSON object a line.
 
-A child that a hostile picture has taken over answers what it likes. It is believed about what only
-it can know, within what is possible, and about each thing once: it chooses no file, no size but
-those that follow from the header, and no end before everything is there.
+JSON, not pickle: a child that a hostile picture has taken over must not run code in its parent.
+Decoding checks form only: kind, fields, types and ranges. `verification` checks what answers claim.
 """
 
 from __future__ import annotations
 
-import re
-import stat
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from functools import cache
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
-from worker.errors import (
-    PERMANENT_BY_REASON,
-    CorruptOriginal,
-    OriginalTooLarge,
-    Permanent,
-    RenderCrashed,
-    RenderFailed,
-    SlotUnavailable,
-    UnsupportedFormat,
-)
-from worker.photo.header import Header
-from worker.photo.ladder import RungSize
-from worker.photo.ports import PictureFacts, Rendered
-from worker.photo.recipe import OutputFormat
-from worker.render.formats.formats import RENDERED
+from worker.errors import RenderCrashed
+from worker.photo.header import Header, PictureFacts
+from worker.photo.ladder import Ladder, RungSize
+from worker.photo.looks import Looks
+from worker.photo.watermark import Watermark
 
-Answer: TypeAlias = Mapping[str, Any]
-
-Refusal: TypeAlias = Permanent | SlotUnavailable
-"""What a sound child answers instead: the original cannot be rendered, or not here and now."""
+Words: TypeAlias = str
+"""A message for people; a text of any other field is one printable line of 512 characters."""
 
 _MOST: Final = 1 << 53
 _TEXT_CHARS: Final = 512
-_MESSAGE_CHARS: Final = 4096
-_MOST_BITS: Final = 64
-_COLOR: Final = re.compile(r"#[0-9a-f]{6}")
-_BASE64: Final = re.compile(r"[A-Za-z0-9+/]{4,64}={0,2}")
-_NOTHING: Final = re.compile("")
-_CHECKSUM: Final = re.compile(r"[A-Za-z0-9+/]{6}==")
+_WORDS_CHARS: Final = 4096
 
-_BYTES_A_PIXEL: Final = 8
-_SMALLEST_BYTES: Final = 1 << 16
-"""More than any WebP or PNG takes: what is larger is no rendition of that size."""
 
-_REFUSALS: Final = (UnsupportedFormat, OriginalTooLarge, CorruptOriginal, RenderFailed)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What one request may take. `drawn_px` is the longest edge that a drawing is drawn at."""
+
+    max_pixels: int
+    memory_bytes: int
+    cpu_seconds: float
+    drawn_px: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepRequest:
+    """Decode the watermark in this file and keep it for renders: `Done`."""
+
+    file: Path
+    watermark: Watermark
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasureRequest:
+    """Read the header of an original: `Header`."""
+
+    original: Path
+    bounds: Bounds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderRequest:
+    """Write each rung of an original into a folder: a `RungWritten` for each, and `Finished`."""
+
+    original: Path
+    folder: Path
+    ladder: Ladder
+    looks: Looks
+    placeholder: bool
+    bounds: Bounds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeRequest:
+    """Decode an original: `Header` as soon as it is read, and `Done`."""
+
+    original: Path
+    max_pixels: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,231 +82,188 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
-    """The last answer to a render: facts, and what `ports.RenderCost` says.
+class RungWritten:
+    """A rendition is in the render's folder; `crc32c` is base64 as GCS states it."""
 
-    How long it took is not the child's to say.
-    """
+    size: RungSize
+    size_bytes: int
+    crc32c: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """All rungs are written. `peak_bytes` is the child's peak memory so far."""
 
     facts: PictureFacts
     cpu_seconds: float
     peak_bytes: int
-    seconds: float = 0.0
 
 
-def read_ready(answer: Answer) -> Ready:
-    """The first answer of all.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """The original cannot be rendered; `reason` is one of `errors.Reason`."""
 
-    Raises:
-        RenderCrashed: it is none.
-    """
-    fields = _fields(answer, "ready")
-    unconfined = fields.get("unconfined")
-    if not isinstance(unconfined, list):
-        raise _nonsense("unconfined", unconfined)
-    return Ready(
-        codec=_text(fields, "codec"),
-        unconfined=[_text({"unconfined": each}, "unconfined") for each in unconfined],
-    )
+    reason: str
+    message: Words
 
 
-def read_header(answer: Answer, max_pixels: int) -> Header | Refusal:
-    """What an original promises, within the limits that every child checks.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unavailable:
+    """A file cannot be read or written here and now, whatever the picture."""
 
-    Raises:
-        RenderCrashed: this is no answer to the question.
-    """
-    if refusal := _refusal(answer):
-        return refusal
-    told = _fields(answer, "header")
-    header = Header(**{name: read(told, name) for name, read in _HEADER_FIELDS})
-    if min(header.width, header.height, header.bands, header.bits) < 1:
-        raise _nonsense("header", told)
-    if header.format not in RENDERED:
-        raise _nonsense("format", header.format)
-    if header.bits > _MOST_BITS:
-        raise _nonsense("bits", header.bits)
-    if header.pixels > max_pixels:
-        raise _nonsense("size", f"{header.width}x{header.height}")
-    return header
+    message: Words
 
 
-def read_decoded(answer: Answer) -> Refusal | None:
-    """The end of a probe: nothing against the original, or what.
-
-    Raises:
-        RenderCrashed: this is no answer to the question.
-    """
-    refusal = _refusal(answer)
-    if refusal is None and answer.get("decoded") is not True:
-        raise _nonsense("decoded", answer.get("decoded"))
-    return refusal
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """What was asked for is done, and there is no more to say."""
 
 
-def read_kept(answer: Answer) -> Refusal | None:
-    """The answer to a watermark: nothing against it, or what.
+Request: TypeAlias = KeepRequest | MeasureRequest | RenderRequest | ProbeRequest
+Answer: TypeAlias = Ready | Header | RungWritten | Finished | Refused | Unavailable | Done
+
+_REQUESTS: Final = {
+    kind.__name__: kind for kind in (KeepRequest, MeasureRequest, RenderRequest, ProbeRequest)
+}
+_ANSWERS: Final[Mapping[str, type]] = {
+    kind.__name__: kind
+    for kind in (Ready, Header, RungWritten, Finished, Refused, Unavailable, Done)
+}
+
+
+def encode(message: Request | Answer) -> bytes:
+    """One line, newline included."""
+    told = {"kind": type(message).__name__, **_fields_of(message)}
+    return json.dumps(told, default=_as_json).encode() + b"\n"
+
+
+def decode_request(line: str) -> Request:
+    """What a parent asks; it is trusted.
 
     Raises:
-        RenderCrashed: this is no answer to the question.
+        ValueError: it is no request.
     """
-    refusal = _refusal(answer)
-    if refusal is None and answer.get("kept") is not True:
-        raise _nonsense("kept", answer.get("kept"))
-    return refusal
+    return cast("Request", _message(_REQUESTS, json.loads(line)))
 
 
-class RenderAnswers:
-    """The answers to one render, of which each rung comes once, and facts after all of them."""
+def decode_answer(line: bytes) -> Answer:
+    """What a child says.
 
-    def __init__(
-        self,
-        header: Header,
-        expected: tuple[RungSize, ...],
-        folder: Path,
-        *,
-        suffix: OutputFormat = "webp",
-        placeholder: bool = True,
-    ) -> None:
-        """The ladder that this header asks for, and where its files are written."""
-        self._header = header
-        self._expected = {size.rung: size for size in expected}
-        self._folder = folder
-        self._suffix = suffix
-        self._placeholder = placeholder
-
-    def read(self, answer: Answer) -> Rendered | Finished | Refusal:
-        """The next one; all but `Rendered` are the last.
-
-        Raises:
-            RenderCrashed: this is no answer, or none that may come now.
-        """
-        if refusal := _refusal(answer):
-            return refusal
-        if "facts" not in answer:
-            return self._rendered(_fields(answer, "rendered"))
-        if self._expected:
-            raise RenderCrashed(f"the child ends without {', '.join(self._expected)}")
-        facts, cost = _fields(answer, "facts"), _fields(answer, "cost")
-        return Finished(
-            facts=self._facts(facts),
-            cpu_seconds=_seconds(cost, "cpu_seconds"),
-            peak_bytes=_number(cost, "peak_bytes"),
-        )
-
-    def _rendered(self, fields: Answer) -> Rendered:
-        size = fields.get("size")
-        rung = size.get("rung") if isinstance(size, dict) else None
-        expected = self._expected.pop(rung, None) if isinstance(rung, str) else None
-        if expected is None:
-            raise RenderCrashed(f"the child answers with a rung nobody asked for: {_cut(rung)}")
-        if size != {"rung": rung, "width": expected.width, "height": expected.height}:
-            raise _nonsense("size", size)
-        size_bytes = _number(fields, "size_bytes", 1)
-        if size_bytes > _BYTES_A_PIXEL * expected.width * expected.height + _SMALLEST_BYTES:
-            raise _nonsense("size_bytes", size_bytes)
-        path = Path(self._folder, f"{expected.rung}.{self._suffix}")
-        try:
-            found = path.lstat()
-        except OSError as error:
-            raise RenderCrashed(f"the child claims what is not there: {error}") from error
-        if not stat.S_ISREG(found.st_mode) or found.st_size != size_bytes:
-            raise RenderCrashed(f"the child claims {size_bytes} bytes, {found.st_size} are there")
-        crc32c = _matching(fields, "crc32c", _CHECKSUM)
-        return Rendered(size=expected, path=path, size_bytes=size_bytes, crc32c=crc32c)
-
-    def _facts(self, fields: Answer) -> PictureFacts:
-        header = self._header
-        facts = PictureFacts(
-            format=_text(fields, "format"),
-            width=_number(fields, "width"),
-            height=_number(fields, "height"),
-            pages=_number(fields, "pages"),
-            taken_at=_text_or_none(fields, "taken_at"),
-            camera=_text_or_none(fields, "camera"),
-            thumbhash=_matching(fields, "thumbhash", _BASE64 if self._placeholder else _NOTHING),
-            color=_matching(fields, "color", _COLOR if self._placeholder else _NOTHING),
-        )
-        measured = (header.format, header.width, header.height, header.pages)
-        if (facts.format, facts.width, facts.height, facts.pages) != measured:
-            raise RenderCrashed(f"the child renders something else than it measured: {facts}")
-        return facts
+    Raises:
+        RenderCrashed: it is no answer.
+    """
+    try:
+        told = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise RenderCrashed(f"the child answers nonsense: {line[:80]!r}") from error
+    try:
+        return cast("Answer", _message(_ANSWERS, told))
+    except ValueError as error:
+        raise RenderCrashed(f"the child answers nonsense: {error}") from error
 
 
-def _refusal(answer: Answer) -> Refusal | None:
-    if "unavailable" in answer:
-        return SlotUnavailable(_text(answer, "unavailable", _MESSAGE_CHARS))
-    if "refused" not in answer:
-        return None
-    fields = _fields(answer, "refused")
-    reason = fields.get("reason")
-    for known, kind in PERMANENT_BY_REASON.items():
-        if known.value == reason and issubclass(kind, _REFUSALS):
-            message = fields.get("message")
-            if not isinstance(message, str) or len(message) > _MESSAGE_CHARS:
-                break
-            # Libraries quote what they read: half a surrogate pair would break the log's line.
-            return kind(message.encode(errors="replace").decode())
-    raise _nonsense("refused", fields)
+def _fields_of(record: Any) -> dict[str, Any]:  # noqa: ANN401 (any dataclass)
+    return {each.name: getattr(record, each.name) for each in fields(record)}
 
 
-def _fields(answer: Answer, name: str) -> Answer:
-    fields = answer.get(name)
-    if not isinstance(fields, dict):
-        raise _nonsense(name, fields)
-    return fields
+def _as_json(value: object) -> object:
+    return str(value) if isinstance(value, Path | Ladder) else _fields_of(value)
 
 
-def _number(fields: Answer, name: str, least: int = 0) -> int:
-    value = fields.get(name)
+def _message(kinds: Mapping[str, type], told: object) -> object:
+    if not isinstance(told, dict):
+        raise _nonsense("line", told)
+    name = told.pop("kind", None)
+    kind = kinds.get(name) if isinstance(name, str) else None
+    if kind is None:
+        raise _nonsense("kind", name)
+    return _record(kind, told)
+
+
+def _record(kind: type, told: object) -> Any:  # noqa: ANN401 (an instance of `kind`)
+    readers = _readers(kind)
+    if not isinstance(told, dict) or told.keys() != readers.keys():
+        raise _nonsense(kind.__name__, told)
+    return kind(**{name: read(name, told[name]) for name, read in readers.items()})
+
+
+@cache
+def _readers(kind: type) -> dict[str, _Reader]:
+    return {each.name: _READERS[str(each.type)] for each in fields(kind)}
+
+
+def _number(name: str, value: object) -> int:
     # Not isinstance: true is an int as well.
-    if type(value) is not int or not least <= value <= _MOST:
+    if type(value) is not int or not 0 <= value <= _MOST:
         raise _nonsense(name, value)
     return value
 
 
-def _seconds(fields: Answer, name: str) -> float:
-    value = fields.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MOST:
+def _real(name: str, value: object) -> float:
+    if type(value) not in {int, float} or not -_MOST <= cast("float", value) <= _MOST:
         raise _nonsense(name, value)
-    return float(value)
+    return float(cast("float", value))
 
 
-def _flag(fields: Answer, name: str) -> bool:
-    value = fields.get(name)
+def _flag(name: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise _nonsense(name, value)
     return value
 
 
-def _text(fields: Answer, name: str, most: int = _TEXT_CHARS) -> str:
-    value = fields.get(name)
-    if not isinstance(value, str) or len(value) > most or not value.isprintable():
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str) or len(value) > _TEXT_CHARS or not value.isprintable():
         raise _nonsense(name, value)
     return value
 
 
-def _text_or_none(fields: Answer, name: str) -> str | None:
-    return None if fields.get(name) is None else _text(fields, name)
+def _texts(name: str, value: object) -> list[str]:
+    if not isinstance(value, list):
+        raise _nonsense(name, value)
+    return [_text(name, each) for each in value]
 
 
-_READERS: Final[Mapping[Any, Callable[[Answer, str], Any]]] = {
+def _words(name: str, value: object) -> str:
+    if not isinstance(value, str) or len(value) > _WORDS_CHARS:
+        raise _nonsense(name, value)
+    # Libraries quote what they read: half a surrogate pair would break the log's line.
+    return value.encode(errors="replace").decode()
+
+
+def _nonsense(name: str, value: object) -> ValueError:
+    return ValueError(f"{name} {repr(value)[:80]}")
+
+
+_Reader: TypeAlias = Callable[[str, Any], Any]
+
+
+def _optional(read: _Reader) -> _Reader:
+    return lambda name, value: None if value is None else read(name, value)
+
+
+def _nested(kind: type) -> _Reader:
+    return lambda _, value: _record(kind, value)
+
+
+_READERS: Final[Mapping[str, _Reader]] = {
     "int": _number,
+    "int | None": _optional(_number),
+    "float": _real,
+    "float | None": _optional(_real),
     "bool": _flag,
     "str": _text,
+    "str | None": _optional(_text),
+    "list[str]": _texts,
+    "Words": _words,
+    "OutputFormat": _text,
+    "Position": _text,
+    "Path": lambda _, value: Path(value),
+    "Ladder": lambda _, value: Ladder.exactly(value),
+    "RungSize": _nested(RungSize),
+    "PictureFacts": _nested(PictureFacts),
+    "Bounds": _nested(Bounds),
+    "Looks": _nested(Looks),
+    "Watermark": _nested(Watermark),
+    "Watermark | None": _optional(_nested(Watermark)),
 }
-_HEADER_FIELDS: Final = tuple((each.name, _READERS[each.type]) for each in fields(Header))
-
-
-def _matching(fields: Answer, name: str, pattern: re.Pattern[str]) -> str:
-    value = _text(fields, name)
-    if not pattern.fullmatch(value):
-        raise _nonsense(name, value)
-    return value
-
-
-def _nonsense(name: str, value: object) -> RenderCrashed:
-    return RenderCrashed(f"the child answers nonsense: {name} {_cut(value)}")
-
-
-def _cut(value: object) -> str:
-    return repr(value)[:80]
+"""How a field of this annotation is read."""

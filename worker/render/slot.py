@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
 
 from worker.errors import RenderCrashed, RenderFailed, RenderOutOfMemory, RenderTimeout
+from worker.render.protocol import Answer, Request, decode_answer, encode
 from worker.system import interpreter
 from worker.system.sandbox import tells_of_no_memory
 
@@ -38,7 +37,7 @@ class Child:
     """
 
     def __init__(self, memory_bytes: int, scratch: Path) -> None:
-        """Start it; its first answer is `{"ready": ...}`.
+        """Start it; its first answer is `Ready`.
 
         It may have `memory_bytes` at most for one render, and sees no files but below `scratch`.
 
@@ -77,7 +76,7 @@ class Child:
         """Whether it still runs."""
         return self._child.poll() is None
 
-    def send(self, request: dict[str, Any]) -> None:
+    def send(self, request: Request) -> None:
         """Hand it one request.
 
         Raises:
@@ -87,7 +86,7 @@ class Child:
         self.requests += 1
         if self._answers_wait():
             raise RenderCrashed("the child answers before it is asked")
-        line = json.dumps(request).encode() + b"\n"
+        line = encode(request)
         try:
             taken = os.write(self._child.stdin.fileno(), line)
         except BlockingIOError as error:
@@ -108,11 +107,11 @@ class Child:
             self._buffer += os.read(answers, _READ_BYTES)
         return bool(self._buffer)
 
-    def receive(self, deadline: float) -> dict[str, Any]:
+    def receive(self, deadline: float) -> Answer:
         """The next answer, waited for until `deadline` (of `time.monotonic`).
 
         Raises:
-            RenderTimeout: nothing by then; the caller kills it. Or it used up its CPU seconds.
+            RenderTimeout: none by then; the caller kills it. Or it used up its CPU seconds.
             RenderOutOfMemory: a library aborted it for want of memory, and said so.
             RenderCrashed: it died otherwise, or what it says is no answer.
         """
@@ -137,13 +136,7 @@ class Child:
         line, _, self._buffer = self._buffer.partition(b"\n")
         if len(line) > _LINE_MAX_BYTES:
             raise RenderCrashed("the child answers with an endless line")
-        try:
-            answer = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise RenderCrashed(f"the child answers nonsense: {line[:80]!r}") from error
-        if not isinstance(answer, dict):
-            raise RenderCrashed(f"the child answers nonsense: {line[:80]!r}")
-        return answer
+        return decode_answer(line)
 
     def last_words(self) -> str:
         """The end of what it has printed besides its answers."""

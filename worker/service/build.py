@@ -94,6 +94,7 @@ def build(settings: Settings, capacity: Capacity, scratch: Scratch, log: Log) ->
             timeout_seconds=settings.render_timeout_seconds,
             memory_bytes=capacity.render_memory_bytes,
             scratch=scratch.path,
+            watermark_file=settings.watermark,
         ),
         capacity.slots,
         log,

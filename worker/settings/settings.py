@@ -20,8 +20,8 @@ from pydantic import (
 )
 
 from worker.errors import ConfigurationError
-from worker.photo.encoding import EFFORTS
 from worker.photo.ladder import DEFAULT_LADDER, Ladder
+from worker.photo.looks import EFFORTS, Looks
 from worker.photo.recipe import Recipe
 from worker.photo.watermark import Watermark
 from worker.render.capacity import MIB, Capacity, plan_capacity
@@ -256,23 +256,22 @@ class Settings(BaseModel):
     def recipe(self, codec: str) -> Recipe:
         """What these settings make of an original, with these codecs."""
         effort, full_effort = EFFORTS[self.encoding]
-        return Recipe(
-            ladder=self.ladder,
+        looks = Looks(
             quality=self.quality,
             effort=effort if self.effort is None else self.effort,
             full_effort=full_effort if self.full_effort is None else self.full_effort,
-            codec=codec,
             target_bytes=self.target_bytes,
             target_quality=self.target_quality,
-            watermark=self._laid_over(),
+            watermark=self._watermark(),
             background=self.background,
         )
+        return Recipe(ladder=self.ladder, looks=looks, codec=codec)
 
-    def _laid_over(self) -> Watermark | None:
+    def _watermark(self) -> Watermark | None:
         if self.watermark is None:
             return None
         return Watermark(
-            file=self.watermark,
+            sha256=self.watermark.sha256,
             opacity=self.watermark_opacity,
             position=self.watermark_position,
             scale=self.watermark_scale,

@@ -21,10 +21,10 @@ from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode
 
 from worker.errors import Braked, Draining, Permanent, WorkerError
 from worker.photo.delivery import Delivery
+from worker.photo.header import PictureFacts
 from worker.photo.ports import (
     BatchPublisher,
     OutgoingMessage,
-    PictureFacts,
     RenderCost,
     Rendered,
     Renderer,

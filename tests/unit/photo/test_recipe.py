@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.convert.options import ConvertOptions
 from worker.photo.ladder import Ladder
+from worker.photo.looks import Looks
 from worker.photo.recipe import DigestingHash, Recipe
-from worker.photo.watermark import PictureFile, Watermark
+from worker.photo.watermark import Watermark
 from worker.settings.settings import Settings
 
 RECIPE = Recipe(
-    ladder=Ladder.parse("320,full"), quality=80, effort=4, full_effort=2, codec="libvips-8.18.7"
+    ladder=Ladder.parse("320,full"),
+    looks=Looks(quality=80, effort=4, full_effort=2),
+    codec="libvips-8.18.7",
 )
 
 
@@ -31,13 +38,16 @@ def test_the_fingerprint_is_one_readable_line() -> None:
 
 
 WATERMARK = Watermark(
-    file=PictureFile(name="logo.png", data=b"a logo"), opacity=0.5, position="east", scale=0.2
+    sha256=hashlib.sha256(b"a logo").hexdigest(), opacity=0.5, position="east", scale=0.2
 )
 
 
+def looking(**looks: Any) -> Recipe:
+    return replace(RECIPE, looks=replace(RECIPE.looks, **looks))
+
+
 def test_the_fingerprint_says_what_is_asked_for_besides() -> None:
-    asked = replace(
-        RECIPE,
+    asked = looking(
         target_bytes=100_000,
         target_quality=72.5,
         background="#ffffff",
@@ -51,7 +61,7 @@ def test_the_fingerprint_says_what_is_asked_for_besides() -> None:
 
 
 def test_a_png_has_neither_quality_nor_targets() -> None:
-    png = replace(RECIPE, format="png", quality=1, effort=0, target_bytes=5, target_quality=70.0)
+    png = looking(format="png", quality=1, effort=0, target_bytes=5, target_quality=70.0)
     assert png.fingerprint == "png/2 ladder=320,full codec=libvips-8.18.7"
 
 
@@ -63,18 +73,64 @@ def test_the_fingerprint_of_the_settings_has_not_changed() -> None:
     )
 
 
+CODEC = "libvips-8.18.7 libwebp-1.6.0 libheif-1.21.2"
+BALANCED = f"webp/2 q=80 effort=4/2 ladder=320,full codec={CODEC}"
+SHORT = {"WORKER_LADDER": "320,full"}
+ICON = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>'
+
+
+@pytest.mark.parametrize(
+    ("variables", "fingerprint"),
+    [
+        (
+            {"WORKER_ENCODING": "fast", "WORKER_QUALITY": "75", "WORKER_LADDER": "1024,640"},
+            f"webp/2 q=75 effort=2/2 ladder=640,1024,full codec={CODEC}",
+        ),
+        (
+            {**SHORT, "WORKER_ENCODING": "compact", "WORKER_FULL_EFFORT": "0"},
+            f"webp/2 q=80 effort=5/0 ladder=320,full codec={CODEC}",
+        ),
+        (
+            {**SHORT, "WORKER_TARGET_BYTES": "100k"},
+            f"{BALANCED} target_bytes=102400",
+        ),
+        (
+            {**SHORT, "WORKER_TARGET_QUALITY": "70", "WORKER_BACKGROUND": "FA0"},
+            f"{BALANCED} background=#ffaa00 target_quality=70.0",
+        ),
+        (
+            {**SHORT, "WORKER_WATERMARK": "icon.svg", "WORKER_WATERMARK_POSITION": "North_East"},
+            f"{BALANCED} watermark=b16192e8b207@north-east opacity=0.5 scale=0.2",
+        ),
+    ],
+)
+def test_fingerprints_of_settings_stay_as_manifests_hold_them(
+    variables: dict[str, str], fingerprint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "icon.svg").write_bytes(ICON)
+    monkeypatch.chdir(tmp_path)
+    settings = Settings.load(variables)
+    assert settings.recipe(CODEC).fingerprint == fingerprint
+    options = ConvertOptions(
+        source=tmp_path, output=tmp_path, sizes=Ladder.exactly("64"), output_format="png"
+    )
+    png = options.recipe(settings, CODEC).fingerprint
+    mark = re.search(r" (background|watermark)=\S+( opacity=\S+ scale=\S+)?", fingerprint)
+    assert png == f"png/2 ladder=64 codec={CODEC}{mark[0] if mark else ''}"
+
+
 @pytest.mark.parametrize(
     "other",
     [
-        replace(RECIPE, target_bytes=100_000),
-        replace(RECIPE, target_quality=70.0),
-        replace(RECIPE, watermark=WATERMARK),
-        replace(RECIPE, watermark=replace(WATERMARK, opacity=0.6)),
-        replace(RECIPE, background="#ffffff"),
-        replace(RECIPE, format="png"),
-        replace(RECIPE, quality=81),
-        replace(RECIPE, effort=5),
-        replace(RECIPE, full_effort=3),
+        looking(target_bytes=100_000),
+        looking(target_quality=70.0),
+        looking(watermark=WATERMARK),
+        looking(watermark=replace(WATERMARK, opacity=0.6)),
+        looking(background="#ffffff"),
+        looking(format="png"),
+        looking(quality=81),
+        looking(effort=5),
+        looking(full_effort=3),
         replace(RECIPE, codec="libvips-8.19.0"),
         replace(RECIPE, ladder=Ladder.parse("321,full")),
     ],

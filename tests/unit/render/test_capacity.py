@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from worker.errors import ConfigurationError
 from worker.photo.header import Header
 from worker.photo.ladder import DEFAULT_LADDER
+from worker.photo.looks import Looks
 from worker.photo.recipe import Recipe
 from worker.render.capacity import (
     CHILD_BYTES,
@@ -58,7 +59,9 @@ def test_the_plan_fits(vcpus: int, memory_bytes: int, in_flight_per_vcpu: int) -
 
 
 def test_a_slot_has_room_for_a_photo_of_24_megapixels() -> None:
-    recipe = Recipe(ladder=DEFAULT_LADDER, quality=80, effort=4, full_effort=2, codec="")
+    recipe = Recipe(
+        ladder=DEFAULT_LADDER, looks=Looks(quality=80, effort=4, full_effort=2), codec=""
+    )
     photo = Header(
         format="jpeg", width=6000, height=4000, bands=3, bits=8, turned=True, copied=True
     )

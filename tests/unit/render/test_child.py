@@ -7,16 +7,27 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.support.small_pictures import jpeg, noise
 from tests.support.waiting import PATIENCE_SECONDS
 from worker.errors import CorruptOriginal, RenderCrashed, RenderOutOfMemory
-from worker.photo.ladder import RungSize
+from worker.photo.ladder import Ladder, RungSize
+from worker.photo.looks import Looks
 from worker.render.child import _blameless
 from worker.render.image.vips import pyvips, translated
+from worker.render.protocol import (
+    Answer,
+    Bounds,
+    Finished,
+    MeasureRequest,
+    Refused,
+    RenderRequest,
+    Request,
+    RungWritten,
+    Unavailable,
+)
 from worker.render.slot import Child
 
 
@@ -56,26 +67,25 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)
 
 
-def last_answer(child: Child, request: dict[str, Any]) -> dict[str, Any]:
+BOUNDS = Bounds(max_pixels=40_000_000, memory_bytes=256 << 20, cpu_seconds=60, drawn_px=2560)
+
+
+def last_answer(child: Child, request: Request) -> Answer:
     child.send(request)
-    answer: dict[str, Any] = {"rendered": {}}
-    while "rendered" in answer:
-        answer = child.receive(time.monotonic() + PATIENCE_SECONDS)
+    while isinstance(answer := child.receive(time.monotonic() + PATIENCE_SECONDS), RungWritten):
+        pass
     return answer
 
 
-def request(folder: Path) -> dict[str, Any]:
-    return {
-        "original": str(folder / "original"),
-        "folder": str(folder),
-        "ladder": "full",
-        "quality": 90,
-        "effort": 0,
-        "full_effort": 0,
-        "max_pixels": 40_000_000,
-        "memory_bytes": 256 << 20,
-        "cpu_seconds": 60,
-    }
+def request(folder: Path) -> RenderRequest:
+    return RenderRequest(
+        original=folder / "original",
+        folder=folder,
+        ladder=Ladder.exactly("full"),
+        looks=Looks(quality=90, effort=0, full_effort=0),
+        placeholder=True,
+        bounds=BOUNDS,
+    )
 
 
 def test_a_full_disk_is_no_fault_of_the_picture(full_disk: Path) -> None:
@@ -86,20 +96,24 @@ def test_a_full_disk_is_no_fault_of_the_picture(full_disk: Path) -> None:
     child = Child(1 << 30, full_disk)
     try:
         child.receive(time.monotonic() + PATIENCE_SECONDS)
-        assert "No space" in last_answer(child, request(full_disk))["unavailable"]
+        answer = last_answer(child, request(full_disk))
+        assert isinstance(answer, Unavailable)
+        assert "No space" in answer.message
         filler.unlink()
-        assert "facts" in last_answer(child, request(full_disk))
+        assert isinstance(last_answer(child, request(full_disk)), Finished)
     finally:
         child.close()
 
 
 def test_an_original_that_cannot_be_read_is_no_fault_of_the_picture(tmp_path: Path) -> None:
     child = Child(1 << 30, tmp_path)
-    limits = {"max_pixels": 1, "memory_bytes": 1 << 20, "cpu_seconds": 60}
+    measure = MeasureRequest(original=tmp_path / "original", bounds=BOUNDS)
     try:
         child.receive(time.monotonic() + PATIENCE_SECONDS)
-        for asked in (request(tmp_path), {"measure": str(tmp_path / "original"), **limits}):
-            assert "No such file" in last_answer(child, asked)["unavailable"]
+        for asked in (request(tmp_path), measure):
+            answer = last_answer(child, asked)
+            assert isinstance(answer, Unavailable)
+            assert "No such file" in answer.message
     finally:
         child.close()
 
@@ -110,8 +124,9 @@ def test_a_rendition_beyond_the_childs_own_limit_is_the_pictures(tmp_path: Path)
     try:
         child.receive(time.monotonic() + PATIENCE_SECONDS)
         resource.prlimit(child.pid, resource.RLIMIT_FSIZE, (4096, 4096))
-        refused = last_answer(child, request(tmp_path))["refused"]
+        refused = last_answer(child, request(tmp_path))
     finally:
         child.close()
-    assert refused["reason"] == "render_crashed"
-    assert "File too large" in refused["message"]
+    assert isinstance(refused, Refused)
+    assert refused.reason == "render_crashed"
+    assert "File too large" in refused.message

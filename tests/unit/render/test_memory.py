@@ -10,12 +10,17 @@ from hypothesis import strategies as st
 
 from worker.photo.header import Header
 from worker.photo.ladder import DEFAULT_LADDER, Ladder
+from worker.photo.looks import Looks
 from worker.photo.recipe import Recipe
 from worker.render.memory import header_bytes, largest_pixels, limit_bytes, peak_bytes
 
 MIB = 1 << 20
-RECIPE = Recipe(ladder=DEFAULT_LADDER, quality=80, effort=4, full_effort=2, codec="")
+RECIPE = Recipe(ladder=DEFAULT_LADDER, looks=Looks(quality=80, effort=4, full_effort=2), codec="")
 PHOTO = Header(format="jpeg", width=6000, height=4000, bands=3, bits=8)
+
+
+def looking(**looks: int) -> Recipe:
+    return dataclasses.replace(RECIPE, looks=dataclasses.replace(RECIPE.looks, **looks))  # type: ignore[arg-type]
 
 
 def peak(header: Header, original_bytes: int = 6 * MIB) -> int:
@@ -44,23 +49,20 @@ def test_deep_pictures_take_more_in_decoders_that_hold_them() -> None:
 
 
 def test_efforts_that_search_take_more_and_high_qualities_again() -> None:
-    searching = dataclasses.replace(RECIPE, full_effort=3)
-    fine = dataclasses.replace(searching, quality=95)
+    searching = looking(full_effort=3)
+    fine = looking(full_effort=3, quality=95)
     peaks = [peak_bytes(PHOTO, 6 * MIB, recipe) for recipe in (RECIPE, searching, fine)]
     assert peaks == sorted(set(peaks))
 
 
 def test_the_highest_qualities_take_more_at_low_efforts_too() -> None:
-    peaks = [
-        peak_bytes(PHOTO, 12 * MIB, dataclasses.replace(RECIPE, quality=quality))
-        for quality in (80, 100)
-    ]
+    peaks = [peak_bytes(PHOTO, 12 * MIB, looking(quality=quality)) for quality in (80, 100)]
     assert peaks == sorted(set(peaks))
 
 
 @pytest.mark.parametrize("effort", range(3, 7))
 def test_what_is_noise_takes_more_to_search(effort: int) -> None:
-    recipe = dataclasses.replace(RECIPE, full_effort=effort)
+    recipe = looking(full_effort=effort)
     plain, busy = (peak_bytes(PHOTO, size * MIB, recipe) for size in (3, 18))
     assert busy > plain + 5 * PHOTO.pixels
 
@@ -69,7 +71,7 @@ def test_what_is_noise_takes_more_to_search(effort: int) -> None:
 def test_every_recipe_is_predicted_and_none_takes_less_than_its_picture(
     quality: int, effort: int, full_effort: int
 ) -> None:
-    recipe = dataclasses.replace(RECIPE, quality=quality, effort=effort, full_effort=full_effort)
+    recipe = looking(quality=quality, effort=effort, full_effort=full_effort)
     for header in (PHOTO, dataclasses.replace(PHOTO, bands=4, has_alpha=True)):
         frame = 2.5 if header.has_alpha else 1.5
         assert peak_bytes(header, MIB, recipe) > header.pixels * (header.bands + frame)

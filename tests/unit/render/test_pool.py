@@ -18,6 +18,7 @@ from worker.errors import (
     UnsupportedFormat,
 )
 from worker.photo.ladder import Ladder
+from worker.photo.looks import Looks
 from worker.photo.recipe import Recipe
 from worker.render.job import RenderSettings
 from worker.render.pool import RenderPool
@@ -30,7 +31,7 @@ def settings(
     scratch: Path, *, ladder: Ladder = LADDER, memory_bytes: int = 1024 * MIB
 ) -> RenderSettings:
     return RenderSettings(
-        recipe=Recipe(ladder=ladder, quality=80, effort=0, full_effort=0, codec=""),
+        recipe=Recipe(ladder=ladder, looks=Looks(quality=80, effort=0, full_effort=0), codec=""),
         max_pixels=40_000_000,
         timeout_seconds=60,
         memory_bytes=memory_bytes,
@@ -84,7 +85,7 @@ def test_a_good_picture_gives_every_rung_with_size_and_checksum(
 
 def test_the_recipe_names_what_decides_the_bytes(pool: RenderPool) -> None:
     assert pool.recipe.ladder == LADDER
-    assert (pool.recipe.quality, pool.recipe.effort, pool.recipe.full_effort) == (80, 0, 0)
+    assert pool.recipe.looks == Looks(quality=80, effort=0, full_effort=0)
     assert pool.recipe.codec.startswith("libvips-")
 
 

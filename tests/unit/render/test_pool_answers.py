@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.support.fakes import recording_log
+from tests.support.pool import recipe_of
 from tests.support.scripted import LADDER, SOUND, script
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 from worker.errors import (
@@ -24,10 +25,9 @@ from worker.errors import (
     SlotUnavailable,
     WorkerError,
 )
-from worker.photo.ladder import Ladder
-from worker.photo.recipe import Recipe
 from worker.render.job import QueuedRendering, RenderSettings
 from worker.render.pool import RenderPool
+from worker.render.protocol import ProbeRequest, Ready
 from worker.render.slot import Child
 
 StartPool = Callable[..., RenderPool]
@@ -43,9 +43,7 @@ def start_pool(
     def start(body: str, *, slots: int = 1, timeout_seconds: float = 30) -> RenderPool:
         script(monkeypatch, tmp_path, body)
         settings = RenderSettings(
-            recipe=Recipe(
-                ladder=Ladder.parse(LADDER), quality=80, effort=0, full_effort=0, codec=""
-            ),
+            recipe=recipe_of(LADDER),
             max_pixels=1_000_000,
             timeout_seconds=timeout_seconds,
             memory_bytes=1 << 30,
@@ -98,14 +96,14 @@ def test_a_child_that_keeps_to_the_rules_is_believed(start_pool: StartPool, tmp_
 
 
 LIES = {
-    "facts without any rung": "say(facts=FACTS, cost=COST)",
-    "facts before the last rung": "rendered(r, '32'); say(facts=FACTS, cost=COST)",
+    "facts without any rung": "say('Finished', **END)",
+    "facts before the last rung": "rendered(r, '32'); say('Finished', **END)",
     "a rung twice": "rendered(r, '32'); rendered(r, '32')",
-    "a rung of another ladder": "rendered(r, '32'); say(rendered={'size': {'rung': '64'}})",
-    "a rung that is none": "say(rendered={'size': {'rung': [], 'width': 1, 'height': 1}})",
-    "another size": "rendered(r, '32', size={'rung': '32', 'width': 32, 'height': 20})",
-    "a negative size": "rendered(r, '32', size={'rung': '32', 'width': -32, 'height': 19})",
-    "a size and more": "rendered(r, '32', size={'rung': '32', 'width': 32, 'height': 19, 'x': 1})",
+    "a rung of another ladder": "rendered(r, '32', size={**SIZE, 'rung': '64'})",
+    "a rung that is none": "rendered(r, '32', size={'rung': [], 'width': 1, 'height': 1})",
+    "another size": "rendered(r, '32', size={**SIZE, 'height': 20})",
+    "a negative size": "rendered(r, '32', size={**SIZE, 'width': -32})",
+    "a size and more": "rendered(r, '32', size={**SIZE, 'x': 1})",
     "more bytes than there are": "rendered(r, '32', size_bytes=5)",
     "fewer bytes than there are": "rendered(r, '32', size_bytes=3)",
     "bytes that are true": "rendered(r, '32', size_bytes=True)",
@@ -113,30 +111,33 @@ LIES = {
     "a checksum of another kind": "rendered(r, '32', crc32c='d41d8cd98f00')",
     "a huge file": (
         "f = open(r['folder'] + '/32.webp', 'wb'); f.truncate(200 << 20); f.close(); "
-        "say(rendered={'size': {'rung': '32', 'width': 32, 'height': 19}, "
-        "'size_bytes': 200 << 20, 'crc32c': 'AAAAAA=='})"
+        "say('RungWritten', size=SIZE, size_bytes=200 << 20, crc32c='AAAAAA==')"
     ),
     "a link to another file": (
         "os.symlink('/etc/passwd', r['folder'] + '/32.webp'); "
-        "say(rendered={'size': {'rung': '32', 'width': 32, 'height': 19}, "
-        "'size_bytes': os.stat('/etc/passwd').st_size, 'crc32c': 'AAAAAA=='})"
+        "say('RungWritten', size=SIZE, size_bytes=os.stat('/etc/passwd').st_size, "
+        "crc32c='AAAAAA==')"
     ),
-    "a file that is not there": (
-        "say(rendered={'size': {'rung': '32', 'width': 32, 'height': 19}, 'size_bytes': 1, "
-        "'crc32c': 'AAAAAA=='})"
-    ),
-    "facts that are none": "both(r); say(facts={'a': 1}, cost=COST)",
-    "a cost that is none": "both(r); say(facts=FACTS, cost={})",
-    "a cost that is no number": "both(r); say(facts=FACTS, cost={**COST, 'cpu_seconds': 1e999})",
-    "facts of another picture": "both(r); say(facts={**FACTS, 'width': 99}, cost=COST)",
-    "a colour that is none": "both(r); say(facts={**FACTS, 'color': 'red;'}, cost=COST)",
-    "half of a surrogate pair": "both(r); say(facts={**FACTS, 'camera': '\\ud800'}, cost=COST)",
-    "a camera without end": "both(r); say(facts={**FACTS, 'camera': 'x' * 5000}, cost=COST)",
-    "a reason nobody knows": "say(refused={'reason': 'zzz', 'message': ''})",
-    "a reason that is not its own": "say(refused={'reason': 'original_missing', 'message': ''})",
-    "a refusal that is none": "say(refused=1)",
-    "a refusal without a message": "say(refused={'reason': 'corrupt_original'})",
-    "something else": "say(hello=1)",
+    "a file that is not there": "say('RungWritten', size=SIZE, size_bytes=1, crc32c='AAAAAA==')",
+    "facts that are none": "both(r); say('Finished', facts={'a': 1}, **COST)",
+    "a cost that is none": "both(r); say('Finished', facts=FACTS)",
+    "a cost that is no number": "both(r); say('Finished', **{**END, 'cpu_seconds': 1e999})",
+    "facts of another picture": "both(r); end(width=99)",
+    "a colour that is none": "both(r); end(color='red;')",
+    "half of a surrogate pair": "both(r); end(camera='\\ud800')",
+    "a camera without end": "both(r); end(camera='x' * 5000)",
+    "a reason nobody knows": "say('Refused', reason='zzz', message='')",
+    "a reason that is not its own": "say('Refused', reason='original_missing', message='')",
+    "a refusal that is none": "say('Refused', reason=1, message='')",
+    "a refusal without a message": "say('Refused', reason='corrupt_original')",
+    "something else": "say('Hello')",
+    "an answer to another request": "say('Done')",
+    "a header once more": "say('Header', **HEADER)",
+    "a kind that is none": "say([])",
+    "negative CPU seconds": "both(r); say('Finished', **{**END, 'cpu_seconds': -1.0})",
+    "a refusal without end": "say('Refused', reason='corrupt_original', message='x' * 5000)",
+    "a fault of the disk that cannot be printed": "say('Unavailable', message='a\\nb')",
+    "more than was asked for": "both(r); say('Finished', path='/etc/passwd', **END)",
     "a list": "print('[]', flush=True)",
     "no JSON": "print('nonsense', flush=True)",
     "a deep list": "print('[' * 60000, flush=True)",
@@ -153,6 +154,7 @@ def test_what_cannot_be_is_a_crash(start_pool: StartPool, tmp_path: Path, lie: s
     (before,) = pool.pids
     error = taken(render(pool, tmp_path))
     assert type(error) is RenderCrashed, error
+    assert "the child process" not in str(error), "it lives, and is not believed"
     eventually(lambda: pool.pids not in ([before], []), "another child is up")
     assert pool.running == 0
 
@@ -178,16 +180,17 @@ HEADERS = {
 def test_a_header_that_cannot_be_is_a_crash(
     start_pool: StartPool, tmp_path: Path, lie: str
 ) -> None:
-    pool = start_pool(f"for r in requests(): say(header={{**HEADER, {HEADERS[lie]}}})")
+    pool = start_pool(f"for r in requests(): say('Header', **{{**HEADER, {HEADERS[lie]}}})")
     error = taken(render(pool, tmp_path))
     assert type(error) is RenderCrashed, error
+    assert "the child process" not in str(error), "it lives, and is not believed"
 
 
 def test_a_refusal_is_told_in_its_own_words_and_the_child_goes_on(
     start_pool: StartPool, tmp_path: Path
 ) -> None:
     pool = start_pool(
-        "for r in renders(): say(refused={'reason': 'corrupt_original', 'message': 'a\\ud800b'})"
+        "for r in renders(): say('Refused', reason='corrupt_original', message='a\\ud800b')"
     )
     before = pool.pids
     for _ in range(2):
@@ -200,7 +203,9 @@ def test_a_refusal_is_told_in_its_own_words_and_the_child_goes_on(
 def test_a_full_disk_is_nobodys_fault_and_the_child_goes_on(
     start_pool: StartPool, tmp_path: Path
 ) -> None:
-    pool = start_pool("for r in renders(): say(unavailable='[Errno 28] No space left on device')")
+    pool = start_pool(
+        "for r in renders(): say('Unavailable', message='[Errno 28] No space left on device')"
+    )
     before = pool.pids
     for _ in range(2):
         error = taken(render(pool, tmp_path))
@@ -210,8 +215,8 @@ def test_a_full_disk_is_nobodys_fault_and_the_child_goes_on(
 
 
 RUNG = (
-    '{"rendered": {"size": {"rung": "32", "width": 32, "height": 19}, "size_bytes": 4, '
-    '"crc32c": "AAAAAA=="}}'
+    '{"kind": "RungWritten", "size": {"rung": "32", "width": 32, "height": 19}, "size_bytes": 4, '
+    '"crc32c": "AAAAAA=="}'
 )
 
 
@@ -233,7 +238,7 @@ def test_a_flood_is_a_crash_and_fills_no_memory(
 def test_a_child_that_answers_and_never_reads_holds_no_slot(
     start_pool: StartPool, tmp_path: Path
 ) -> None:
-    pool = start_pool("while True: time.sleep(0.001); say(header=HEADER)", timeout_seconds=2)
+    pool = start_pool("while True: time.sleep(0.001); say('Header', **HEADER)", timeout_seconds=2)
     folder = tmp_path / ("a-long-name" * 15)
     folder.mkdir()
     for _ in range(3):
@@ -251,7 +256,7 @@ def test_a_request_that_is_not_read_is_a_crash(
     def send_until_refused() -> None:
         try:
             while True:
-                child.send({"measure": "x" * 3000})
+                child.send(ProbeRequest(original=Path("x" * 3000), max_pixels=1))
         except RenderCrashed as error:
             sent.append(error)
 
@@ -268,13 +273,17 @@ def test_a_request_that_is_not_read_is_a_crash(
 def test_an_answer_before_the_question_is_a_crash(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    script(monkeypatch, tmp_path, "print('{}\\n{}', flush=True)\nfor r in requests(): pass")
+    script(
+        monkeypatch,
+        tmp_path,
+        'print(\'{"kind": "Done"}\\n{}\', flush=True)\nfor r in requests(): pass',
+    )
     child = Child(1 << 20, tmp_path)
     try:
         child.receive(soon())
         child.receive(soon())
         with pytest.raises(RenderCrashed, match="before it is asked"):
-            child.send({"measure": "x"})
+            child.send(ProbeRequest(original=Path("x"), max_pixels=1))
     finally:
         child.close()
 
@@ -282,7 +291,7 @@ def test_an_answer_before_the_question_is_a_crash(
 def test_one_slot_that_cannot_spawn_leaves_the_work_to_the_others(
     start_pool: StartPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pool = start_pool(SOUND.replace("say(facts", "time.sleep(0.05); say(facts"), slots=2)
+    pool = start_pool(SOUND.replace("say(", "time.sleep(0.05); say("), slots=2)
     attempts = []
 
     def no_process(*_: object) -> Child:
@@ -327,7 +336,7 @@ def test_a_drain_leaves_a_render_alone_that_begins_while_it_comes_from_its_measu
 ) -> None:
     pool = start_pool(
         "for r in renders():\n    rendered(r, '32')\n    while not os.path.exists(r['folder'] + "
-        "'/go'): time.sleep(0.01)\n    rendered(r, 'full')\n    say(facts=FACTS, cost=COST)",
+        "'/go'): time.sleep(0.01)\n    rendered(r, 'full')\n    say('Finished', **END)",
         slots=2,
     )
     measured, drained = threading.Event(), threading.Event()
@@ -353,7 +362,7 @@ def test_a_drain_leaves_a_render_alone_that_begins_while_it_comes_from_its_measu
 
 
 def test_a_drain_turns_away_what_was_just_measured(start_pool: StartPool, tmp_path: Path) -> None:
-    pool = start_pool("for r in requests(): time.sleep(0.2); say(header=HEADER)")
+    pool = start_pool("for r in requests(): time.sleep(0.2); say('Header', **HEADER)")
     rendering = render(pool, tmp_path)
     eventually(lambda: not pool._admission.waiting, "it is being measured")
     pool.close_admission()
@@ -398,7 +407,7 @@ def test_a_module_in_the_current_folder_is_not_imported(
     monkeypatch.chdir(tmp_path)
     child = Child(1 << 30, tmp_path)
     try:
-        assert "ready" in child.receive(soon())
+        assert isinstance(child.receive(soon()), Ready)
     finally:
         child.close()
     assert not (tmp_path / "imported").exists()

@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.fakes import recording_log
+from tests.support.pool import recipe_of
 from tests.support.small_pictures import corners, jpeg, noise, png
 from worker.errors import OriginalTooLarge, WorkerError
-from worker.photo.ladder import Ladder
-from worker.photo.recipe import Recipe
 from worker.render.admission import PASSES
 from worker.render.capacity import CHILD_BYTES, MIB, plan_capacity
 from worker.render.job import RenderSettings
@@ -37,9 +36,7 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RenderPool]:
     settings = RenderSettings(
-        recipe=Recipe(
-            ladder=Ladder.parse("320,2560,full"), quality=80, effort=0, full_effort=0, codec=""
-        ),
+        recipe=recipe_of("320,2560,full"),
         max_pixels=150_000_000,
         timeout_seconds=120,
         memory_bytes=CAPACITY.render_memory_bytes,

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.fakes import recording_log
+from tests.support.pool import recipe_of
 from tests.support.small_pictures import corners, jpeg, noise, png
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 from worker.errors import (
@@ -25,8 +26,6 @@ from worker.errors import (
     RenderOutOfMemory,
     RenderTimeout,
 )
-from worker.photo.ladder import Ladder
-from worker.photo.recipe import Recipe
 from worker.render.job import QueuedRendering, RenderSettings
 from worker.render.pool import RenderPool
 
@@ -43,9 +42,7 @@ def start_pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartPool]:
         slots: int = 1, *, timeout_seconds: float = 60, memory_bytes: int = 2048 * MIB
     ) -> RenderPool:
         settings = RenderSettings(
-            recipe=Recipe(
-                ladder=Ladder.parse("32,full"), quality=90, effort=0, full_effort=6, codec=""
-            ),
+            recipe=recipe_of("32,full", quality=90, full_effort=6),
             max_pixels=60_000_000,
             timeout_seconds=timeout_seconds,
             memory_bytes=memory_bytes,
@@ -339,7 +336,7 @@ def test_children_that_cannot_start_leave_no_pipes_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = RenderSettings(
-        recipe=Recipe(ladder=Ladder.parse("full"), quality=80, effort=0, full_effort=0, codec=""),
+        recipe=recipe_of("full"),
         max_pixels=1,
         timeout_seconds=60,
         memory_bytes=MIB,
@@ -356,15 +353,13 @@ def test_children_that_cannot_start_leave_no_pipes_behind(
 _PARENT = """
 import sys
 from pathlib import Path
-from worker.photo.ladder import Ladder
-from worker.photo.recipe import Recipe
+from tests.support.pool import recipe_of
 from worker.render.pool import RenderPool
 from worker.render.job import RenderSettings
 from worker.telemetry.logs import configure_logs
 
 pool = RenderPool(
-    RenderSettings(recipe=Recipe(ladder=Ladder.parse("32,full"), quality=90, effort=0,
-                                 full_effort=6, codec=""),
+    RenderSettings(recipe=recipe_of("32,full", quality=90, full_effort=6),
                    max_pixels=60_000_000, timeout_seconds=60, memory_bytes=1 << 30,
                    scratch=Path(sys.argv[3])),
     2, configure_logs("json", "info"))

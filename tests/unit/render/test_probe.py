@@ -19,7 +19,7 @@ from tests.support.small_pictures import corners, png
 from tests.support.waiting import eventually
 from worker.errors import Reason, RenderTimeout, SlotUnavailable, StorageUnavailable
 from worker.render.image import imaging
-from worker.render.probe import Header, Probe, Probed
+from worker.render.probe import Probe, Probed, ProbedPicture
 
 GIB = 1 << 30
 
@@ -41,7 +41,7 @@ def probed(probe: Probe, store: MemoryStore, data: bytes) -> Probed:
 
 def test_a_sound_picture_is_read_as_displayed(probe: Probe, store: MemoryStore) -> None:
     found = probed(probe, store, corners_jpeg(64, 96, orientation=6))
-    assert found == Probed(header=Header(format="jpeg", width=64, height=96), refused=None)
+    assert found == Probed(picture=ProbedPicture(format="jpeg", width=64, height=96), refused=None)
     assert probe.codec == imaging.codec()
 
 
@@ -60,8 +60,8 @@ def test_whatever_is_wrong_has_its_reason_and_the_next_is_read(
         assert found.refused is not None
         assert found.refused.reason is reason
         assert str(found.refused)
-    header = Header(format="jpeg", width=640, height=480)
-    assert probed(probe, store, sound) == Probed(header=header, refused=None)
+    header = ProbedPicture(format="jpeg", width=640, height=480)
+    assert probed(probe, store, sound) == Probed(picture=header, refused=None)
 
 
 def test_pixels_that_cannot_be_decoded_leave_the_header_known(
@@ -71,7 +71,7 @@ def test_pixels_that_cannot_be_decoded_leave_the_header_known(
     begin = sound.index(b"IDAT") + 4
     damaged = sound[:begin] + bytes(64) + sound[begin + 64 :]
     found = probed(probe, store, damaged)
-    assert found.header == Header(format="png", width=640, height=480)
+    assert found.picture == ProbedPicture(format="png", width=640, height=480)
     assert found.refused is not None
     assert found.refused.reason is Reason.CORRUPT_ORIGINAL
 
@@ -85,22 +85,22 @@ def test_a_child_that_died_idle_is_replaced(probe: Probe, store: MemoryStore) ->
 
 SCRIPT = """
 for request in requests():
-    kind = open(request["probe"]).read()
+    kind = open(request["original"]).read()
     if kind == "slow":
         time.sleep(1)
     if kind == "deadly":
         os.kill(os.getpid(), 9)
     if kind == "list":
-        say(header=[])
+        print("[]", flush=True)
     if kind == "deep":
         print("[" * 60000, flush=True)
     if kind == "more":
-        say(header={**HEADER, "more": 1, "width": "1"})
-    say(header={**HEADER, "width": 7 if kind == "sound" else 8})
+        say("Header", **HEADER, more=1)
+    say("Header", **{**HEADER, "width": 7 if kind == "sound" else 8})
     if kind == "full":
-        say(unavailable="[Errno 28] No space left on device")
+        say("Unavailable", message="[Errno 28] No space left on device")
     else:
-        say(decoded=True)
+        say("Done")
 """
 
 
@@ -129,9 +129,11 @@ def test_a_child_that_fails_is_told_and_the_next_answer_is_the_nexts(
     for _ in range(2):
         found = probed(scripted, store, kind)
         assert found.refused is not None
-        assert (found.refused.reason, found.header) == (reason, None)
+        assert (found.refused.reason, found.picture) == (reason, None)
         found = probed(scripted, store, b"sound")
-        assert found == Probed(header=Header(format="jpeg", width=7, height=60), refused=None)
+        assert found == Probed(
+            picture=ProbedPicture(format="jpeg", width=7, height=60), refused=None
+        )
 
 
 def test_a_full_disk_is_not_the_originals_fault(scripted: Probe, store: MemoryStore) -> None:

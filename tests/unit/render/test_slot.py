@@ -7,6 +7,7 @@ import select
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,19 @@ from tests.support.small_pictures import corners, jpeg, noise
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 from worker.errors import RenderCrashed, RenderOutOfMemory, RenderTimeout
 from worker.photo.header import Header
+from worker.photo.ladder import Ladder
+from worker.photo.looks import Looks
+from worker.render.protocol import (
+    Answer,
+    Bounds,
+    Finished,
+    MeasureRequest,
+    Ready,
+    Refused,
+    RenderRequest,
+    Request,
+    RungWritten,
+)
 from worker.render.slot import Child
 
 MIB = 1 << 20
@@ -33,22 +47,31 @@ def child(tmp_path: Path) -> Iterator[Child]:
     child.close()
 
 
-def request(original: Path, folder: Path, *, memory_bytes: int = 256 * MIB) -> dict[str, Any]:
-    return {
-        "original": str(original),
-        "folder": str(folder),
-        "ladder": "32,full",
-        "quality": 80,
-        "effort": 0,
-        "full_effort": 0,
-        "max_pixels": 40_000_000,
-        "memory_bytes": memory_bytes,
-        "cpu_seconds": 60,
-    }
+def bounds(**other: Any) -> Bounds:
+    values = {"max_pixels": 40_000_000, "memory_bytes": 256 * MIB, "cpu_seconds": 60, **other}
+    return Bounds(drawn_px=2560, **values)
+
+
+def request(original: Path, *, effort: int = 0, **other: Any) -> RenderRequest:
+    return RenderRequest(
+        original=original,
+        folder=original.parent,
+        ladder=Ladder.parse("32,full"),
+        looks=Looks(quality=80, effort=effort, full_effort=effort),
+        placeholder=True,
+        bounds=bounds(**other),
+    )
+
+
+def first_answer(child: Child, asked: Request) -> Answer:
+    child.send(asked)
+    return child.receive(soon())
 
 
 def test_the_first_answer_names_the_codec(child: Child) -> None:
-    assert child.receive(soon())["ready"]["codec"].startswith("libvips-")
+    ready = child.receive(soon())
+    assert isinstance(ready, Ready)
+    assert ready.codec.startswith("libvips-")
     assert child.alive
 
 
@@ -57,18 +80,18 @@ def test_a_request_is_answered_line_by_line(child: Child, tmp_path: Path) -> Non
     original = tmp_path / "original"
     original.write_bytes(jpeg(corners()))
     for _ in range(2):
-        child.send(request(original, tmp_path))
-        answers = [child.receive(soon()) for _ in range(3)]
-        assert [next(iter(answer)) for answer in answers] == ["rendered", "rendered", "facts"]
-        assert {"facts", "cost"} == set(answers[-1])
+        answers = [first_answer(child, request(original)), child.receive(soon())]
+        assert all(isinstance(answer, RungWritten) for answer in answers)
+        assert isinstance(child.receive(soon()), Finished)
 
 
 def test_a_refusal_is_an_answer(child: Child, tmp_path: Path) -> None:
     child.receive(soon())
     original = tmp_path / "original"
     original.write_bytes(b"text")
-    child.send(request(original, tmp_path))
-    assert child.receive(soon())["refused"]["reason"] == "unsupported_format"
+    refused = first_answer(child, request(original))
+    assert isinstance(refused, Refused)
+    assert refused.reason == "unsupported_format"
     assert child.alive
 
 
@@ -105,7 +128,7 @@ def test_a_library_that_aborts_for_want_of_memory_is_told_by_its_last_words(
     original = tmp_path / "original"
     # libvips copies the file by way of GLib, which aborts where there is no room for it.
     original.write_bytes(jpeg(corners()) + bytes(100 * MIB))
-    child.send(request(original, tmp_path, memory_bytes=40 * MIB))
+    child.send(request(original, memory_bytes=40 * MIB))
     with pytest.raises(RenderOutOfMemory, match=r"SIGABRT.*allocate"):
         child.receive(soon())
 
@@ -115,23 +138,22 @@ def test_a_library_that_reports_it_is_out_of_memory_too(child: Child, tmp_path: 
     original = tmp_path / "original"
     # Its coefficients take 144 MB, which libjpeg has words of its own for.
     original.write_bytes(bytes(corners(6000, 4000).jpegsave_buffer(interlace=True)))
-    child.send(request(original, tmp_path, memory_bytes=0))
-    refused = child.receive(soon())["refused"]
-    assert refused["reason"] == "render_out_of_memory", refused
-    child.send(request(original, tmp_path))
-    assert "rendered" in child.receive(soon())
+    refused = first_answer(child, request(original, memory_bytes=0))
+    assert isinstance(refused, Refused)
+    assert refused.reason == "render_out_of_memory", refused
+    assert isinstance(first_answer(child, request(original)), RungWritten)
 
 
 def test_cpu_seconds_run_out_as_a_timeout(child: Child, tmp_path: Path) -> None:
     child.receive(soon())
     original = tmp_path / "original"
     original.write_bytes(jpeg(corners()))
-    child.send({**request(original, tmp_path), "cpu_seconds": -9.9})
-    while "facts" not in child.receive(soon()):
+    child.send(request(original, cpu_seconds=-9.9))
+    while not isinstance(child.receive(soon()), Finished):
         pass
     original.write_bytes(jpeg(noise(400, 400).replicate(6, 6)))
-    child.send({**request(original, tmp_path), "effort": 6, "full_effort": 6, "cpu_seconds": -9.9})
-    assert "rendered" in child.receive(soon())
+    child.send(request(original, effort=6, cpu_seconds=-9.9))
+    assert isinstance(child.receive(soon()), RungWritten)
     with pytest.raises(RenderTimeout, match="CPU"):
         child.receive(soon())
 
@@ -140,12 +162,14 @@ def test_a_header_is_read_without_a_render(child: Child, tmp_path: Path) -> None
     child.receive(soon())
     original = tmp_path / "original"
     original.write_bytes(jpeg(corners(60, 40)))
-    limits = {"max_pixels": 2400, "memory_bytes": MIB, "cpu_seconds": 60}
-    child.send({"measure": str(original), **limits})
-    header = Header(**child.receive(soon())["header"])
+    enough = bounds(max_pixels=2400, memory_bytes=MIB)
+    header = first_answer(child, MeasureRequest(original=original, bounds=enough))
+    assert isinstance(header, Header)
     assert (header.format, header.width, header.height, header.bands) == ("jpeg", 60, 40, 3)
-    child.send({"measure": str(original), **limits, "max_pixels": 2399})
-    assert child.receive(soon())["refused"]["reason"] == "original_too_large"
+    short = replace(enough, max_pixels=2399)
+    refused = first_answer(child, MeasureRequest(original=original, bounds=short))
+    assert isinstance(refused, Refused)
+    assert refused.reason == "original_too_large"
     assert child.requests == 2
 
 
@@ -158,7 +182,7 @@ def test_a_child_that_died_idle_is_told_by_its_signal(
     child.kill()
     eventually(lambda: not child.alive, "the child is dead")
     with pytest.raises(RenderCrashed, match="SIGKILL"):
-        child.send(request(tmp_path / "original", tmp_path))
+        child.send(request(tmp_path / "original"))
 
 
 def test_closing_reaps_and_may_be_repeated(child: Child) -> None:

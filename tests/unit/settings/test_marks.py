@@ -25,9 +25,11 @@ def test_a_watermark_is_read_when_the_settings_are(tmp_path: Path) -> None:
     file.write_bytes(LOGO)
     settings = Settings.load({"WORKER_WATERMARK": str(file), "WORKER_WATERMARK_OPACITY": "0.3"})
     file.unlink()
-    watermark = settings.recipe("codec").watermark
+    watermark = settings.recipe("codec").looks.watermark
     assert watermark is not None
-    assert watermark.file.data == LOGO
+    assert settings.watermark is not None
+    assert settings.watermark.data == LOGO
+    assert watermark.sha256 == settings.watermark.sha256
     assert (watermark.opacity, watermark.position, watermark.scale) == (0.3, "south-east", 0.2)
 
 
@@ -98,5 +100,5 @@ def test_what_is_expected_is_said(name: str, value: str, expected: str) -> None:
 
 def test_targets_have_sizes_and_scores() -> None:
     settings = Settings.load({"WORKER_TARGET_BYTES": "100k", "WORKER_TARGET_QUALITY": "72.5"})
-    recipe = settings.recipe("codec")
-    assert (recipe.target_bytes, recipe.target_quality) == (102_400, 72.5)
+    looks = settings.recipe("codec").looks
+    assert (looks.target_bytes, looks.target_quality) == (102_400, 72.5)

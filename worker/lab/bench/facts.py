@@ -39,7 +39,7 @@ def request_of(settings: Settings) -> dict[str, Any]:
     recipe = settings.recipe("")
     return {
         "ladder": str(recipe.ladder),
-        "quality": recipe.quality,
-        "effort": recipe.effort,
-        "full_effort": recipe.full_effort,
+        "quality": recipe.looks.quality,
+        "effort": recipe.looks.effort,
+        "full_effort": recipe.looks.full_effort,
     }

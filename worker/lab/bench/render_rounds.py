@@ -20,15 +20,15 @@ from typing import Any
 
 from worker.lab.bench import subject
 from worker.lab.bench.stopwatch import Stopwatch
-from worker.photo.encoding import Encoding
 from worker.photo.ladder import Ladder
+from worker.photo.looks import Looks
 from worker.system.processes import memory_bytes, reset_peak
 
 
 def measure(request: dict[str, Any]) -> dict[str, Any]:
     """CPU seconds of the whole renderer and of the encoding alone, by round, stage and rung."""
     ladder = Ladder.parse(request["ladder"])
-    encoding = Encoding(
+    encoding = Looks(
         quality=request["quality"], effort=request["effort"], full_effort=request["full_effort"]
     )
     path = Path(request["photo"])
@@ -60,7 +60,7 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _memory(path: Path, ladder: Ladder, encoding: Encoding) -> dict[str, int]:
+def _memory(path: Path, ladder: Ladder, encoding: Looks) -> dict[str, int]:
     """What one render takes at its peak above what this process holds before it."""
     subject.give_back_memory()
     reset_peak()
@@ -72,7 +72,7 @@ def _memory(path: Path, ladder: Ladder, encoding: Encoding) -> dict[str, int]:
     return {"base_bytes": base, "peak_above_base_bytes": max(0, peak - base)}
 
 
-def _whole(data: bytes, ladder: Ladder, encoding: Encoding) -> dict[str, Any]:
+def _whole(data: bytes, ladder: Ladder, encoding: Looks) -> dict[str, Any]:
     watch = Stopwatch()
     rungs = []
     started = time.process_time()

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
-from worker.photo.encoding import Encoding, Tuning
 from worker.photo.ladder import Ladder, RungSize
 from worker.photo.limits import Limits
+from worker.photo.looks import Looks, Tuning
 from worker.render.image import imaging
 from worker.render.image.imaging import Picture, Stage
 from worker.render.image.vips import pyvips
@@ -44,7 +44,7 @@ def give_back_memory() -> None:
 
 
 def render(
-    data: bytes, ladder: Ladder, encoding: Encoding, stage: Stage = lambda _: nullcontext()
+    data: bytes, ladder: Ladder, encoding: Looks, stage: Stage = lambda _: nullcontext()
 ) -> Iterator[tuple[RungSize, bytes]]:
     """Everything a render does, from the original's bytes to each rung's, facts included.
 

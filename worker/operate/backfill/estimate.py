@@ -14,8 +14,8 @@ from typing import Final, Generic, TypeVar
 from worker.errors import Transient
 from worker.operate.backfill.comparison import Compared
 from worker.operate.plan import CPU_SECONDS_PER_MEGAPIXEL, OVERHEAD_CPU_SECONDS
-from worker.photo.encoding import EFFORTS
 from worker.photo.ladder import DEFAULT_LADDER, Ladder
+from worker.photo.looks import EFFORTS
 from worker.render.probe import Probe
 from worker.settings.settings import Settings
 
@@ -75,8 +75,8 @@ def look_at(originals: Iterable[Compared], probe: Probe) -> list[Sampled]:
             continue
         if probed.refused is not None:
             found.append(Sampled(refused=probed.refused.reason.value))
-        elif probed.header is not None:
-            found.append(Sampled(width=probed.header.width, height=probed.header.height))
+        elif probed.picture is not None:
+            found.append(Sampled(width=probed.picture.width, height=probed.picture.height))
     return found
 
 

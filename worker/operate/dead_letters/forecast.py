@@ -14,7 +14,7 @@ from worker.photo.dead_letter import UNDELIVERABLE, DeadLetter
 from worker.photo.events import Buckets, Deregister, Ignored, Register, parse
 from worker.photo.manifest import Manifest, deregister_no_op, register_no_op
 from worker.photo.ports import StoredObject
-from worker.render.probe import Header, Probed
+from worker.render.probe import Probed, ProbedPicture
 
 
 class Replayed(StrEnum):
@@ -36,7 +36,7 @@ class Forecast:
     why: str
     manifest: Manifest | None = None
     original: StoredObject | None = None
-    header: Header | None = None
+    header: ProbedPicture | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +91,7 @@ class Forecaster:
                 why += " (another upload is another generation: publish anew, and purge this)"
             return Forecast(replayed=Replayed.FAILS_AGAIN, why=why, manifest=manifest)
         probed = self.probe(original)
-        found: Any = {"manifest": manifest, "original": original, "header": probed.header}
+        found: Any = {"manifest": manifest, "original": original, "header": probed.picture}
         if probed.refused is not None:
             why = f"{probed.refused.reason}: {probed.refused}"
             if original.created <= letter.published_at:

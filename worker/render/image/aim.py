@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from worker.photo.encoding import Encoding, Tuning
 from worker.photo.ladder import RungSize
+from worker.photo.looks import Looks, Tuning
 from worker.photo.targets import (
     FLOOR,
     LOG_BYTES,
@@ -39,18 +39,12 @@ class Aim:
     `encodes` counts what was encoded, and `judged` what was looked at.
     """
 
-    def __init__(self, encoding: Encoding) -> None:
-        """Know nothing of the picture yet."""
-        self._encoding = encoding
+    def __init__(self, looks: Looks) -> None:
+        self.looks = looks
         self._score_offset = 0.0
         self._bytes_offset: tuple[float, int] | None = None
         self.encodes = 0
         self.judged = 0
-
-    @property
-    def needs_likeness(self) -> bool:
-        """Whether rungs must be looked at."""
-        return self._encoding.target_quality is not None
 
     def encode(self, frame: Frame, size: RungSize, likeness: Likeness | None) -> bytes:
         """The WebP of a rung that comes nearest to the targets without missing them.
@@ -60,13 +54,13 @@ class Aim:
         Raises:
             RenderOutOfMemory: there is no memory for it.
         """
-        encoding = self._encoding
-        tuning = encoding.tuning(size)
+        looks = self.looks
+        tuning = looks.tuning(size)
         data: bytes | None = None
-        if encoding.target_quality is not None and likeness is not None:
-            tuning, data = self._good(frame, tuning, likeness, encoding.target_quality)
-        if encoding.target_bytes is not None:
-            return self._small(frame, tuning, size, encoding.target_bytes, data)
+        if looks.target_quality is not None and likeness is not None:
+            tuning, data = self._good(frame, tuning, likeness, looks.target_quality)
+        if looks.target_bytes is not None:
+            return self._small(frame, tuning, size, looks.target_bytes, data)
         return self._encode(frame, tuning) if data is None else data
 
     def _encode(self, frame: Frame, tuning: Tuning) -> bytes:

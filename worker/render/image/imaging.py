@@ -13,17 +13,16 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from worker.photo.encoding import Encoding
-from worker.photo.header import Header
+from worker.photo.header import Header, PictureFacts
 from worker.photo.ladder import FULL, Ladder, RungSize
 from worker.photo.limits import Limits
-from worker.photo.ports import PictureFacts
+from worker.photo.looks import Looks
 from worker.render.formats.svg_size import EDGE_PX
 from worker.render.image import heif, png, vips, webp
 from worker.render.image.aim import Aim
 from worker.render.image.decode import open_original
 from worker.render.image.likeness import Likeness
-from worker.render.image.overlay import AS_IT_COMES, Looks, on_background
+from worker.render.image.overlay import Overlay, on_background
 from worker.render.image.pixels import Pixels
 from worker.render.image.placeholder import average_color, thumbhash
 from worker.render.image.resize import resize, resize_ladder
@@ -73,6 +72,7 @@ class Picture:
         self._pixels: Pixels | None = None
         self._placeholder: Pixels | None = None
         self._shows_placeholder = True
+        self._overlay: Overlay | None = None
         self.aim: Aim | None = None
 
     @property
@@ -106,30 +106,31 @@ class Picture:
     def renditions(
         self,
         ladder: Ladder,
-        encoding: Encoding,
-        looks: Looks = AS_IT_COMES,
+        looks: Looks,
+        overlay: Overlay | None = None,
         *,
         placeholder: bool = True,
     ) -> Iterator[tuple[RungSize, bytes]]:
         """Encode each rung without metadata: the smallest first, `full` last.
 
-        Once: a picture is let go of when nothing more is made of it. The smallest rung is there
-        long before `full`, which takes half of the time. Without a `placeholder` the facts will
-        have none.
+        Once: each picture is let go after its last use. The smallest rung is there long before
+        `full`, which takes half of the time. `overlay` is the watermark of these looks. Without a
+        `placeholder` the facts will have none.
 
         Raises:
             RenderOutOfMemory: a rung does not fit the slot.
         """
         sizes = ladder.sizes(self.width, self.height)
-        self.aim = aim = Aim(encoding)
+        self.aim = Aim(looks)
+        self._overlay = overlay
         self._shows_placeholder = placeholder
-        rungs, full = self._prepared(sizes, looks, aim)
+        rungs, full = self._prepared(sizes, looks)
         for size in sizes:
             with self._stage("encode"):
                 finished = full if size.rung == FULL else None
                 if finished is None:
-                    finished = self._finished(rungs.pop(0), looks, aim)
-                encoded = finished.encode(aim, size, drawn=self.format == "svg")
+                    finished = self._finished(rungs.pop(0), looks)
+                encoded = finished.encode(self.aim, size, drawn=self.format == "svg")
                 # What comes next needs the room.
                 del finished
             yield size, encoded
@@ -157,7 +158,7 @@ class Picture:
         )
 
     def _prepared(
-        self, sizes: tuple[RungSize, ...], looks: Looks, aim: Aim
+        self, sizes: tuple[RungSize, ...], looks: Looks
     ) -> tuple[list[Pixels], _Finished | None]:
         """Every rung but `full` in ascending order, and `full`; and the placeholder's picture.
 
@@ -177,7 +178,7 @@ class Picture:
         full = None
         if len(resized) < len(sizes):
             with self._stage("encode"):
-                full = self._finished(pixels, looks, aim)
+                full = self._finished(pixels, looks)
         del pixels
         if not resized:
             return [], full
@@ -190,14 +191,13 @@ class Picture:
         if self._shows_placeholder:
             self._placeholder = resize(pixels, _placeholder_size(pixels))
 
-    @staticmethod
-    def _finished(pixels: Pixels, looks: Looks, aim: Aim) -> _Finished:
-        """A rung as it will be encoded; nothing else may be made of these pixels any more."""
-        if looks.overlay is not None:
-            looks.overlay.lay_over(pixels)
+    def _finished(self, pixels: Pixels, looks: Looks) -> _Finished:
+        """A rung as it will be encoded: the last use of these pixels."""
+        if self._overlay is not None:
+            self._overlay.lay_over(pixels)
         if looks.format == "png":
             return _Finished(pixels=pixels)
-        likeness = Likeness(pixels) if aim.needs_likeness else None
+        likeness = Likeness(pixels) if looks.target_quality is not None else None
         frame = Frame(pixels.buffer, pixels.width, pixels.height, pixels.bands)
         return _Finished(frame=frame, likeness=likeness)
 

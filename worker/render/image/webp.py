@@ -15,7 +15,7 @@ from typing import Any, Final
 from PIL import _webp
 
 from worker.errors import RenderOutOfMemory
-from worker.photo.encoding import Tuning
+from worker.photo.looks import Tuning
 
 _ABI: Final = 0x0210
 """The version of the structures below (`WEBP_ENCODER_ABI_VERSION`, src/webp/encode.h): the library

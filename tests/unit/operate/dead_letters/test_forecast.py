@@ -15,9 +15,9 @@ from worker.errors import CorruptOriginal, Permanent, RenderCrashed, StorageUnav
 from worker.operate.dead_letters.forecast import Forecast, Forecaster, Replayed
 from worker.photo.dead_letter import DeadLetter
 from worker.photo.ports import StoredObject
-from worker.render.probe import Header, Probed
+from worker.render.probe import Probed, ProbedPicture
 
-HEADER = Header(format="jpeg", width=800, height=600)
+HEADER = ProbedPicture(format="jpeg", width=800, height=600)
 DEREGISTRATION = {"type": "photo.deregister", "photo_id": "a", "version": 17}
 
 
@@ -48,7 +48,7 @@ class Teller:
 
     def _probe(self, original: StoredObject) -> Probed:
         self.probed.append(original.name)
-        return Probed(header=HEADER, refused=self.refused)
+        return Probed(picture=HEADER, refused=self.refused)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from worker.operate.dead_letters.forecast import Forecast, Replayed
 from worker.operate.dead_letters.views import facts_of, groups_text, letter_text
 from worker.photo.dead_letter import DeadLetter, Groups
 from worker.photo.ports import StoredObject
-from worker.render.probe import Header
+from worker.render.probe import ProbedPicture
 
 
 def grouped(*letters: DeadLetter) -> Groups:
@@ -107,7 +107,7 @@ def test_a_letter_and_its_photo() -> None:
         replayed=Replayed.FAILS_AGAIN,
         why="corrupt_original: half",
         original=original,
-        header=Header(format="jpeg", width=6, height=4),
+        header=ProbedPicture(format="jpeg", width=6, height=4),
     )
     facts = facts_of(forecast)
     assert facts["original"] == {

@@ -9,8 +9,8 @@ import pytest
 
 from tests.support.small_pictures import noise
 from tests.unit.render.image.test_likeness import picture
-from worker.photo.encoding import Encoding
 from worker.photo.ladder import RungSize
+from worker.photo.looks import Looks
 from worker.photo.targets import FLOOR, MOST_TRIALS, SCORE_OVER, ceiling
 from worker.render.image.aim import Aim
 from worker.render.image.likeness import Likeness
@@ -19,7 +19,7 @@ from worker.render.image.webp import Frame
 
 import pyvips  # isort: skip
 
-FIXED = Encoding(quality=80, effort=2, full_effort=2)
+FIXED = Looks(quality=80, effort=2, full_effort=2)
 
 
 class Photo:
@@ -39,15 +39,14 @@ class Photo:
     def fixed(self, quality: float) -> list[bytes]:
         """Each rung as the encoder makes it by itself."""
         tunings = (
-            Encoding(quality=int(quality), effort=2, full_effort=2).tuning(size)
-            for size in self.sizes
+            Looks(quality=int(quality), effort=2, full_effort=2).tuning(size) for size in self.sizes
         )
         return [frame.encode(tuning) for frame, tuning in zip(self.frames, tunings, strict=True)]
 
     def aimed(self, aim: Aim) -> list[bytes]:
         """Each rung by targets."""
         return [
-            aim.encode(frame, size, Likeness(pixels) if aim.needs_likeness else None)
+            aim.encode(frame, size, Likeness(pixels) if aim.looks.target_quality else None)
             for frame, size, pixels in zip(self.frames, self.sizes, self.pixels, strict=True)
         ]
 
@@ -57,8 +56,8 @@ def photo() -> Photo:
     return Photo(200, 400, 700, 1000)
 
 
-def encoding(target_bytes: int | None = None, target_quality: float | None = None) -> Encoding:
-    return Encoding(
+def encoding(target_bytes: int | None = None, target_quality: float | None = None) -> Looks:
+    return Looks(
         quality=80,
         effort=2,
         full_effort=2,
@@ -99,7 +98,7 @@ def test_bytes_out_of_reach_get_the_least_quality(photo: Photo) -> None:
 
 def test_a_quality_below_the_floor_is_left_alone() -> None:
     small = Photo(400)
-    low = Encoding(quality=4, effort=2, full_effort=2, target_bytes=60)
+    low = Looks(quality=4, effort=2, full_effort=2, target_bytes=60)
     assert small.aimed(Aim(low)) == small.fixed(4)
 
 
@@ -157,7 +156,7 @@ def test_a_score_that_no_quality_reaches_does_not_cost_everything() -> None:
     frame = Frame(pixels.buffer, 300, 200, 3)
     aimed = Aim(encoding(target_quality=85.0)).encode(frame, hard.sizes[0], Likeness(pixels))
     assert Likeness(pixels).score(aimed) < 85
-    highest = Encoding(quality=int(ceiling(85.0)), effort=2, full_effort=2)
+    highest = Looks(quality=int(ceiling(85.0)), effort=2, full_effort=2)
     assert len(aimed) <= len(frame.encode(highest.tuning(hard.sizes[0])))
 
 

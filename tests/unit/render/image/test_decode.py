@@ -18,10 +18,10 @@ from worker.errors import (
     RenderOutOfMemory,
     UnsupportedFormat,
 )
-from worker.photo.encoding import Encoding
 from worker.photo.header import Header
 from worker.photo.ladder import Ladder
 from worker.photo.limits import Limits
+from worker.photo.looks import Looks
 from worker.render.formats.tiff import directories
 from worker.render.image import heif
 from worker.render.image.decode import open_original
@@ -323,7 +323,7 @@ def test_a_drawing_is_drawn_large_and_keeps_what_is_clear() -> None:
     picture = Picture(SVG, LIMITS)
     assert (picture.format, picture.width, picture.height) == ("svg", SVG_EDGE_PX, 1000)
     picture.decode()
-    encoding = Encoding(quality=90, effort=0, full_effort=0)
+    encoding = Looks(quality=90, effort=0, full_effort=0)
     for size, encoded in picture.renditions(Ladder.parse("320,1600,2560,full"), encoding):
         image = decoded(encoded)
         assert max(size.width, size.height) <= SVG_EDGE_PX

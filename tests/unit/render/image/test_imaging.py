@@ -21,10 +21,10 @@ from tests.support.small_pictures import (
     png,
 )
 from worker.errors import CorruptOriginal, OriginalTooLarge, UnsupportedFormat
-from worker.photo.encoding import Encoding
+from worker.photo.header import PictureFacts
 from worker.photo.ladder import Ladder
 from worker.photo.limits import Limits
-from worker.photo.ports import PictureFacts
+from worker.photo.looks import Looks
 from worker.render.formats.formats import sniff
 from worker.render.image import webp
 from worker.render.image.imaging import Picture, codec
@@ -32,7 +32,7 @@ from worker.render.image.imaging import Picture, codec
 import pyvips  # isort: skip
 
 LIMITS = Limits(max_original_bytes=1 << 30, max_original_pixels=30_000_000)
-FINE = Encoding(quality=90, effort=0, full_effort=0)
+FINE = Looks(quality=90, effort=0, full_effort=0)
 
 
 def render(data: bytes, ladder: str = "32,full") -> tuple[dict[str, Any], PictureFacts]:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 
 from tests.support.small_pictures import noise
-from worker.photo.encoding import Tuning
+from worker.photo.looks import Tuning
 from worker.render.image import likeness
 from worker.render.image.likeness import Likeness
 from worker.render.image.pixels import Pixels

@@ -10,8 +10,8 @@ import pytest
 
 from tests.support.small_pictures import noise, png
 from worker.errors import CorruptOriginal, OriginalTooLarge, UnsupportedFormat
-from worker.photo.watermark import POSITIONS
-from worker.render.image.overlay import Overlay, Overlays, on_background
+from worker.photo.watermark import POSITIONS, Watermark
+from worker.render.image.overlay import Overlay, on_background, read_overlay
 from worker.render.image.pixels import Pixels
 
 import pyvips  # isort: skip
@@ -31,9 +31,14 @@ def plain(width: int, height: int, *colour: int) -> Any:
 LOGO = png(plain(40, 10, *RED))
 
 
+def mark(position: Any = "centre", *, opacity: float = 1.0) -> Watermark:
+    sha256 = hashlib.sha256(LOGO).hexdigest()
+    return Watermark(sha256=sha256, opacity=opacity, position=position, scale=0.2)
+
+
 def laid(image: Any, data: bytes = LOGO, *, opacity: float = 1.0, position: str = "centre") -> Any:
     pixels = Pixels(image)
-    Overlay(data, opacity=opacity, position=position, scale=0.2).lay_over(pixels)
+    Overlay(data, mark(position, opacity=opacity)).lay_over(pixels)
     return pixels.image.copy_memory()
 
 
@@ -110,37 +115,14 @@ def test_a_watermark_larger_than_needed_is_kept_smaller() -> None:
 )
 def test_what_is_no_watermark_is_refused(data: bytes, error: type[Exception]) -> None:
     with pytest.raises(error):
-        Overlay(data, opacity=1.0, position="tile", scale=0.2)
-
-
-def asked(file: Path, **other: Any) -> dict[str, Any]:
-    return {
-        "path": str(file),
-        "sha256": hashlib.sha256(LOGO).hexdigest(),
-        "opacity": 0.5,
-        "position": "east",
-        "scale": 0.2,
-        **other,
-    }
-
-
-def test_it_is_read_once_and_for_what_is_asked(tmp_path: Path) -> None:
-    file = tmp_path / "watermark"
-    file.write_bytes(LOGO)
-    overlays = Overlays()
-    first = overlays.of(asked(file))
-    file.unlink()
-    assert overlays.of(asked(file)) is first
-    assert overlays.of(None) is None
-    with pytest.raises(FileNotFoundError):
-        overlays.of(asked(file, opacity=0.6))
+        Overlay(data, mark("tile"))
 
 
 def test_another_file_in_its_place_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "watermark"
     file.write_bytes(png(plain(40, 10, 0, 0, 0)))
     with pytest.raises(CorruptOriginal, match="has been changed"):
-        Overlays().of(asked(file))
+        read_overlay(file, mark())
 
 
 def test_a_background_shows_where_there_was_nothing() -> None:

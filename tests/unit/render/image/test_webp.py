@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tests.support.small_pictures import decoded, noise
-from worker.photo.encoding import Tuning
+from worker.photo.looks import Tuning
 from worker.render.image import webp
 from worker.render.image.pixels import Pixels
 from worker.render.image.webp import Frame
@@ -57,7 +57,7 @@ _SHORT = """
 import resource
 from worker.system import sandbox
 from worker.render.image import webp
-from worker.photo.encoding import Tuning
+from worker.photo.looks import Tuning
 from worker.system import processes
 from worker.errors import RenderOutOfMemory
 

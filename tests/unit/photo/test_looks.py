@@ -6,10 +6,10 @@ import itertools
 
 import pytest
 
-from worker.photo.encoding import EFFORTS, Encoding, Tuning
 from worker.photo.ladder import RungSize
+from worker.photo.looks import EFFORTS, Looks, Tuning
 
-DEFAULTS = Encoding(quality=80, effort=4, full_effort=2)
+DEFAULTS = Looks(quality=80, effort=4, full_effort=2)
 
 
 def size(rung: str, width: int, height: int) -> RungSize:

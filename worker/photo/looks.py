@@ -1,11 +1,14 @@
-"""How much time WebP may take for how few bytes: one point on that line, and what it means."""
+"""Looks: what renditions have besides their size, and what libwebp is asked for to get there."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from worker.photo.ladder import FULL, RungSize
+from worker.photo.watermark import Watermark
+
+OutputFormat: TypeAlias = Literal["webp", "png"]
 
 EFFORTS: Final = {
     "fast": (2, 2),
@@ -16,7 +19,7 @@ EFFORTS: Final = {
 """Points from fast to small: the effort of the resized rungs, and of `full`, which holds two thirds
 of the pixels. Measured on photos at equal SSIMULACRA2, docs/performance.md."""
 
-_BLIND_METHODS: Final = 2
+BLIND_METHODS: Final = 2
 """Up to this one libwebp chooses how to predict a block without weighing bits against errors."""
 
 _SMALL_PX: Final = 640
@@ -37,23 +40,33 @@ class Tuning:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Encoding:
-    """How each rung is encoded: WebP quality 0-100 and effort 0-6, or by targets (`aim`)."""
+class Looks:
+    """All picture options of one recipe; a child process gets them as they are.
+
+    `quality` is WebP's 0-100, `effort` its 0-6 (`full_effort` for the `full` rung). A target takes
+    the quality's place: with `target_bytes` it is lowered as far as a rung needs to have no more
+    bytes, with `target_quality` (0-100, `targets` says of what) each rung gets the one that reaches
+    it. `background` is `#rrggbb`, which transparency is filled with, or `None`. `format` is `webp`,
+    or `png` without loss, which uses neither quality nor efforts nor targets.
+    """
 
     quality: int
     effort: int
     full_effort: int
     target_bytes: int | None = None
     target_quality: float | None = None
+    watermark: Watermark | None = None
+    background: str | None = None
+    format: OutputFormat = "webp"
 
     def tuning(self, size: RungSize) -> Tuning:
-        """For one rung.
+        """What libwebp is asked for to encode one rung.
 
         The fast methods waste bits on busy blocks and leave edges of blocks behind; moving more
         bits and filtering more gives back half of what they lose: 3 % fewer bytes of a photo's
         `full` at equal SSIMULACRA2, in the same time. Small pictures gain nothing.
         """
         method = self.full_effort if size.rung == FULL else self.effort
-        if method > _BLIND_METHODS or max(size.width, size.height) < _SMALL_PX:
+        if method > BLIND_METHODS or max(size.width, size.height) < _SMALL_PX:
             return Tuning(quality=self.quality, method=method)
         return Tuning(quality=self.quality, method=method, sns_strength=70, filter_strength=90)
