@@ -89,7 +89,7 @@ def backfill(  # noqa: PLR0913
     checkpoint: CheckpointFlag = None,
     wait: Annotated[
         bool,
-        typer.Option("--wait", help="Wait until each photo is ready or rejected; 7 if one is rejected."),
+        typer.Option("--wait", help="Wait for all outcomes; 7 if a photo is rejected."),
     ] = False,
     wait_seconds: Annotated[
         float,
