@@ -26,7 +26,7 @@ RECIPE = (
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 RateFlag = Annotated[
-    float | None, typer.Option(min=0.1, metavar="N", help="At most so many events a second.")
+    float | None, typer.Option(min=0.1, metavar="N", help="Publish N events a second at most.")
 ]
 CheckpointFlag = Annotated[
     str | None,

@@ -27,7 +27,7 @@ LEASE_SECONDS = 60
 """How long the messages of a killed process are withheld from others."""
 
 QUIET_SECONDS = 4.0
-"""After so long without a message, all have come. A single empty pull does not tell."""
+"""After so long without a message, all have come. One empty pull is no proof."""
 
 _PAGE = 1000
 """Messages asked for in one pull, Pub/Sub's largest."""
