@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections.abc import Mapping
@@ -49,7 +50,7 @@ class RenderLog:
     """What each photo's last render took, read from the worker's log as it grows; thread-safe."""
 
     def __init__(self, log: Path) -> None:
-        """`log` need not exist yet. Lines that are no JSON are passed over."""
+        """`log` need not exist, nor be readable. Lines that are no JSON are passed over."""
         self._log = log
         self._read_bytes = 0
         self._seconds: dict[str, float] = {}
@@ -58,14 +59,13 @@ class RenderLog:
     def seconds(self) -> dict[str, float]:
         """Seconds in the render slot by photo id."""
         with self._lock:
-            if self._log.exists():
-                with self._log.open("rb") as lines:
-                    lines.seek(self._read_bytes)
-                    for line in lines:
-                        if not line.endswith(b"\n"):
-                            break  # the rest of it is still to come
-                        self._read_bytes += len(line)
-                        self._note(line)
+            with contextlib.suppress(OSError), self._log.open("rb") as lines:
+                lines.seek(self._read_bytes)
+                for line in lines:
+                    if not line.endswith(b"\n"):
+                        break  # the rest of it is still to come
+                    self._read_bytes += len(line)
+                    self._note(line)
             return dict(self._seconds)
 
     def _note(self, line: bytes) -> None:

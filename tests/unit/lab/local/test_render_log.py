@@ -26,3 +26,10 @@ def test_the_render_alone_is_told_and_the_newest_counts(tmp_path: Path) -> None:
     with log.open("ab") as file:
         file.write(late[20:] + b"no JSON\n[1]\n{}\n\xff\n" + handled("a", {"render": 3.0}))
     assert renders.seconds() == {"a": 3.0, "c": 0.5}
+
+
+def test_a_log_that_cannot_be_read_costs_only_the_seconds(tmp_path: Path) -> None:
+    log = tmp_path / "worker.log"
+    renders = RenderLog(log)
+    log.mkdir()  # root reads a file of any mode
+    assert renders.seconds() == {}
