@@ -258,6 +258,7 @@ def _check(settings: Settings) -> None:
 
 def _publish(settings: Settings, send: Callable[[Any], Any], *, as_json: bool) -> None:
     """Print what was published; what could not be read goes to standard error, and makes it 7."""
+    from worker.console.text import plain
     from worker.operate.publish import EventPublisher, Unread, as_json_text
     from worker.pubsub.clients import PubSubPublisher
     from worker.telemetry.exporters import traced
@@ -273,7 +274,7 @@ def _publish(settings: Settings, send: Callable[[Any], Any], *, as_json: bool) -
             for each in send(EventPublisher(store, sender, settings.topic or "")):
                 if isinstance(each, Unread):
                     unread += 1
-                    _complain([f"{each.file} {each.message}"])
+                    _complain([f"{plain(str(each.file))} {each.message}"])
                     continue
                 sent.append(each)
                 if not as_json:

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from worker.console.text import plain
 from worker.errors import ConfigurationError, UsageFault
 from worker.photo.events import check_photo_id
 
@@ -36,6 +37,8 @@ class Source:
     photo_id: str
     file: Path | None
     url: str | None
+    fault: str | None = None
+    """Why a file of a folder cannot be a photo; its `photo_id` is for people then."""
 
     @property
     def bucket(self) -> str | None:
@@ -48,10 +51,11 @@ def find_sources(arguments: Iterable[str], photo_id: str | None = None) -> list[
 
     A file's photo id is its name, in a folder its path below that folder; the suffix stays, so
     that `a.jpg` and `a.png` do not overwrite each other. What exists and cannot be read, folders
-    too, is a source as well, so that `EventPublisher.register` tells it.
+    too, or has an impossible name in a folder, is a source as well, so that
+    `EventPublisher.register` tells it.
 
     Raises:
-        UsageFault: something is not there or has an impossible name, or two have one photo id.
+        UsageFault: something is not there, or its own name is impossible, or two have one photo id.
     """
     sources = [source for argument in arguments for source in _expand(argument)]
     if photo_id is not None:
@@ -60,6 +64,8 @@ def find_sources(arguments: Iterable[str], photo_id: str | None = None) -> list[
         sources = [Source(photo_id=photo_id, file=sources[0].file, url=sources[0].url)]
     seen: dict[str, Source] = {}
     for source in sources:
+        if source.fault:
+            continue
         try:
             check_photo_id(source.photo_id)
         except ValueError as error:
@@ -96,8 +102,18 @@ def _expand(argument: str) -> Iterator[Source]:
     if not found:
         raise UsageFault(f"{argument}: no pictures in this folder")
     for file in found:
-        name = path.resolve().name if file == path else file.relative_to(path).as_posix()
-        yield Source(photo_id=name, file=file, url=None)
+        yield _inside(path, file)
+
+
+def _inside(folder: Path, file: Path) -> Source:
+    """A file below a folder, or the folder itself, which cannot be read."""
+    name = folder.resolve().name if file == folder else file.relative_to(folder).as_posix()
+    try:
+        check_photo_id(name)
+    except ValueError as error:
+        fault = f"cannot be a photo: its id {error}"
+        return Source(photo_id=plain(name), file=file, url=None, fault=fault)
+    return Source(photo_id=name, file=file, url=None)
 
 
 def _at_home(argument: str) -> Path:
