@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
@@ -19,6 +20,8 @@ from worker.lab.local.servers import IMAGES
 
 EMULATOR_PORT = 8085
 
+# A shell starts its background jobs with SIGINT ignored, and every process of a test inherits that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 NO_GOOGLE = (
     "Google's Pub/Sub emulator is missing; with Java and the Google Cloud CLI: "

@@ -40,7 +40,7 @@ def tables(report: Mapping[str, Any]) -> list[Table]:
     if "quality" in report:
         shown += _of_quality(report["quality"])
     if report["absent"]:
-        shown.append(words("Absent, and what would bring it", report["absent"]))
+        shown.append(words("Absent, and what to install for it", report["absent"]))
     return shown
 
 

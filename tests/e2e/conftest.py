@@ -26,9 +26,3 @@ def google_stage(broker_address: str, storage_url: str, tmp_path: Path) -> Itera
     """
     with set_up(broker_address, storage_url, tmp_path) as stage:
         yield stage
-
-
-@pytest.fixture
-def embedded_stage(stage: Stage) -> Stage:
-    """The same as `stage`."""
-    return stage

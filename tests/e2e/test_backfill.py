@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +18,10 @@ from worker.gcs.patience import Patience
 SMALL = noisy_jpeg(64, 48)
 
 
-def start(stage: Stage, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "worker", "backfill", *arguments],
-        env=stage.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 def run(stage: Stage, *arguments: str) -> tuple[int, str, str]:
     """Exit code, standard output, standard error."""
-    running = start(stage, *arguments)
-    out, err = running.communicate(timeout=120)
+    with stage.start_verb("backfill", *arguments) as running:
+        out, err = running.communicate(timeout=120)
     return running.returncode, out, err
 
 
@@ -52,8 +40,7 @@ def source(stage: Stage, prefix: str = "") -> str:
     return f"gs://{stage.originals}/{prefix}"
 
 
-def test_a_bucket_is_backfilled_once_and_again_under_a_new_recipe(embedded_stage: Stage) -> None:
-    stage = embedded_stage
+def test_a_bucket_is_backfilled_once_and_again_under_a_new_recipe(stage: Stage) -> None:
     upload(stage, "2026/a.jpg", "2026/b/c.jpg", "2025/d.jpg")
     stage.upload("2026/broken.jpg", b"no picture")
     stage.upload("2026/album/", b"")
@@ -96,9 +83,8 @@ def _generation(stage: Stage, name: str) -> int:
 
 
 def test_a_folder_is_uploaded_once_and_deleted_photos_stay_away(
-    embedded_stage: Stage, tmp_path: Path
+    stage: Stage, tmp_path: Path
 ) -> None:
-    stage = embedded_stage
     album = tmp_path / "album"
     for name in ("a.jpg", "sub/b.JPG", "sub/c.jpg"):
         (album / name).parent.mkdir(parents=True, exist_ok=True)
@@ -127,8 +113,7 @@ def test_a_folder_is_uploaded_once_and_deleted_photos_stay_away(
     assert report(stage, str(album))[1]["published"] == 0
 
 
-def test_a_dry_run_counts_and_estimates_and_leaves_everything(embedded_stage: Stage) -> None:
-    stage = embedded_stage
+def test_a_dry_run_counts_and_estimates_and_leaves_everything(stage: Stage) -> None:
     stage.upload("a.jpg", noisy_jpeg(1000, 800))
     stage.upload("b.jpg", noisy_jpeg(1000, 800))
     stage.upload("broken.jpg", b"no picture")
@@ -154,14 +139,13 @@ def test_a_dry_run_counts_and_estimates_and_leaves_everything(embedded_stage: St
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["interrupted", "killed"])
 def test_a_run_that_ends_early_goes_on_and_publishes_each_once(
-    embedded_stage: Stage, tmp_path: Path, number: signal.Signals
+    stage: Stage, tmp_path: Path, number: signal.Signals
 ) -> None:
-    stage = embedded_stage
     names = [f"p{index:03}.jpg" for index in range(60)]
     upload(stage, *names)
     checkpoint = tmp_path / "checkpoint.json"
     arguments = (source(stage), "--rate", "2", "--checkpoint", str(checkpoint), "--json")
-    running = start(stage, *arguments)
+    running = stage.start_verb("backfill", *arguments)
 
     def published() -> int:
         kept = json.loads(checkpoint.read_text()) if checkpoint.exists() else {}
@@ -188,8 +172,7 @@ def test_a_run_that_ends_early_goes_on_and_publishes_each_once(
     assert sorted(set(sent)) == names
 
 
-def test_it_never_registers_its_own_output(embedded_stage: Stage) -> None:
-    stage = embedded_stage
+def test_it_never_registers_its_own_output(stage: Stage) -> None:
     stage.environment["WORKER_RENDITIONS_BUCKET"] = stage.originals
     stage.renditions = stage.originals
     upload(stage, "a.jpg", "photos.jpg", "z.jpg")
@@ -202,8 +185,7 @@ def test_it_never_registers_its_own_output(embedded_stage: Stage) -> None:
     assert "the worker's own output" in err
 
 
-def test_the_cap_stops_and_says_so(embedded_stage: Stage) -> None:
-    stage = embedded_stage
+def test_the_cap_stops_and_says_so(stage: Stage) -> None:
     upload(stage, "a.jpg", "b.jpg", "c.jpg")
     code, out, err = run(stage, source(stage), "--max-events", "2")
     assert code == 7
@@ -212,8 +194,7 @@ def test_the_cap_stops_and_says_so(embedded_stage: Stage) -> None:
     assert "more events than --max-events allows" in err
 
 
-def test_what_cannot_be_meant_says_what_to_do(embedded_stage: Stage) -> None:
-    stage = embedded_stage
+def test_what_cannot_be_meant_says_what_to_do(stage: Stage) -> None:
     upload(stage, "a.jpg")
     for arguments, code, words in (
         (("nowhere-at-all",), 2, "is no folder"),
@@ -235,14 +216,11 @@ def test_what_cannot_be_meant_says_what_to_do(embedded_stage: Stage) -> None:
     assert "no original lies there" in err
 
 
-def test_a_topic_that_vanishes_leaves_a_report_and_a_place(
-    embedded_stage: Stage, tmp_path: Path
-) -> None:
-    stage = embedded_stage
+def test_a_topic_that_vanishes_leaves_a_report_and_a_place(stage: Stage, tmp_path: Path) -> None:
     upload(stage, *(f"p{index:02}.jpg" for index in range(40)))
     checkpoint = tmp_path / "checkpoint.json"
     arguments = (source(stage), "--rate", "4", "--checkpoint", str(checkpoint), "--json")
-    running = start(stage, *arguments)
+    running = stage.start_verb("backfill", *arguments)
     eventually(checkpoint.exists, "a place is kept")
     stage.publisher.delete_topic(topic=stage.topic)
     out, err = running.communicate(timeout=60)
@@ -255,14 +233,13 @@ def test_a_topic_that_vanishes_leaves_a_report_and_a_place(
     assert kept["report"]["published"] == found["published"]
 
 
-def test_an_outage_of_the_buckets_is_waited_out(embedded_stage: Stage, storage_url: str) -> None:
-    stage = embedded_stage
+def test_an_outage_of_the_buckets_is_waited_out(stage: Stage, storage_url: str) -> None:
     upload(stage, "a.jpg", "b.jpg")
     with FaultProxy(storage_url) as proxy:
         stage.environment["STORAGE_EMULATOR_HOST"] = proxy.url
         # Both buckets are there at the start, and then nothing answers any more.
         proxy.arm(2, Fault.STATUS_503, lasting=True)
-        running = start(stage, source(stage), "--json")
+        running = stage.start_verb("backfill", source(stage), "--json")
         # Two listings, of the originals and of their number: more than a worker's patience.
         eventually(lambda: len(proxy.met) > 2 * Patience().attempts, "it asks again and again")
         proxy.heal()
@@ -271,8 +248,7 @@ def test_an_outage_of_the_buckets_is_waited_out(embedded_stage: Stage, storage_u
     assert (running.returncode, found["published"], found["complete"]) == (0, 2, True), err
 
 
-def test_pending_outcomes_are_told_after_a_while(embedded_stage: Stage) -> None:
-    stage = embedded_stage
+def test_pending_outcomes_are_told_after_a_while(stage: Stage) -> None:
     upload(stage, "a.jpg")
     code, found = report(stage, source(stage), "--wait", "--wait-seconds", "1")
     assert (code, found["outcomes"]["pending"]) == (7, 1)

@@ -29,7 +29,7 @@ import os, signal
 from worker.cli.main import main
 from worker.photo.dead_letter import Groups
 from worker.operate.dead_letters.letterbox import Letterbox
-Letterbox.__init__.__kwdefaults__.update(lease_seconds={lease}, quiet_seconds=1.5)
+Letterbox.__init__.__kwdefaults__.update(lease_seconds={lease}, quiet_seconds=0.5)
 {change}
 main()
 """
@@ -134,11 +134,6 @@ def desk(stage: Stage) -> Desk:
     return Desk(stage)
 
 
-@pytest.fixture
-def embedded(embedded_stage: Stage) -> Desk:
-    return Desk(embedded_stage)
-
-
 def archived(file: Path) -> set[str]:
     """The message ids of an archive."""
     return {json.loads(line)["message_id"] for line in file.read_text().splitlines()}
@@ -210,8 +205,8 @@ def test_a_list_that_is_killed_loses_nothing(desk: Desk) -> None:
     assert {m.message_id for m in desk.stage.pull(desk.stage.dead_letters, 5)} == set(ids)
 
 
-def test_what_a_replay_would_do_is_foretold(embedded: Desk) -> None:
-    desk, stage = embedded, embedded.stage
+def test_what_a_replay_would_do_is_foretold(desk: Desk) -> None:
+    stage = desk.stage
     worker = stage.worker().wait_until_running()
     stage.register("current", 17, SOUND)
     stage.register("newer", 18, SOUND)
@@ -227,24 +222,25 @@ def test_what_a_replay_would_do_is_foretold(embedded: Desk) -> None:
     )
     desk.put(desk.registration("crashed", 17, SOUND), dead_letter_reason="render_crashed")
     (ill,) = desk.put({"type": "photo.register"})
-    assert {wanted: desk.forecast(wanted) for wanted in ("repaired", "broken", "gone", ill)} == {
+    foretold = {
         "repaired": "applies",
         "broken": "fails_again",
         "gone": "fails_again",
         ill: "fails_again",
+        "current": "already_current",
+        "newer": "superseded",
+        "crashed": "uncertain",
     }
-    assert desk.forecast("current") == "already_current"
-    assert desk.forecast("newer") == "superseded"
-    assert desk.forecast("crashed") == "uncertain"
-
-    shown = desk.run("show", "broken", "--json").json
-    assert shown["original"]["bytes"] == len(BROKEN)
-    assert shown["event"]["photo_id"] == "broken"
-    assert shown["attributes"]["dead_letter_worker"] == shown["worker"]
-    assert shown["manifest"] is None
-    shown = desk.run("show", "repaired", "--json").json
-    assert shown["original"]["picture"] == {"format": "jpeg", "width": 640, "height": 480}
-    assert desk.run("show", "current", "--json").json["manifest"]["state"] == "ready"
+    shown = {wanted: desk.run("show", wanted, "--json").json for wanted in foretold}
+    assert {wanted: one["forecast"]["replayed"] for wanted, one in shown.items()} == foretold
+    broken = shown["broken"]
+    assert broken["original"]["bytes"] == len(BROKEN)
+    assert broken["event"]["photo_id"] == "broken"
+    assert broken["attributes"]["dead_letter_worker"] == broken["worker"]
+    assert broken["manifest"] is None
+    picture = shown["repaired"]["original"]["picture"]
+    assert picture == {"format": "jpeg", "width": 640, "height": 480}
+    assert shown["current"]["manifest"]["state"] == "ready"
     assert "replayed: fails_again" in desk.run("show", "broken").out
     missing = desk.run("show", "nothing")
     assert (missing.code, missing.out) == (2, "")
@@ -287,16 +283,16 @@ def test_why_fix_try_one_replay_the_rest(desk: Desk) -> None:
     eventually(lambda: len(worker.lines("handled", outcome="registered")) == 4, "each once")
 
 
-def test_what_fails_again_is_not_replayed_again_in_the_same_run(embedded: Desk) -> None:
-    stage = embedded.stage
+def test_what_fails_again_is_not_replayed_again_in_the_same_run(desk: Desk) -> None:
+    stage = desk.stage
     worker = stage.worker().wait_until_running()
-    embedded.put(*(embedded.registration(f"p{n}", 17, BROKEN) for n in range(3)))
-    ran = embedded.run("replay", "--rate", "1", "--json")
+    desk.put(*(desk.registration(f"p{n}", 17, BROKEN) for n in range(3)))
+    ran = desk.run("replay", "--rate", "1", "--json")
     assert (ran.code, ran.json["replayed"], ran.json["complete"]) == (0, 3, True)
     eventually(lambda: len(worker.lines("handled", reason="corrupt_original")) == 3, "they fail")
-    groups = embedded.wait_for(3)["groups"]
+    groups = desk.wait_for(3)["groups"]
     assert [group["replayed"] for group in groups] == [3]
-    assert embedded.run("replay", "--max-replays", "1", "--json").json["looping"] == 3
+    assert desk.run("replay", "--max-replays", "1", "--json").json["looping"] == 3
     there = stage.pull(stage.dead_letters, 3)
     assert {each.attributes["replay_count"] for each in there} == {"1"}
 
@@ -315,18 +311,18 @@ def test_killed_between_publish_and_ack_a_replay_loses_nothing(desk: Desk) -> No
     assert desk.listed()["total"] == 0
 
 
-def test_a_replay_keeps_data_attributes_and_ordering_key(embedded: Desk) -> None:
-    stage = embedded.stage
-    event = embedded.registration("p", 17, None) | {"unknown": "é"}
+def test_a_replay_keeps_data_attributes_and_ordering_key(desk: Desk) -> None:
+    stage = desk.stage
+    event = desk.registration("p", 17, None) | {"unknown": "é"}
     letter = PubsubMessage(
         data=json.dumps(event).encode(),
         attributes={"tenant": "blue", "dead_letter_reason": "x", "googclient_y": "z"},
         ordering_key="p",
     )
     published = stage.publisher.publish(topic=stage.dead_letter_topic, messages=[letter])
-    dry = embedded.run("replay", "--dry-run", "--json").json
+    dry = desk.run("replay", "--dry-run", "--json").json
     assert (dry["matched"], dry["replayed"]) == (1, 0)
-    assert embedded.run("replay").out.splitlines() == ["replayed 1 of 1 dead letter looked at"]
+    assert desk.run("replay").out.splitlines() == ["replayed 1 of 1 dead letter looked at"]
     (message,) = stage.pull(stage.subscription, 1)
     assert (message.data, message.ordering_key) == (letter.data, "p")
     assert dict(message.attributes) == {
@@ -336,43 +332,43 @@ def test_a_replay_keeps_data_attributes_and_ordering_key(embedded: Desk) -> None
     }
 
 
-def test_a_purge_asks_archives_and_can_be_undone(embedded: Desk, tmp_path: Path) -> None:
-    stage, archive = embedded.stage, tmp_path / "dead.jsonl"
-    ids = embedded.put(*(embedded.registration(f"p{n}", 17, None) for n in range(3)))
+def test_a_purge_asks_archives_and_can_be_undone(desk: Desk, tmp_path: Path) -> None:
+    stage, archive = desk.stage, tmp_path / "dead.jsonl"
+    ids = desk.put(*(desk.registration(f"p{n}", 17, None) for n in range(3)))
     arguments = ("purge", "--archive", str(archive))
-    refused = embedded.run(*arguments)
+    refused = desk.run(*arguments)
     assert (refused.code, archive.exists()) == (2, False)
     assert "--yes" in refused.err
     terminal, stdin = pty.openpty()
     os.write(terminal, b"n\n")
-    declined = embedded.run(*arguments, stdin=stdin)
+    declined = desk.run(*arguments, stdin=stdin)
     assert "Delete 3 dead letters, to be kept in " in declined.err
     assert (declined.out, archive.exists()) == ("nothing was purged\n", False)
-    assert embedded.listed()["total"] == 3
+    assert desk.listed()["total"] == 3
     os.write(terminal, b"y\n")
-    assert embedded.run(*arguments, stdin=stdin).out == f"purged 3, archived in {archive}\n"
+    assert desk.run(*arguments, stdin=stdin).out == f"purged 3, archived in {archive}\n"
     for end in (terminal, stdin):
         os.close(end)
-    assert embedded.listed()["total"] == 0
+    assert desk.listed()["total"] == 0
     assert archived(archive) == set(ids)
-    again = embedded.run(*arguments, "--yes")
+    again = desk.run(*arguments, "--yes")
     assert (again.code, "exists already" in again.err) == (2, True)
 
-    back = embedded.run("replay", "--from", str(archive), "--photo-id", "p[01]", "--json")
+    back = desk.run("replay", "--from", str(archive), "--photo-id", "p[01]", "--json")
     assert (back.json["seen"], back.json["replayed"]) == (3, 2)
     replayed = stage.pull(stage.subscription, 2)
     assert {message.attributes["replay_of"] for message in replayed} == set(ids[:2])
 
 
-def test_a_purge_takes_only_what_is_meant(embedded: Desk, tmp_path: Path) -> None:
-    embedded.put(embedded.registration("keep", 17, None))
-    embedded.put(embedded.registration("drop", 17, None), dead_letter_reason="original_missing")
+def test_a_purge_takes_only_what_is_meant(desk: Desk, tmp_path: Path) -> None:
+    desk.put(desk.registration("keep", 17, None))
+    desk.put(desk.registration("drop", 17, None), dead_letter_reason="original_missing")
     archive = tmp_path / "dead.jsonl"
     options = ("--reason", "original_missing", "--archive", str(archive), "--yes", "--json")
-    assert embedded.run("purge", *options).json == {"purged": 1, "archive": str(archive)}
-    assert embedded.listed()["groups"][0]["examples"][0]["photo_id"] == "keep"
+    assert desk.run("purge", *options).json == {"purged": 1, "archive": str(archive)}
+    assert desk.listed()["groups"][0]["examples"][0]["photo_id"] == "keep"
     archive.unlink()
-    assert embedded.run("purge", *options).json == {"purged": 0, "archive": None}
+    assert desk.run("purge", *options).json == {"purged": 0, "archive": None}
     assert not archive.exists()
 
 
@@ -387,19 +383,19 @@ def test_a_purge_that_is_killed_before_its_ack_loses_nothing(desk: Desk, tmp_pat
 @pytest.mark.parametrize(
     "before", ["default_int_handler", "SIG_IGN"], ids=["foreground", "background"]
 )
-def test_an_interrupted_list_gives_back_at_once(embedded: Desk, before: str) -> None:
-    embedded.put(*(embedded.registration(f"p{n}", 17, None) for n in range(3)))
+def test_an_interrupted_list_gives_back_at_once(desk: Desk, before: str) -> None:
+    desk.put(*(desk.registration(f"p{n}", 17, None) for n in range(3)))
     # A shell without job control starts a background command with SIGINT turned off.
     change = f"signal.signal(signal.SIGINT, signal.{before})\n"
     change += DIES.format(method="Groups.add", signal="SIGINT")
-    assert embedded.run("list", change=change).code == 130
-    assert embedded.listed()["total"] == 3
+    assert desk.run("list", change=change).code == 130
+    assert desk.listed()["total"] == 3
 
 
-def test_wrong_settings_say_what_to_do(embedded: Desk, tmp_path: Path) -> None:
-    unset = Desk(embedded.stage)
+def test_wrong_settings_say_what_to_do(desk: Desk, tmp_path: Path) -> None:
+    unset = Desk(desk.stage)
     unset.environment = {
-        name: value for name, value in embedded.environment.items() if "WORKER_" not in name
+        name: value for name, value in desk.environment.items() if "WORKER_" not in name
     }
     for verb, missing in (
         (("list",), "WORKER_DEAD_LETTER_SUBSCRIPTION is not set"),
@@ -413,16 +409,16 @@ def test_wrong_settings_say_what_to_do(embedded: Desk, tmp_path: Path) -> None:
         *(("list", *elsewhere), ("show", "x", *elsewhere), ("purge", "--yes", *elsewhere)),
         *(("replay", *elsewhere), ("replay", "--topic", "projects/p/topics/nowhere")),
     ):
-        ran = embedded.run(*arguments)
+        ran = desk.run(*arguments)
         assert (ran.code, "nowhere" in ran.err) == (4, True), ran.err
-    with_policy = embedded.run("list", "--dead-letter-subscription", embedded.stage.subscription)
+    with_policy = desk.run("list", "--dead-letter-subscription", desk.stage.subscription)
     assert with_policy.code == 3
     assert "dead-letter policy" in with_policy.err
     for wrong in (["list", "--newer-than", "soon"], ["list", "--label", "album"], ["show"]):
-        assert embedded.run(*wrong).code == 2
+        assert desk.run(*wrong).code == 2
     (tmp_path / "no.jsonl").write_text("{}\n")
-    ran = embedded.run("replay", "--from", str(tmp_path / "no.jsonl"))
+    ran = desk.run("replay", "--from", str(tmp_path / "no.jsonl"))
     assert (ran.code, "line 1" in ran.err) == (2, True)
     assert ran.out == ""
-    empty = embedded.run("list")
+    empty = desk.run("list")
     assert (empty.code, empty.out.splitlines()[0]) == (0, "no dead letters")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,15 +13,10 @@ from tests.support.waiting import eventually
 
 def verb(stage: Stage, *arguments: str) -> tuple[int, dict[str, Any]]:
     """Run a verb in the stage's environment: exit code and report."""
-    done = subprocess.run(
-        [sys.executable, "-m", "worker", *arguments, "--json"],
-        env=stage.environment,
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.stdout, done.stderr
-    return done.returncode, json.loads(done.stdout)
+    with stage.start_verb(*arguments, "--json") as running:
+        out, err = running.communicate(timeout=60)
+    assert out, err
+    return running.returncode, json.loads(out)
 
 
 def rendered_again(stage: Stage, before: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -34,8 +27,7 @@ def rendered_again(stage: Stage, before: Mapping[str, Any]) -> dict[str, Any] | 
     return manifest
 
 
-def test_a_repair_brings_a_lost_rendition_back(embedded_stage: Stage) -> None:
-    stage = embedded_stage
+def test_a_repair_brings_a_lost_rendition_back(stage: Stage) -> None:
     stage.worker().wait_until_running()
     stage.register("a", 17, noisy_jpeg(900, 600), labels={"album": "hanoi"})
     ready = stage.wait_for("a", "ready", 17)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import itertools
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,7 +29,7 @@ from worker.errors import (
 from worker.photo.header import PictureFacts
 from worker.photo.ladder import Ladder, RungSize
 from worker.photo.looks import Looks
-from worker.photo.ports import RenderCost, Rendered, StoredObject
+from worker.photo.ports import OutgoingMessage, RenderCost, Rendered, StoredObject
 from worker.photo.recipe import Recipe
 from worker.telemetry.logs import Log
 
@@ -285,6 +285,14 @@ class FakePublisher:
 
     def to(self, topic: str) -> list[Message]:
         return [message for message in self.messages if message.topic == topic]
+
+
+class BatchFakePublisher(FakePublisher):
+    """`ports.BatchPublisher` over the same."""
+
+    def publish_all(self, topic: str, messages: Sequence[OutgoingMessage]) -> None:
+        for message in messages:
+            self.publish(topic, message.data, message.attributes, message.ordering_key)
 
 
 class FakeRendering:

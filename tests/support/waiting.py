@@ -18,5 +18,5 @@ def eventually(
     give_up = time.monotonic() + seconds
     while not (result := probe()):
         assert time.monotonic() < give_up, f"not in {seconds:.0f} s: {what}"
-        time.sleep(0.01)
+        time.sleep(0.02)
     return result

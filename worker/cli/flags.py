@@ -25,6 +25,17 @@ RECIPE = (
 """The settings that decide the bytes."""
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+RateFlag = Annotated[
+    float | None, typer.Option(min=0.1, metavar="N", help="Publish N events a second at most.")
+]
+CheckpointFlag = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="Keep the position in this file; an interrupted run goes on from there.",
+        show_default=False,
+    ),
+]
 
 
 class VerbGroup(TyperGroup):

@@ -20,7 +20,7 @@ class Printer:
     def __call__(self, text: str) -> None:
         """Print a text and a line end.
 
-        A reader that has gone (`| head`) changes nothing: the work and its exit code go on.
+        After its reader has gone (`| head`) it is silent: the work and its exit code go on.
 
         Raises:
             Fatal: standard output cannot be written, as on a full disk.

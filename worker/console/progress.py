@@ -13,7 +13,7 @@ from worker.telemetry.logs import Log
 
 _REDRAW_SECONDS = 0.2
 LINE_SECONDS = 10.0
-"""Between two lines where there is no terminal."""
+"""Between two lines of a log."""
 
 Show = Callable[[Mapping[str, object]], None]
 """Is given the counts so far, as often as the caller likes."""
@@ -22,7 +22,7 @@ Show = Callable[[Mapping[str, object]], None]
 @contextmanager
 def progress(what: str, log: Log) -> Iterator[Show]:
     """Show counts while the block runs; standard output stays free for results."""
-    # Python has no standard error where it was closed before the start.
+    # It is missing where it was closed before the start.
     if not (sys.stderr and sys.stderr.isatty()):
         yield paced(LINE_SECONDS, lambda counts: log.info(what, **counts))
         return

@@ -13,19 +13,19 @@ _SIGNAL_EXIT: Final = 128
 class Stop:
     """Whether a long verb shall end; a context manager, entered in the main thread.
 
-    The first signal sets `asked`: the verb lets begun work finish and begins no more. The second
-    raises `KeyboardInterrupt` in the main thread. `asked` and `wait` work from any thread.
+    The first signal sets `asked`, and the verb only finishes what it has begun. The second raises
+    `KeyboardInterrupt` in the main thread. `asked` and `wait` work from any thread.
     """
 
     def __init__(self, *numbers: signal.Signals) -> None:
-        """`numbers` are the signals to heed: SIGINT and SIGTERM if none is named."""
+        """`numbers` are the signals to heed: SIGINT and SIGTERM by default."""
         self.number: int | None = None
         """The first signal that came."""
 
         self._numbers = numbers or (signal.SIGINT, signal.SIGTERM)
         self._before: dict[int, Any] = {}
-        # A handler may interrupt its own thread anywhere, so it takes no lock: an Event would
-        # deadlock where the main thread is just waiting for it. This queue's `put` is reentrant.
+        # A handler may interrupt its own thread anywhere, so it must not take a lock: an Event
+        # would deadlock where the main thread is just waiting for it. `put` here is reentrant.
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def __enter__(self) -> Self:
@@ -41,7 +41,7 @@ class Stop:
 
     @property
     def asked(self) -> bool:
-        """Whether nothing more shall begin."""
+        """Whether the verb shall only finish what it has begun."""
         return self.number is not None
 
     @property

@@ -1,12 +1,16 @@
 """`photo-worker convert`: a folder of originals to a folder of renditions, without any cloud.
 
-`run` tells the story, with the threads of `session` and the child processes of `engine`. `walk`
-finds the originals, one by one and in order, by what `kinds` tells of a name; `intake` copies one
-to where a child may read it; `picture` renders it; `placing` brings renditions to their `names` in
-the output, which `output` holds; `state` knows what lies there already and what it was made from.
-`tally` counts, `memory` watches, `summary` and `page` (with `drawings` and `previews`) tell of it.
-`outcomes` are the values that pass between them, `options` what was asked for.
+May import `settings`, `render`, `console` and the rooms below them. Begin with `run`, which tells
+the story, then `session`, which has the threads. In the order of a picture:
 
-Whatever is killed at any moment, the same command again ends in the same tree: a rendition appears
-under its name whole, by a rename, once the state says on disk that it may.
+    originals   finds it, by its name or its first bytes
+    intake      copies it to where a child process may read it, and hashes it
+    picture     renders it in `engine`'s children, or finds that it is current
+    placing     brings its renditions to their `names` in the `output`
+    state       knows, across runs, what lies there and what it was made from
+    tally       counts; `summary` and `page` (`drawings`, `previews`) tell of it
+
+`outcomes` are the values that pass between them, `options` what was asked for, `pace` and `memory`
+watch a run. Whenever a run is killed, the same command again ends in the same tree: a rendition
+appears under its name whole, by a rename, once the state says on disk that it may.
 """

@@ -19,7 +19,7 @@ from worker.system.machine import Machine
 from worker.telemetry.logs import Log
 
 PARENT_BYTES: Final = 64 * MIB
-"""This process, which knows no cloud: 50 MiB over ten thousand pictures."""
+"""This process: 50 MiB over ten thousand pictures."""
 
 _LEAST_RENDER_BYTES: Final = 96 * MIB
 """Of one slot: a 12 MP photo."""
@@ -60,7 +60,7 @@ class Engine:
         """The pool, started.
 
         Raises:
-            RendererBroken: no child process can be started.
+            RendererBroken: child processes cannot be started.
         """
         with self._lock:
             if not self.started:
@@ -79,10 +79,10 @@ class Engine:
 
 
 def codec_of(state: StateFile, pool: Callable[[], RenderPool]) -> str:
-    """The libraries that encode; no child is started as long as they are the same packages.
+    """The libraries that encode. A child is asked only where other packages are installed.
 
     Raises:
-        RendererBroken: no child process can be started.
+        RendererBroken: child processes cannot be started.
     """
     found = versions(PACKAGES)
     installed = json.dumps({"photo-worker": __version__, **found}, sort_keys=True)

@@ -47,7 +47,7 @@ def take_in(found: Found, into: Path, limits: Limits) -> Content:
     Raises:
         NoPicture: it is something else's companion.
         OriginalUnreadable: it cannot be read (any more).
-        OriginalTooLarge, CorruptOriginal: it has too many bytes, or none.
+        OriginalTooLarge, CorruptOriginal: it has too many bytes, or is empty.
         OSError: the copy cannot be written.
     """
     try:

@@ -1,7 +1,7 @@
-"""Memory over time: what this process and its children hold, sampled; native memory as well.
+"""Memory over time: what this process and its children hold, native memory too.
 
-The sum of the processes' proportional set sizes: what several share is counted once. However long a
-run is, as many samples are kept: when there are too many, every other one goes.
+A sample is the sum of the proportional set sizes, so what processes share is counted once. The
+number of samples is bounded: when there are too many, each two become one.
 """
 
 from __future__ import annotations
@@ -21,10 +21,9 @@ _SHARE: Final = 0.005
 
 
 class MemoryWatch:
-    """Samples from `start` to `stop`; read the figures after that: none where there is no /proc."""
+    """Samples from `start` to `stop`; read the figures after that. Without a /proc there are 0."""
 
     def __init__(self) -> None:
-        """Nothing is sampled yet."""
         self.peak_bytes = 0
         self.samples: list[tuple[float, int]] = []
         """Seconds since the start, and bytes: the most since the sample before."""
@@ -57,7 +56,7 @@ class MemoryWatch:
         self.take(self._in_use(), time.monotonic() - self._started)
 
     def take(self, in_use_bytes: int, seconds: float) -> None:
-        """Count in one look; 0 bytes are what a system without a /proc tells, and no sample."""
+        """Count in one look; 0 bytes mean that the system has no /proc, and are left out."""
         if not in_use_bytes:
             return
         self.peak_bytes = max(self.peak_bytes, in_use_bytes)

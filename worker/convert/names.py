@@ -1,4 +1,4 @@
-"""What the files of an original are called below the output; pure text, no disk.
+"""What the files of an original are called below the output; pure text.
 
 The original's whole name stays, its ending too: `a.jpg` and `a.png` are two pictures.
 

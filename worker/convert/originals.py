@@ -2,9 +2,9 @@
 # ruff: noqa: PTH116, PTH118
 """Originals: which pictures lie below a folder.
 
-A picture is told by the ending of its name, else by its first bytes. Links to files are followed,
-wherever they lead. What `convert` has written below the folder is left out: renditions are no
-originals. What cannot be read is told as a failure.
+A file is a picture by the ending of its name, else by its first bytes. Links to files are followed,
+wherever they lead. Outputs of `convert` below the folder are left out, because they hold
+renditions. What cannot be read is a failure.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def unreadable(name: str, error: OSError) -> Failed:
 def count_pictures(
     root: str, globs: Globs, output: Identity, give_up: Callable[[], bool]
 ) -> int | None:
-    """How many files are named like pictures, for an estimate; `None` after `give_up`."""
+    """How many files are named like pictures, for an estimate; unknown after `give_up`."""
     count = 0
     try:
         for entry in walk(root, enters=lambda folder: _is_entered(folder, output)):
@@ -89,7 +89,7 @@ def count_pictures(
 
 
 def identity_of(folder: str | os.PathLike[str]) -> Identity:
-    """What tells a folder from all others; `None` where there is none."""
+    """What tells a folder from all others, once it is there."""
     try:
         status = os.stat(folder)
     except OSError:

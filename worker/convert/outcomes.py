@@ -50,7 +50,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PassedOver:
-    """Something that is no original."""
+    """A file or folder that the walk passes over."""
 
     name: str
     why: Passed
@@ -83,7 +83,7 @@ class Content:
 class Known:
     """What the state knows of an original.
 
-    `made` names the recipe of its files, or is `None` while they are replaced. `files` are bytes by
+    `made` names the recipe of its files, and is unset while they are replaced. `files` are bytes by
     the suffix of the original's name: everything of it that may lie in the output.
     """
 
@@ -140,7 +140,7 @@ class RunEnd:
 
     @property
     def asked(self) -> bool:
-        """Whether nothing new may begin."""
+        """Whether the run shall only finish what it has begun."""
         return self.signals.asked or self.fatal is not None
 
     def fail(self, error: Fatal) -> None:

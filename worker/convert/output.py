@@ -1,10 +1,10 @@
 # A million names: a text costs a tenth of a Path.
 # ruff: noqa: PTH114
-"""The output folder: that it is a sensible one, this run's alone, and can be written.
+"""The output folder: its lock, its scratch folder, and the checks that it is a sensible one.
 
-In it lies one hidden folder, `.photo-worker`: what `state` keeps, and while a run is under way the
-scratch folder, on the same file system as its output so that a rename brings a file to its place. A
-lock on it goes with the process, however that ends.
+Its hidden folder, `.photo-worker`, holds the file of `state`, and during a run the scratch folder.
+That lies on the file system of the output, so that a rename brings a file to its place. The kernel
+lets go of the lock when the process ends, however it ends.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class OutputFolder:
         self.folds = False
         """Whether names that differ only in case are one name here."""
         self._lock: int | None = None
+
         self._made: list[Path] = []
         self._free: list[Path] = []
 
@@ -74,7 +75,7 @@ class OutputFolder:
         self._lock = None
 
     def linked_folder(self, name: str) -> str | None:
-        """The first folder on the way to a name that is a link: what lies there is elsewhere."""
+        """The first link among the folders that lead to a name, and the name itself."""
         path = str(self.root)
         for part in name.split("/"):
             path = f"{path}/{part}"
@@ -86,7 +87,7 @@ class OutputFolder:
         """An empty scratch folder for one picture; from any thread.
 
         Raises:
-            OutputFails: none can be made.
+            OutputFails: it cannot be made.
         """
         with suppress(IndexError):
             return self._free.pop()
@@ -109,7 +110,7 @@ class OutputFolder:
         shutil.rmtree(folder, ignore_errors=True)
 
     def undo(self) -> None:
-        """Take away again what was made for nothing: no picture was ever placed."""
+        """Remove what `open` made, where no picture was found."""
         if self._made:
             shutil.rmtree(self.hidden, ignore_errors=True)
         for folder in self._made[1:]:
@@ -141,10 +142,10 @@ class OutputFolder:
 
 
 def check_apart(source: Path, output: Path) -> None:
-    """See that the output is no place that belongs to the originals.
+    """See that the output and the originals lie apart.
 
     Raises:
-        UsageFault: there is nothing to convert, or the output would mix with it.
+        UsageFault: the source is missing, or the output would mix with it.
     """
     try:
         real = source.resolve(strict=True)
@@ -163,7 +164,7 @@ def check_apart(source: Path, output: Path) -> None:
 
 
 def failing(root: Path, error: OSError) -> OutputFails:
-    """What to say when nothing more can be written."""
+    """What to say when the output cannot be written any more."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return OutputFails(
             f"the disk of {root} is full ({error.strerror}). What is there is complete: make room "

@@ -1,4 +1,4 @@
-"""The report's page: one HTML file that asks nobody for anything.
+"""The report's page: one HTML file without requests to any server.
 
 Names come from a folder that may be a stranger's: all of them are escaped, and the page forbids
 scripts and requests to itself.

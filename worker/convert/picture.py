@@ -1,6 +1,6 @@
 # A million names: a text costs a tenth of a Path.
 # ruff: noqa: PTH112, PTH114
-"""One picture: from what the walk found to renditions in the scratch folder, or why it has none."""
+"""One picture: from what the walk found to its renditions in the scratch folder, or its failure."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Pictures:
         self._renderer = renderer
 
     def judge(self, found: Found) -> Failed | Unchanged | None:
-        """What it comes to by names, sizes and times alone; `None` if it has to be read."""
+        """What it comes to by names, sizes and times alone, unless it has to be read."""
         if fault := self._collision(found):
             return fault
         known = self._state.find(found.name)

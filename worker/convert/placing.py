@@ -2,10 +2,14 @@
 # ruff: noqa: PTH103, PTH104, PTH106, PTH108, PTH114, PTH120
 """Placing: finished renditions to their names in the output, whole or not at all.
 
-In this order, so that a process can be killed between any two steps and what it leaves can be told
-from what others put there: the state says on disk which files an original may have; old files that
-are none of the new ones go; each new file gets its name by a rename; the state says that all of it
-is done, with the next originals' first step. A file that nobody knows is never touched.
+The order lets a process be killed between any two steps, and its files still be told from others':
+
+1. The state says on disk which files an original may have.
+2. Old files that the new ones do not replace are removed.
+3. Each new file gets its name by a rename.
+4. The state says that all of it is done, together with the next originals' first step.
+
+A file that the state does not name is somebody else's, and is never touched.
 """
 
 from __future__ import annotations
@@ -38,12 +42,8 @@ _BATCH: Final = 64
 """Pictures that share one wait for the disk, at most."""
 
 
-class _Taken(Exception):
-    """A file that `convert` did not make has the name."""
-
-
 class Placer:
-    """One run's, with a thread of its own, so that a slot never waits for the disk."""
+    """One run's, with a thread of its own, so that slots need not wait for the disk."""
 
     def __init__(
         self,
@@ -134,11 +134,11 @@ class Placer:
             # original that lies there may be somebody's own copy.
             kept = each.kept and new is each.files[-1]
             if kept or os.path.islink(path) or not _same(path, str(new.path)):
-                return self._failed(
-                    each,
-                    PictureFault.NAME_TAKEN,
-                    f"{path} is there and was not made by photo-worker convert: move it away, or "
-                    "convert into another folder",
+                return Failed(
+                    name=each.found.name,
+                    reason=PictureFault.NAME_TAKEN.value,
+                    message=f"{path} is there and was not made by photo-worker convert: move it "
+                    "away, or convert into another folder",
                 )
         return None
 
@@ -185,9 +185,7 @@ class Placer:
         }
         fault = kinds.get(error.errno or 0, PictureFault.UNWRITABLE)
         where = os.fsdecode(error.filename2 or error.filename or each.found.name)
-        return self._failed(each, fault, f"{where}: {error.strerror or error}")
-
-    def _failed(self, each: Converted, fault: PictureFault, message: str) -> Failed:
+        message = f"{where}: {error.strerror or error}"
         return Failed(name=each.found.name, reason=fault.value, message=message)
 
 

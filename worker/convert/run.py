@@ -28,7 +28,6 @@ from worker.convert.state import StateFile
 from worker.convert.summary import RunFacts, as_text, summarise, write_whole
 from worker.convert.tally import Tally
 from worker.errors import ExitCode, UsageFault
-from worker.photo.limits import Limits
 from worker.photo.recipe import Recipe
 from worker.render.job import RenderSettings
 from worker.settings.settings import Settings
@@ -44,9 +43,9 @@ def run_convert(settings: Settings, options: ConvertOptions, tell: Callable[[str
     """Convert, print what came of it by `tell`, and give the exit code.
 
     Raises:
-        UsageFault: IN or OUT is not what it should be, or there is no picture.
+        UsageFault: IN or OUT is not what it should be, or IN is without pictures.
         ConfigurationError: there is not enough memory.
-        Fatal: no child process can be started, or the output cannot be written any more.
+        Fatal: child processes cannot be started, or the output cannot be written any more.
     """
     log = configure_logs(settings.log_format, settings.log_level)
     check_apart(options.source, options.output)
@@ -152,7 +151,7 @@ class _Conversion:
         )
 
     def _codec(self, state: StateFile, engine: Engine) -> str:
-        # A dry run of a folder that was never converted into needs no child to know that.
+        # Without an earlier run all is to be done, whatever a child would say.
         if self._dry and state.note("codec") is None:
             return "unknown"
         return codec_of(state, engine.pool)
@@ -164,10 +163,7 @@ class _Conversion:
             naming=Naming.of(recipe.ladder, recipe.looks.format),
             made=recipe.fingerprint + (" keep-smaller" if keep_smaller else ""),
             keep_smaller=keep_smaller,
-            limits=Limits(
-                max_original_bytes=self._settings.max_original_bytes,
-                max_original_pixels=self._settings.max_original_pixels,
-            ),
+            limits=self._settings.limits,
         )
         with progress("convert", self._log) as show, Pace(tally, self._count) as pace:
             session = Session(

@@ -101,7 +101,7 @@ class Session:
         return True
 
     def _put(self, found: Found | None) -> None:
-        """Queue it, unless the run ends; `None` ends a thread."""
+        """Queue it, unless the run ends; instead of a picture, `None` ends a thread."""
         while found is None or not self.end.asked:
             with suppress(queue.Full):
                 self._queue.put(found, timeout=_LOOK_SECONDS)

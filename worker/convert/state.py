@@ -1,9 +1,9 @@
 """The state: which original each output was made from, and by which recipe.
 
-An SQLite file in the output's hidden folder, so that a million pictures take no memory. A file is
-named here, on disk, before it appears in the output: so after a crash, of the power too, what lies
-there can always be told from what others have put there. One transaction, and one wait for the
-disk, serves as many pictures as are finished by then (`placing`).
+An SQLite file in the output's hidden folder, so that memory stays flat over a million pictures. A
+file is named here, on disk, before it appears in the output. So after a crash or a power cut, files
+of `convert` can be told from those of others. One transaction, and one wait for the disk, serves
+all pictures that are finished by then (`placing`).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class StateFile:
         """Open or create it; without a file it is empty and forgotten.
 
         Raises:
-            UsageFault: it is another process's, another version's, or no such file.
+            UsageFault: it is another process's, another version's, or something else.
             OutputFails: it cannot be written.
         """
         self._file = file
@@ -141,7 +141,7 @@ class StateFile:
         """Keep what is known of these originals from now on; on disk when it returns.
 
         Raises:
-            OutputFails: the disk is full or fails; nothing of it is kept.
+            OutputFails: the disk is full or fails; all of them are as before.
         """
         values = [
             (
@@ -167,7 +167,7 @@ class StateFile:
     def take(self, key: str, name: str) -> None:
         """Give the name that `key` stands for to an original."""
         values = [(os.fsencode(key), os.fsencode(name))]
-        # Nothing in the output depends on it: the next commit takes it to the disk.
+        # The output does not depend on it: the next commit takes it to the disk.
         self._change("INSERT OR REPLACE INTO claims VALUES (?, ?)", values, "NORMAL")
 
     def note(self, key: str) -> str | None:

@@ -108,7 +108,7 @@ def summarise(run: RunFacts, tally: Tally, watch: MemoryWatch, end: RunEnd) -> d
         },
         "formats": dict(tally.formats.most_common()),
         "rungs": {
-            rung: asdict(total)
+            rung: dict(total)
             for rung, total in sorted(tally.rungs.items(), key=lambda each: _order(each[0]))
         },
         "best_savings": [asdict(saving) for saving in tally.best],
@@ -134,7 +134,7 @@ def summarise(run: RunFacts, tally: Tally, watch: MemoryWatch, end: RunEnd) -> d
 
 
 def write_whole(file: Path, data: bytes) -> None:
-    """Write a file beside and rename it, so that a reader never finds half of it.
+    """Write a file beside and rename it, so that a reader finds the old one or all of this one.
 
     Raises:
         OSError: it cannot be written.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import bisect
 import heapq
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +28,7 @@ SECONDS: Final = (
     *(0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75),
     *(1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0, 20.0, 60.0),
 )
-"""Upper ends of the classes that pictures are counted in by their seconds; the last has none."""
+"""Upper ends of the classes that pictures are counted in by seconds; one more is open."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -43,16 +43,6 @@ class Saving:
     height: int = field(compare=False)
     format: str = field(compare=False)
     kept: bool = field(compare=False)
-
-
-@dataclass(slots=True, kw_only=True)
-class RungTotal:
-    """All renditions of one rung, and the bytes of their originals."""
-
-    count: int = 0
-    bytes: int = 0
-    pixels: int = 0
-    original_bytes: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -91,7 +81,9 @@ class Tally:
         self.reasons: Counter[str] = Counter()
         self.passed: Counter[str] = Counter()
         self.formats: Counter[str] = Counter()
-        self.rungs: dict[str, RungTotal] = {}
+        self.rungs: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        """Of each rung count, bytes, pixels, and the bytes of the originals."""
+
         self.failures: list[Failed] = []
         self.passed_over: list[PassedOver] = []
         self.times = [0] * (len(SECONDS) + 1)
@@ -127,7 +119,7 @@ class Tally:
                     self.passed_over.append(outcome)
 
     def unsaw(self) -> None:
-        """Count out one that was found, and is none, or is left for another run."""
+        """Count out one that turned out to be something else."""
         with self._lock:
             self.counts.found -= 1
 
@@ -138,7 +130,7 @@ class Tally:
 
     @property
     def worst(self) -> list[Saving]:
-        """The smallest, smallest first, and none that is among the best."""
+        """The smallest, smallest first, without those that are among the best."""
         best = set(self.best)
         return [saving for _, saving in sorted(self._worst, reverse=True) if saving not in best]
 
@@ -166,11 +158,12 @@ class Tally:
         self.times[bisect.bisect_left(SECONDS, seconds)] += 1
         for each in done.files:
             counts.bytes_out += each.size_bytes
-            total = self.rungs.setdefault(each.rung, RungTotal())
-            total.count += 1
-            total.bytes += each.size_bytes
-            total.pixels += each.width * each.height
-            total.original_bytes += original_bytes
+            self.rungs[each.rung].update(
+                count=1,
+                bytes=each.size_bytes,
+                pixels=each.width * each.height,
+                original_bytes=original_bytes,
+            )
         saving = Saving(
             share=round(1 - largest.size_bytes / original_bytes, 4),
             name=done.found.name,

@@ -1,5 +1,6 @@
-"""The operator's verbs: publish events, plan a machine, backfill, sweep, verify, dead letters.
+"""The operator's verbs: register, deregister, plan, backfill, sweep, verify, dead letters.
 
-May import `wiring`, `settings`, and the rooms below them. A running worker loads none of it.
-Begin with `publish`, the shortest; each larger verb has a folder.
+May import `wiring`, `settings`, and the rooms below them. A running worker does not load this room.
+Begin with `register`, the shortest verb; each larger verb has a folder. The verbs share `publish`
+(events to the topic), `sources` (what a command line names) and `checkpoint` (where to go on).
 """

@@ -30,7 +30,7 @@ R = TypeVar("R", bound=Resumable)
 
 
 class Checkpoint(Generic[R]):
-    """The progress of one run, for one thread. Without a file it keeps nothing.
+    """The progress of one run, for one thread. Without a file, it forgets everything.
 
     A write that fails is logged once, and the run goes on.
     """

@@ -25,7 +25,7 @@ OVERHEAD_CPU_SECONDS = 0.05
 
 TARGET_QUALITY_FACTOR = 3
 """A target quality encodes and compares each rung until it fits; measured likewise. A target of
-bytes takes as long as no target: smaller files are encoded faster."""
+bytes takes no longer than none: smaller files are encoded faster."""
 
 
 def run_plan(settings: Settings, *, check: bool, as_json: bool) -> None:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 
@@ -190,12 +190,7 @@ class EventPublisher:
             InvalidEvent, PublishFailed: see `register`.
         """
         for photo_id in photo_ids:
-            event = _checked(
-                lambda photo_id=photo_id: Deregister(  # type: ignore[misc]
-                    photo_id=photo_id, version=_or_now(version)
-                )
-            )
-            yield self.publish(event)
+            yield self.publish(_checked(Deregister, photo_id=photo_id, version=version))
 
     def publish(self, event: Register | Deregister) -> Published:
         """Publish one event.
@@ -215,35 +210,32 @@ class EventPublisher:
     def _register(
         self, source: Source, bucket: str | None, labels: dict[str, str], version: int | None
     ) -> Published:
-        def event(url: str, generation: str | None) -> Register:
-            return Register(
+        def event(url: str, generation: str | None = None) -> Register:
+            return _checked(
+                Register,
                 photo_id=source.photo_id,
-                version=_or_now(version),
+                version=version,
                 original=url,
                 generation=generation,
                 labels=labels,
             )
 
         if source.file is None:
-            url = source.url or ""
-            return self.publish(_checked(lambda: event(url, None)))
+            return self.publish(event(source.url or ""))
         if bucket is None:
             raise ConfigurationError(
                 ["WORKER_ORIGINALS_BUCKETS is not set: local files are uploaded to its first"]
             )
         url = f"gs://{bucket}/{source.photo_id}"
-        # Before the upload, so that an event that workers would refuse leaves no object behind.
-        _checked(lambda: event(url, None))
+        # Checked before the upload: an event that workers would refuse must not leave an object.
+        event(url)
         stored = upload(self._store, bucket, source.photo_id, source.file)
-        return self.publish(_checked(lambda: event(url, str(stored.generation))))
+        return self.publish(event(url, str(stored.generation)))
 
 
-def _or_now(version: int | None) -> int:
-    return now_version() if version is None else version
-
-
-def _checked(build: Callable[[], E]) -> E:
+def _checked(kind: type[E], *, version: int | None, **fields: Any) -> E:  # noqa: ANN401
+    """An event of this version, or of now."""
     try:
-        return build()
+        return kind(version=now_version() if version is None else version, **fields)
     except ValidationError as error:
         raise InvalidEvent(explain(error)) from error

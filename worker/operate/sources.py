@@ -1,4 +1,4 @@
-"""Sources: the originals that `SOURCE...` on a command line names. Reads names, and no files."""
+"""Sources: the originals that `SOURCE...` on a command line names. Reads names only."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def _at_home(argument: str) -> Path:
     path = Path(argument)
     try:
         return path if path.exists() else path.expanduser()
-    except (OSError, RuntimeError):  # it cannot be looked at, or there is no such user
+    except (OSError, RuntimeError):  # it cannot be looked at, or the user is unknown
         return path
 
 

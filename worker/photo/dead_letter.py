@@ -200,7 +200,7 @@ _REASONS = frozenset({*Reason, UNDELIVERABLE})
 
 
 @dataclass(slots=True, kw_only=True)
-class Group:
+class LetterGroup:
     """Dead letters that look alike."""
 
     reason: str
@@ -244,7 +244,7 @@ class Groups:
 
     def __init__(self) -> None:
         self.total = 0
-        self._groups: dict[tuple[str, str, str, str], Group] = {}
+        self._groups: dict[tuple[str, str, str, str], LetterGroup] = {}
 
     def add(self, letter: DeadLetter) -> None:
         """Count one more; beyond `GROUPS` different errors, those of one reason share a group."""
@@ -255,10 +255,10 @@ class Groups:
             key = (reason, OTHERS, OTHERS, OTHERS)
         if key not in self._groups:
             reason, kind, worker, error = key
-            self._groups[key] = Group(reason=reason, type=kind, worker=worker, error=error)
+            self._groups[key] = LetterGroup(reason=reason, type=kind, worker=worker, error=error)
         self._groups[key].add(letter)
 
-    def largest_first(self) -> list[Group]:
+    def largest_first(self) -> list[LetterGroup]:
         """All groups."""
         return sorted(self._groups.values(), key=lambda group: -group.count)
 

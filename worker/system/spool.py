@@ -20,7 +20,7 @@ class Spool:
         """`schema` is one CREATE TABLE statement."""
         self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         try:
-            # A transaction that fails ends the process, so there is nothing to roll back.
+            # A transaction that fails ends the process, so a rollback is not needed.
             self.rows("PRAGMA journal_mode = OFF")
             self.rows("PRAGMA cache_size = -4000")
             self.rows(schema)

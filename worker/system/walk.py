@@ -3,7 +3,7 @@
 """Walk: everything below a folder, in the order of names, from any place on.
 
 Memory holds the names of one folder at each level. The names of a very large folder are sorted on
-disk, and read page by page. Links are reported and never entered, so there are no loops.
+disk, and read page by page. Links are reported and not entered, because they may lead in a circle.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def walk(
 ) -> Iterator[Entry]:
     """Everything below `root`, in each folder by the bytes of names; folders open at their names.
 
-    A folder that is entered is no entry itself. One that cannot be read is an entry with its error
+    Folders that are entered are left out. One that cannot be read is an entry with its error
     (`root` has the name `.`), and one that `enters` turns down is an entry without. `enters` may
     raise `OSError`.
 
@@ -63,28 +63,25 @@ def walk(
         held: names of one folder that are sorted in memory.
 
     Raises:
-        Fatal: there is no room to sort the names of a large folder on disk.
+        Fatal: the disk is too full to sort the names of a large folder.
     """
+    rest = os.fsencode(behind).split(b"/") if behind is not None else []
     try:
-        levels = [_names_in_order(root, held)]
+        # A stack of folders, because recursion would end at the thousandth level.
+        levels = [_Level(_names_in_order(root, held), "", os.path.join(root, ""), rest)]
     except OSError as error:
         yield Entry(".", root, EntryKind.FOLDER, error)
         return
-    folders: list[str] = []
-    # The rest of `behind` below each open folder; empty once the walk has come past it.
-    rests = [os.fsencode(behind).split(b"/") if behind is not None else []]
-    # A stack of folders, because recursion would end at the thousandth level.
     while levels:
-        raw, kind = next(levels[-1], (None, EntryKind.FILE))
+        names, above, folder, rest = levels[-1]
+        raw, kind = next(names, (None, EntryKind.FILE))
         if raw is None:
-            del levels[-1], folders[-1:], rests[-1]
+            levels.pop()
             continue
-        rest = rests[-1]
         if rest and (raw < rest[0] or (raw == rest[0] and kind is not EntryKind.FOLDER)):
             continue
         base = os.fsdecode(raw)
-        name = "/".join((*folders, base))
-        entry = Entry(name, os.path.join(root, name), kind)
+        entry = Entry(above + base, folder + base, kind)
         if kind is not EntryKind.FOLDER:
             yield entry
             continue
@@ -92,12 +89,22 @@ def walk(
             if not enters(entry):
                 yield entry
                 continue
-            levels.append(_names_in_order(entry.path, held))
+            below = _names_in_order(entry.path, held)
         except OSError as error:
             yield entry._replace(error=error)
             continue
-        folders.append(base)
-        rests.append(rest[1:] if rest and raw == rest[0] else [])
+        rest_below = rest[1:] if rest and raw == rest[0] else []
+        levels.append(_Level(below, f"{entry.name}/", f"{entry.path}/", rest_below))
+
+
+class _Level(NamedTuple):
+    """A folder that is being walked, and what names and paths in it begin with."""
+
+    names: Iterator[tuple[bytes, EntryKind]]
+    above: str
+    folder: str
+    rest: list[bytes]
+    """What is left of `behind` below it; empty once the walk has come past that."""
 
 
 def _names_in_order(path: str, held: int) -> Iterator[tuple[bytes, EntryKind]]:
@@ -113,7 +120,7 @@ def _names_in_order(path: str, held: int) -> Iterator[tuple[bytes, EntryKind]]:
 
 
 def _sorted_on_disk(names: Iterator[tuple[bytes, EntryKind]]) -> Iterator[tuple[bytes, EntryKind]]:
-    """A name of no meaning once all have been read, and then the names in order."""
+    """An empty name once all have been read, and then the names in order."""
     schema = "CREATE TABLE names (name BLOB PRIMARY KEY, kind INTEGER) WITHOUT ROWID"
     query = "SELECT name, kind FROM names WHERE name > ? ORDER BY name LIMIT ?"
     with closing(Spool(schema)) as spool:
@@ -127,11 +134,11 @@ def _sorted_on_disk(names: Iterator[tuple[bytes, EntryKind]]) -> Iterator[tuple[
 
 def _kind(entry: os.DirEntry[bytes]) -> EntryKind:
     try:
-        if entry.is_symlink():
-            return EntryKind.LINK
+        if entry.is_file(follow_symlinks=False):
+            return EntryKind.FILE
         if entry.is_dir(follow_symlinks=False):
             return EntryKind.FOLDER
-        return EntryKind.FILE if entry.is_file(follow_symlinks=False) else EntryKind.SPECIAL
+        return EntryKind.LINK if entry.is_symlink() else EntryKind.SPECIAL
     except OSError:
         # Some file systems need another look at each name. Who opens it meets the error again.
         return EntryKind.FILE

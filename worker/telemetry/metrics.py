@@ -58,7 +58,7 @@ _ENDS: Final[dict[str, tuple[str, ...]]] = {
 """How events of each type can end."""
 
 
-class Kind(StrEnum):
+class MetricKind(StrEnum):
     """What a metric's value does."""
 
     COUNTER = "counter"
@@ -74,7 +74,7 @@ class Metric:
     begins with 1 misses its first.
     """
 
-    kind: Kind
+    kind: MetricKind
     name: str
     help: str
     labels: tuple[str, ...] = ()
@@ -84,12 +84,12 @@ class Metric:
     @property
     def full_name(self) -> str:
         """As `/metrics` shows it."""
-        return f"{PREFIX}{self.name}{'_total' if self.kind is Kind.COUNTER else ''}"
+        return f"{PREFIX}{self.name}{'_total' if self.kind is MetricKind.COUNTER else ''}"
 
 
-_counter = partial(Metric, Kind.COUNTER)
-_gauge = partial(Metric, Kind.GAUGE)
-_histogram = partial(Metric, Kind.HISTOGRAM)
+_counter = partial(Metric, MetricKind.COUNTER)
+_gauge = partial(Metric, MetricKind.GAUGE)
+_histogram = partial(Metric, MetricKind.HISTOGRAM)
 
 EVENTS: Final = _counter(
     "events",
@@ -128,7 +128,7 @@ SLOTS_BUSY: Final = _gauge("slots_busy", "Render slots that render.")
 RENDER_MEMORY_BYTES: Final = _gauge("render_memory_bytes", "Memory for all renders together.")
 RENDER_MEMORY_ADMITTED_BYTES: Final = _gauge(
     "render_memory_admitted_bytes",
-    "Memory foretold for the renders that run, and held by the originals that wait.",
+    "Memory predicted for the renders that run, and held by the originals that wait.",
 )
 STREAM_OPEN: Final = _gauge(
     "stream_open", "1 while the streaming pull is open, or closed by the brake."

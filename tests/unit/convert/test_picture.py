@@ -342,11 +342,6 @@ def test_no_rendition_lies_below_what_convert_writes_itself(
     assert reason(here.one(here.add(name))) == "name_collision"
 
 
-def test_the_name_of_the_hidden_folder_is_taken(bench: MakeBench) -> None:
-    here = bench()
-    assert reason(here.one(here.add(".photo-worker"))) == "name_collision"
-
-
 def test_what_convert_writes_itself_is_known_on_a_disk_that_ignores_case(bench: MakeBench) -> None:
     here = bench()
     assert isinstance(here.one(here.add("Summary.JSON", b"1")), Converted)

@@ -131,7 +131,7 @@ def names_of(text: str) -> set[str]:
 def test_every_metric_named_exists(path: Path) -> None:
     known = {metric.full_name for metric in metrics.ALL}
     for metric in metrics.ALL:
-        if metric.kind is metrics.Kind.HISTOGRAM:
+        if metric.kind is metrics.MetricKind.HISTOGRAM:
             known |= {f"{metric.full_name}_{part}" for part in ("bucket", "sum", "count")}
     named = names_of(path.read_text())
     assert named

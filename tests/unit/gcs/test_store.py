@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
-import google_crc32c
 import pytest
 
+from tests.support.fakes import crc32c
+from tests.support.http_server import Handler, HttpServer
 from worker.errors import (
     BucketUnavailable,
     ObjectMissing,
@@ -27,7 +27,7 @@ from worker.gcs.store import GcsStore
 from worker.photo.ports import StoredObject
 
 DATA = b"the original's bytes" * 500
-CHECKSUM = base64.b64encode(google_crc32c.value(DATA).to_bytes(4, "big")).decode()
+CHECKSUM = crc32c(DATA)
 STORED = StoredObject(
     bucket="b",
     name="o",
@@ -99,7 +99,7 @@ def ended_by_its_connection(*, version: str, connection: str) -> Answer:
     return answer
 
 
-class Server:
+class Server(HttpServer):
     """Gives its answers in turn, the last one for ever; counts requests."""
 
     def __init__(self) -> None:
@@ -108,7 +108,7 @@ class Server:
         self.released = threading.Event()
         outer = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Answers(Handler):
             protocol_version = "HTTP/1.1"
 
             def _answer(self) -> None:
@@ -119,14 +119,8 @@ class Server:
 
             do_GET = do_POST = do_DELETE = _answer  # noqa: N815
 
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
-        self._thread.start()
+        super().__init__(Answers)
+        self.url = f"http://{self.address}"
 
     def stall(self, request: BaseHTTPRequestHandler) -> None:
         """Send half, and then wait until the test is over."""
@@ -134,18 +128,15 @@ class Server:
         request.wfile.flush()
         self.released.wait(30)
 
-    def stop(self) -> None:
+    def __exit__(self, *_: object) -> None:
         self.released.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__exit__()
 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    server = Server()
-    yield server
-    server.stop()
+    with Server() as server:
+        yield server
 
 
 OpenStore = Callable[[Patience], GcsStore]

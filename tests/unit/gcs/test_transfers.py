@@ -6,14 +6,13 @@ import json
 import tracemalloc
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from tests.support.fakes import crc32c
+from tests.support.http_server import Handler, HttpServer
 from worker.errors import OriginalTooLarge, StorageUnavailable
 from worker.gcs.patience import Patience
 from worker.gcs.store import GcsStore
@@ -23,7 +22,7 @@ DATA = bytes(range(256)) * 4096
 """A megabyte: several pieces."""
 
 
-class Bucket:
+class Bucket(HttpServer):
     """A server with one object, `o`, and the headers `heads`; `connections` are those it took."""
 
     def __init__(self) -> None:
@@ -38,10 +37,10 @@ class Bucket:
         self.stored, self.status = _resource(len(DATA)), 200
         bucket = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Objects(Handler):
             protocol_version = "HTTP/1.1"
 
-            def do_GET(self) -> None:
+            def do_GET(self) -> None:  # noqa: N802
                 self._note()
                 if "/o/o?" not in self.path:
                     self._answer(404, {}, b"{}")
@@ -50,7 +49,7 @@ class Bucket:
                 else:
                     self._answer(200, {}, _resource(len(DATA)))
 
-            def do_POST(self) -> None:
+            def do_POST(self) -> None:  # noqa: N802
                 self._note()
                 assert "Transfer-Encoding" not in self.headers
                 bucket.received = self.rfile.read(int(self.headers["Content-Length"]))
@@ -62,30 +61,17 @@ class Bucket:
                 bucket.asked.append((url.path, parse_qs(url.query)))
 
             def _answer(self, code: int, headers: dict[str, str], body: bytes) -> None:
+                if "Transfer-Encoding" not in headers:
+                    self.reply(code, body, **headers)
+                    return
                 self.send_response(code)
                 for name, value in headers.items():
                     self.send_header(name, value)
-                if "Transfer-Encoding" in headers:
-                    self.end_headers()
-                    self.wfile.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
-                    return
-                self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                self.wfile.write(body)
+                self.wfile.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
 
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = Thread(target=self._server.serve_forever, args=(0.02,))
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__init__(Objects)
+        self.url = f"http://{self.address}"
 
 
 def _resource(size_bytes: int) -> bytes:
@@ -96,9 +82,8 @@ def _resource(size_bytes: int) -> bytes:
 
 @pytest.fixture
 def bucket() -> Iterator[Bucket]:
-    bucket = Bucket()
-    yield bucket
-    bucket.stop()
+    with Bucket() as bucket:
+        yield bucket
 
 
 @pytest.fixture

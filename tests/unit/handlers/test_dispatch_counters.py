@@ -10,7 +10,7 @@ import pytest
 from tests.support.desk import DEAD_LETTER, OUTCOME, Desk, deregister_data, register_data
 from tests.unit.telemetry.test_metrics import scraped
 from worker.errors import CorruptOriginal, Draining, StorageUnavailable
-from worker.telemetry.metrics import ALL, PREFIX, Kind
+from worker.telemetry.metrics import ALL, PREFIX, MetricKind
 
 
 def counts(desk: Desk) -> dict[tuple[str, ...], float]:
@@ -121,7 +121,7 @@ def test_nothing_that_an_event_says_becomes_a_label(desk: Desk) -> None:
     known = {
         (metric.full_name, *reversed(values))
         for metric in ALL
-        if metric.kind is Kind.COUNTER
+        if metric.kind is MetricKind.COUNTER
         for values in metric.series
     }
     assert new <= known

@@ -13,12 +13,14 @@ from worker.errors import (
     InvalidEvent,
     PublishFailed,
     StorageUnavailable,
-    UsageFault,
 )
 from worker.operate.publish import (
+    BATCH,
     EventPublisher,
+    PacedPublisher,
     Published,
     Unread,
+    message_of,
     now_version,
 )
 from worker.operate.sources import Source, find_sources
@@ -51,17 +53,38 @@ def album(tmp_path: Path) -> Path:
     return tmp_path / "album"
 
 
-def test_a_tilde_that_the_shell_left_is_the_home_folder(
-    album: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("rate", "publish_seconds", "size", "slept"),
+    [
+        (3.0, 0.25, 3, [0.75, 0.75]),
+        (0.1, 0.0, 1, [10.0, 10.0]),
+        (1000.0, 1.0, BATCH, []),
+        (None, 0.0, BATCH, []),
+    ],
+    ids=["some", "less than one", "faster than Pub/Sub", "unset"],
+)
+def test_a_rate_is_kept_to(
+    rate: float | None, publish_seconds: float, size: int, slept: list[float]
 ) -> None:
-    monkeypatch.setenv("HOME", str(album.parent))
-    assert find_sources(["~/album"]) == find_sources([str(album)])
-    monkeypatch.chdir(album.parent)
-    (album.parent / "~").mkdir()
-    (album.parent / "~" / "here.png").touch()
-    assert [each.photo_id for each in find_sources(["~"])] == ["here.png"]
-    with pytest.raises(UsageFault, match=r"~no-such-user/x: no such file or folder"):
-        find_sources(["~no-such-user/x"])
+    waits: list[float] = []
+    now = 0.0
+
+    def pass_time(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        pass_time(seconds)
+
+    paced = PacedPublisher(
+        lambda _: pass_time(publish_seconds), rate, wait=wait, monotonic=lambda: now
+    )
+    assert paced.batch_size == size
+    message = message_of(Deregister(photo_id="a", version=1))
+    for _ in range(3):
+        paced([message] * size)
+    assert waits == pytest.approx(slept)
 
 
 def published(publisher: FakePublisher) -> list[Register | Deregister]:
@@ -223,5 +246,7 @@ def test_what_cannot_be_read_is_left_out_and_the_others_go_on(
         Unread(photo_id=name, file=album / name, message=gone) for name in ("b0.jpg", "c.jpg")
     ]
     assert [each.photo_id for each in done] == ["a.png", "b.JPG", "b0.jpg", "c.jpg", "sub/c.webp"]
-    assert [event.photo_id for event in published(publisher)] == ["a.png", "b.JPG", "sub/c.webp"]
+    # In any order: several threads publish.
+    sent = sorted(event.photo_id for event in published(publisher))
+    assert sent == ["a.png", "b.JPG", "sub/c.webp"]
     assert store.names("originals") == ["a.png", "b.JPG", "sub/c.webp"]

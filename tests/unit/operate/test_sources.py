@@ -41,9 +41,9 @@ def test_a_file_named_outright_is_taken_whatever_it_is_called(album: Path) -> No
 
 
 def test_an_object_is_known_by_its_name() -> None:
-    assert find_sources(["gs://b/x/y.jpg"]) == [
-        Source(photo_id="x/y.jpg", file=None, url="gs://b/x/y.jpg")
-    ]
+    (source,) = find_sources(["gs://b/x/y.jpg"])
+    assert source == Source(photo_id="x/y.jpg", file=None, url="gs://b/x/y.jpg")
+    assert source.bucket == "b"
 
 
 def test_a_photo_id_may_be_given_to_one_source(album: Path) -> None:
@@ -136,8 +136,14 @@ def test_a_bucket_that_is_not_among_the_allowed_is_refused() -> None:
     assert problem.startswith("WORKER_ORIGINALS_BUCKETS='yours,mine': 'other' is not among them")
 
 
-def test_an_object_lies_in_its_bucket(album: Path) -> None:
-    (source,) = find_sources(["gs://b/x/y.jpg"])
-    assert source.bucket == "b"
-    (source,) = find_sources([str(album / "a.png")])
-    assert source.bucket is None
+def test_a_tilde_that_the_shell_left_is_the_home_folder(
+    album: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(album.parent))
+    assert find_sources(["~/album"]) == find_sources([str(album)])
+    monkeypatch.chdir(album.parent)
+    (album.parent / "~").mkdir()
+    (album.parent / "~" / "here.png").touch()
+    assert [each.photo_id for each in find_sources(["~"])] == ["here.png"]
+    with pytest.raises(UsageFault, match=r"~no-such-user/x: no such file or folder"):
+        find_sources(["~no-such-user/x"])

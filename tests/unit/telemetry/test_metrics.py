@@ -20,7 +20,7 @@ from worker.render.capacity import Capacity
 from worker.service.gauges import Gauges
 from worker.service.liveness import Phase
 from worker.telemetry.counters import Counters
-from worker.telemetry.metrics import ALL, EVENTS, NACKED, PREFIX, STEPS, Kind
+from worker.telemetry.metrics import ALL, EVENTS, NACKED, PREFIX, STEPS, MetricKind
 
 CAPACITY = Capacity(slots=2, in_flight=6, render_memory_bytes=1000)
 
@@ -59,7 +59,7 @@ def test_names_are_prometheus_names_with_units_and_helps() -> None:
         assert re.fullmatch(r"[a-z]+(_[a-z]+)*", metric.name), metric.name
         assert not metric.name.endswith(("_total", "_created", "_count", "_sum", "_bucket"))
         assert metric.help.endswith("."), metric.name
-        assert bool(metric.buckets) is (metric.kind is Kind.HISTOGRAM)
+        assert bool(metric.buckets) is (metric.kind is MetricKind.HISTOGRAM)
         assert all(len(values) == len(metric.labels) for values in metric.series)
 
 

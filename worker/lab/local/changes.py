@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import threading
 from collections.abc import Callable, Mapping
@@ -42,12 +43,17 @@ class Changes:
             self._count += bool(new)
             for photo_id, photo in new.items():
                 self._seen[photo_id] = (self._count, photo)
-            session, _, number = cursor.partition("-")
-            whole = session != self._session or not number.isascii() or not number.isdigit()
-            after = -1 if whole else int(number)
+            after = self._after(cursor)
             return {
                 **state,
-                "photos": [photo for count, photo in self._seen.values() if count > after],
-                "whole": whole,
+                "photos": [photo for count, photo in self._seen.values() if count > (after or 0)],
+                "whole": after is None,
                 "cursor": f"{self._session}-{self._count}",
             }
+
+    def _after(self, cursor: str) -> int | None:
+        """The count that a cursor of this session stands for; None for any other text."""
+        session, _, number = cursor.partition("-")
+        if session != self._session or not re.fullmatch("[0-9]{1,12}", number):
+            return None
+        return int(number) if int(number) <= self._count else None

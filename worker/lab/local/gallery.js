@@ -493,6 +493,7 @@ function leave() {
 
 addEventListener("popstate", follow);
 dialog.addEventListener("close", () => {
+  if (dialog.open) return; // Forward was faster than this event
   if (location.hash.startsWith("#/")) history.replaceState(null, "", location.pathname);
   view.image = null;
   frame.replaceChildren();

@@ -89,7 +89,7 @@ class Gallery:
         return self._url
 
     def start(self) -> None:
-        """Begin to answer. A second call does nothing; after `stop` raises RuntimeError."""
+        """Begin to answer. A second call changes nothing; after `stop` raises RuntimeError."""
         with self._state:
             if self._stopped:
                 msg = "a stopped gallery does not start again"
@@ -174,7 +174,7 @@ class _Site:
         if body is None:
             return _text(HTTPStatus.NOT_FOUND, "no such rendition")
         kind = "image/webp" if name.endswith(".webp") else "application/octet-stream"
-        # The name holds a digest of the bytes, so they never change.
+        # The name holds a digest of the bytes, so they stay the same.
         return _Answer(HTTPStatus.OK, kind, "public, max-age=31536000, immutable", body)
 
 

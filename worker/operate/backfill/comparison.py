@@ -21,7 +21,7 @@ class Standing(StrEnum):
     """How a photo stands to its original; a backfill may publish the first four."""
 
     MISSING = "missing"
-    """The photo has no manifest."""
+    """The photo lacks a manifest."""
 
     STALE_VERSION = "stale_version"
     """The manifest is of an older object, or of an older event."""

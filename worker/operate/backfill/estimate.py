@@ -83,7 +83,7 @@ def look_at(originals: Iterable[Compared], probe: Probe) -> list[Sampled]:
 def estimate(
     events: int, sample: Sequence[Sampled], settings: Settings, prices: Prices
 ) -> dict[str, object]:
-    """What a fleet would do for so many events; without a readable sample there are no figures.
+    """What a fleet would do for so many events; figures need a readable sample.
 
     The shape: `sampled`, `refused` (counts by reason), `megapixels` and `cpu_seconds` of a photo,
     `vcpu_hours`, `hours` with `vcpus`, `dollars` by kind, `assumptions`.

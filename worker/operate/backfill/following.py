@@ -151,7 +151,7 @@ class Follower:
                 elif self.monotonic() - moved >= self.stalled_seconds:
                     break
                 behind = some[-1].number if len(some) == CHUNK else 0
-                # While most of a chunk ends, there is no pause.
+                # While most of a chunk ends, the next one follows at once.
                 if len(ended) * 2 < len(some) and len(pending):
                     self.stop.wait(pause)
                     few = len(pending) <= CHUNK or ended

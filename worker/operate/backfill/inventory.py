@@ -25,7 +25,7 @@ from worker.wiring import buckets_of
 
 
 class Left(StrEnum):
-    """Why a name is no original."""
+    """Why a name is left out."""
 
     IGNORED = "ignored"
     """The worker's own output, a folder marker, or a file without a picture's ending."""
@@ -170,7 +170,7 @@ class FolderInventory:
 
 
 def _bytes_of(file: Path) -> int | None:
-    """The size of a file; `None` for anything else, such as a link to nowhere."""
+    """The size of a file; `None` for anything else, such as a broken link."""
     try:
         status = file.stat()
     except FileNotFoundError:

@@ -34,14 +34,14 @@ PARALLEL: Final = 32
 """Originals looked at in parallel: each waits for a small request or two."""
 
 HOPELESS: Final = 50
-"""If a page has at least so many originals and the bucket answers for none, the run ends."""
+"""If a page has at least so many originals and the bucket is silent about all, the run ends."""
 
 _NEVER: Final = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looked:
-    """One item with its comparison, or its failure; an item that is left out has neither.
+    """One item with its comparison, or with its failure, or just the item if it is left out.
 
     `unanswered`: it failed because a bucket does not answer.
     """
@@ -113,7 +113,7 @@ class Comparer:
         return begun
 
     def _without_manifest(self, photo_ids: list[str]) -> Callable[[str], bool]:
-        """Which of these photos certainly have no manifest, as far as one page of a listing tells.
+        """Which of these photos certainly lack a manifest, as far as one page of a listing tells.
 
         The range runs from the smallest to the largest name, because manifests sort differently:
         photo `a` comes before `a-b`, but `a/manifest.json` after `a-b/manifest.json`.

@@ -48,7 +48,7 @@ class Remaining:
     def __exit__(self, *_: object) -> None:
         """Stop counting."""
         self._stopping.set()
-        # Bounded, because a listing may get no answer; the thread ends with the process.
+        # Bounded, because a listing may hang; the thread ends with the process.
         self._thread.join(_JOIN_SECONDS)
 
     def left(self, done: int) -> dict[str, object]:

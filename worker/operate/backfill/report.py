@@ -30,7 +30,7 @@ class BackfillReport:
     """The name behind which this part of an interrupted run began."""
 
     names: int = 0
-    """All names, also of objects that are no originals."""
+    """All names, also of other objects than originals."""
 
     originals: int = 0
     bytes: int = 0
@@ -120,7 +120,7 @@ class BackfillReport:
 
     @property
     def exit_code(self) -> ExitCode:
-        """7 if an original failed, was refused, or has no outcome in time."""
+        """7 if an original failed, was refused, or lacks an outcome in time."""
         unsettled = self.outcomes and (self.outcomes["rejected"] or self.outcomes["pending"])
         wrong = self.failures_total or unsettled or self.stopped_by == "max_events"
         return ExitCode.SOME_FAILED if wrong else ExitCode.OK

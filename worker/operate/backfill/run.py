@@ -82,7 +82,6 @@ def run_backfill(settings: Settings, request: BackfillRequest, *, as_json: bool)
         with closing(open_store(settings)) as hasty:
             for bucket in sorted({inventory.bucket, settings.renditions_bucket or ""}):
                 hasty.check_bucket(bucket)
-        stop = stack.enter_context(Stop())
         publish = _publish_nothing
         if not request.options.dry_run:
             sender = open_publisher(settings, stack)
@@ -92,13 +91,15 @@ def run_backfill(settings: Settings, request: BackfillRequest, *, as_json: bool)
         except RenderFailed as error:
             raise RendererBroken(f"no child process, which knows the codecs: {error}") from error
         recipe = settings.recipe(probe.codec).fingerprint
+        # Entered last, so that Ctrl-C still ends the verb at once while it connects.
+        stop = stack.enter_context(Stop())
         run = _BackfillRun(settings, request, store, inventory, recipe, stop, as_json=as_json)
         stack.callback(run.close)
         return run(PacedPublisher(publish, request.options.rate, wait=stop.wait), probe)
 
 
 def _publish_nothing(_: Sequence[OutgoingMessage]) -> None:
-    """A dry run has no topic, and does not call this."""
+    """Stands in for the topic in a dry run, which does not call it."""
 
 
 class _BackfillRun:
@@ -217,7 +218,7 @@ class _BackfillRun:
             log=self._log,
         )
         before, behind = self._report.names, self._checkpoint.place
-        # With a limit, the end depends on events and not on names, so there is no time left.
+        # With a limit, the end depends on events and not on names, so the time left is unknown.
         counting = options.limit is None
         with Remaining(self._inventory, behind) if counting else nullcontext() as remaining:
 

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from google.api_core import exceptions as api
 from google.api_core.retry import Retry, if_exception_type
@@ -23,13 +23,11 @@ from worker.operate.dead_letters.ledger import CHUNK, Ledger
 from worker.photo.dead_letter import REPLAY_OF, DeadLetter
 from worker.telemetry.logs import Log
 
-T = TypeVar("T")
-
 LEASE_SECONDS = 60
 """How long the messages of a killed process are withheld from others."""
 
 QUIET_SECONDS = 4.0
-"""After so long without a message, all have come. A single empty pull does not tell."""
+"""After so long without a message, all have come. One empty pull is no proof."""
 
 _PAGE = 1000
 """Messages asked for in one pull, Pub/Sub's largest."""
@@ -73,7 +71,7 @@ class Letterbox:
         self.arrived = 0
         """Letters that came after `pages` began: they are held too, and not yielded."""
         self.retention: timedelta | None = None
-        """How long the subscription keeps a message; `None` without the right to look."""
+        """How long the subscription keeps a message; unset without the right to look."""
 
     def __enter__(self) -> Self:
         """Check the subscription, and extend leases from now on.
@@ -151,12 +149,7 @@ class Letterbox:
     def _pull(self, seconds: float) -> list[Any]:
         try:
             answer = self._call(
-                lambda: self._client.pull(
-                    subscription=self._subscription,
-                    max_messages=self._page_messages,
-                    timeout=seconds,
-                    retry=_RETRY,
-                )
+                self._client.pull, max_messages=self._page_messages, timeout=seconds
             )
         except _NoAnswer:
             return []
@@ -201,9 +194,12 @@ class Letterbox:
                 self._log.warning("leases were not extended", error=str(error))
 
     def _look(self) -> None:
-        found = self._call(self._subscription_settings)
-        if found is None:
-            return
+        try:
+            found = self._call(self._client.get_subscription)
+        except SubscriptionUnavailable as error:
+            if isinstance(error.__cause__, api.PermissionDenied):
+                return  # the right to pull does not include the right to look
+            raise
         self.retention = found.message_retention_duration
         if found.dead_letter_policy.dead_letter_topic:
             problem = (
@@ -213,38 +209,23 @@ class Letterbox:
             )
             raise ConfigurationError([problem])
 
-    def _subscription_settings(self) -> Any:  # noqa: ANN401 (the client has no types)
-        try:
-            return self._client.get_subscription(
-                subscription=self._subscription, timeout=_CALL_SECONDS, retry=_RETRY
-            )
-        except api.PermissionDenied:
-            return None  # the right to pull does not include the right to look
-
     def _acknowledge(self, message_ids: Iterable[str]) -> None:
-        self._call(
-            lambda: self._client.acknowledge(
-                subscription=self._subscription,
-                ack_ids=self._ledger.ack_ids(list(message_ids)),
-                timeout=_CALL_SECONDS,
-                retry=_RETRY,
-            )
-        )
+        self._call(self._client.acknowledge, ack_ids=self._ledger.ack_ids(list(message_ids)))
 
     def _set_deadline(self, ack_ids: list[str], seconds: int) -> None:
-        self._call(
-            lambda: self._client.modify_ack_deadline(
-                subscription=self._subscription,
-                ack_ids=ack_ids,
-                ack_deadline_seconds=seconds,
-                timeout=_CALL_SECONDS,
-                retry=_RETRY,
-            )
-        )
+        self._call(self._client.modify_ack_deadline, ack_ids=ack_ids, ack_deadline_seconds=seconds)
 
-    def _call(self, request: Callable[[], T]) -> T:
+    def _call(
+        self,
+        method: Callable[..., Any],
+        *,
+        timeout: float = _CALL_SECONDS,
+        **arguments: object,
+    ) -> Any:  # noqa: ANN401 (the client has no types)
         try:
-            return request()
+            return method(
+                subscription=self._subscription, timeout=timeout, retry=_RETRY, **arguments
+            )
         except api.DeadlineExceeded as error:
             raise _NoAnswer(f"{self._subscription}: {error}") from error
         except (api.NotFound, api.PermissionDenied, api.Unauthenticated) as error:

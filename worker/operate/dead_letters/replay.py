@@ -16,6 +16,7 @@ from worker.photo.dead_letter import DeadLetter, Filter, counted, replay_attribu
 from worker.photo.ports import OutgoingMessage
 
 Show = Callable[[dict[str, object]], object]
+Watch = Callable[[Sequence[DeadLetter]], Callable[[Tick], list[Verdict]]]
 
 
 class Letters(Protocol):
@@ -74,20 +75,13 @@ class ReplayReport:
         return "\n".join(lines)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Canary:
-    """Replay `count` letters first, and go on only if they succeed.
-
-    `watch` takes them before they are published; its result waits for their verdicts.
-    """
-
-    count: int
-    watch: Callable[[Sequence[DeadLetter]], Callable[[Tick], list[Verdict]]]
-
-
 @dataclass(slots=True, kw_only=True)
 class Replayer:
-    """Replays the letters that a filter chooses; used once, by one thread."""
+    """Replays the letters that a filter chooses; used once, by one thread.
+
+    With `watch`, it replays `canaries` letters first, and goes on only if they succeed. `watch`
+    takes them before they are published; its result waits for their verdicts.
+    """
 
     letters: Letters
     publish: PacedPublisher
@@ -95,7 +89,8 @@ class Replayer:
     clock: Callable[[], datetime]
     limit: int | None
     max_replays: int
-    canary: Canary | None
+    canaries: int
+    watch: Watch | None
 
     def __call__(self, report: ReplayReport, show: Show) -> None:
         """Replay them; the report is true also if this raises.
@@ -105,7 +100,7 @@ class Replayer:
             SubscriptionUnavailable, PubSubUnavailable: the subscription or topic fails.
             Transient: a canary's manifest cannot be read.
         """
-        wanted = self.canary.count if self.canary and not report.dry_run else 0
+        wanted = self.canaries if self.watch and not report.dry_run else 0
         canaries: list[DeadLetter] = []
         tried = not wanted
         for page in self._chosen(report):
@@ -148,9 +143,9 @@ class Replayer:
         show: Show,
     ) -> bool:
         """Replay the canaries; whether the others may follow."""
-        if self.canary is None:
+        if self.watch is None:
             return True
-        wait = self.canary.watch(canaries)
+        wait = self.watch(canaries)
         self._send(canaries, report, show)
         verdicts = wait(lambda left: show(report.counts() | {"canaries waited for": left}))
         report.canary = [asdict(verdict) for verdict in verdicts]

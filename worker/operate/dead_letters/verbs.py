@@ -21,7 +21,7 @@ from worker.operate.dead_letters.archive import Archive, ArchiveWriter
 from worker.operate.dead_letters.canary import CanaryWatch
 from worker.operate.dead_letters.forecast import Forecaster
 from worker.operate.dead_letters.letterbox import Letterbox
-from worker.operate.dead_letters.replay import Canary, Letters, Replayer, ReplayReport
+from worker.operate.dead_letters.replay import Letters, Replayer, ReplayReport
 from worker.operate.dead_letters.views import facts_of, groups_text, letter_text
 from worker.operate.publish import PacedPublisher, open_publisher
 from worker.photo.dead_letter import DeadLetter, Filter, Groups, counted
@@ -106,12 +106,11 @@ def run_replay(
     """
     log, report = _log(settings), ReplayReport(dry_run=options.dry_run)
     with ExitStack() as stack:
-        sender, canary = open_publisher(settings, stack), None
+        sender, watch = open_publisher(settings, stack), None
         if options.canary:
             store = open_store(settings)
             stack.callback(store.close)
             watch = _canary_watch(settings, store, options.canary_seconds)
-            canary = Canary(count=options.canary, watch=watch)
         letters: Letters = (
             Archive(options.archive)
             if options.archive
@@ -124,7 +123,8 @@ def run_replay(
             clock=now,
             limit=options.limit,
             max_replays=options.max_replays,
-            canary=canary,
+            canaries=options.canary,
+            watch=watch,
         )
         begun = True
         try:
@@ -148,7 +148,7 @@ def run_purge(
     Raises:
         UsageFault: the file exists already or cannot be written, or there is no user to ask.
     """
-    # Python has no standard input where it was closed before the start.
+    # Standard input is unset if it was closed before the start.
     if ask and not (sys.stdin and sys.stdin.isatty()):
         raise UsageFault("purge asks before it deletes; where nobody can answer, give --yes")
     log, file = _log(settings), archive or Path(f"dead-letters-{now():%Y%m%dT%H%M%SZ}.jsonl")

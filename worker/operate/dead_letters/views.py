@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from worker.console.text import plain
 from worker.operate.dead_letters.forecast import Forecast
-from worker.photo.dead_letter import DeadLetter, Group, Groups, counted
+from worker.photo.dead_letter import DeadLetter, Groups, LetterGroup, counted
 
 WIDTH = 98
 _DATA_SHOWN_BYTES = 300
@@ -83,7 +83,7 @@ def facts_of(forecast: Forecast) -> dict[str, object]:
     }
 
 
-def _group_text(group: Group, width: int) -> str:
+def _group_text(group: LetterGroup, width: int) -> str:
     indent = " " * (width + 2)
     said = textwrap.wrap(plain(group.error), WIDTH - len(indent))
     span = _moment(group.oldest)

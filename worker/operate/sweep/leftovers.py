@@ -154,7 +154,7 @@ class Sweeper:
         return not isinstance(committed, NoOp)
 
     def _blank(self, photo_id: str) -> Manifest:
-        """The manifest of a photo that has none: a tombstone older than every event."""
+        """The manifest of a photo without one: a tombstone older than every event."""
         return Manifest(
             photo_id=photo_id,
             state=State.DEREGISTERED,

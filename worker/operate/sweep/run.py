@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 
 from worker.console.printer import Printer
@@ -205,7 +205,7 @@ class _SweepRun:
         report.spared_total += len(result.spared)
         report.fences_total += result.fenced
         for fault in result.faults:
-            report.add_fault(fault.as_dict(), repaired=result.repaired)
+            report.add_fault(asdict(fault), repaired=result.repaired)
             registered = "; registered again" if result.repaired else ""
             self._tell(f"{fault.kind} {fault.object}: {fault.message}{registered}")
 

@@ -43,7 +43,7 @@ class Seen:
     objects: int = 0
     bytes: int = 0
     foreign: int = 0
-    """Objects under the prefix that no worker wrote; they stay."""
+    """Objects under the prefix that came from elsewhere; they stay."""
 
 
 @dataclass(slots=True)

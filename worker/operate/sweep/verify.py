@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 
 from worker.errors import UnreadableManifest
@@ -37,10 +37,6 @@ class Fault:
     kind: FaultKind
     object: str
     message: str
-
-    def as_dict(self) -> dict[str, str]:
-        """Ready for JSON."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

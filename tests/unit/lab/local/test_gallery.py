@@ -187,6 +187,15 @@ def test_a_cursor_of_another_session_gives_everything(gallery: Gallery, cursor: 
     assert since(gallery, cursor)[:2] == (["a/b", HOSTILE, "c"], True)
 
 
+@pytest.mark.parametrize("number", ["2", "9" * 5000, "-1", "1_0", "\u0661"])
+def test_a_cursor_that_this_session_never_gave_gives_everything(
+    gallery: Gallery, number: str
+) -> None:
+    session, _, last = since(gallery, "")[2].partition("-")
+    assert last == "1"
+    assert since(gallery, f"{session}-{number}")[:2] == (["a/b", HOSTILE, "c"], True)
+
+
 def test_a_photo_that_left_the_snapshot_makes_it_whole_again(
     gallery: Gallery, photos: Photos
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from tests.support.manifests import NOON, facts_of, manifest, refusal
 from worker.operate.backfill.comparison import (
     PUBLISHED,
     Compared,
@@ -22,13 +22,11 @@ from worker.operate.backfill.comparison import (
 from worker.photo.manifest import (
     Manifest,
     OriginalFacts,
-    Rejection,
     State,
     register_no_op,
 )
 from worker.photo.ports import StoredObject
 
-NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 RECIPE, OLD_RECIPE = "webp/2 q=80", "webp/1 q=75"
 GENERATION = 1_000
 
@@ -44,26 +42,8 @@ def original(name: str = "a/b.jpg", generation: int = GENERATION) -> StoredObjec
     )
 
 
-def manifest(state: State, version: int, **fields: Any) -> Manifest:
-    return Manifest(
-        photo_id="a/b.jpg",
-        state=state,
-        version=version,
-        commit_id="c",
-        committed_at=NOON,
-        **fields,
-    )
-
-
 def made_from(generation: int, **other: str) -> OriginalFacts:
-    return OriginalFacts(
-        **{"bucket": "originals", "object": "a/b.jpg", "generation": str(generation), **other},
-        bytes=10,
-        sha256="0",
-        format="jpeg",
-        width=4,
-        height=3,
-    )
+    return facts_of(original(generation=generation), **other)
 
 
 def ready(
@@ -74,10 +54,6 @@ def ready(
 ) -> Manifest:
     fields = {"original": made_from(generation), "recipe": recipe, **more}
     return manifest(State.READY, version, **fields)
-
-
-def refusal(version: int) -> Rejection:
-    return Rejection(version=version, reason="corrupt_original", message="m", at=NOON)
 
 
 def rejected(version: int) -> Manifest:

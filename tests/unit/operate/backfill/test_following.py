@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.support import manifests as support
+from tests.support.manifests import refusal
 from worker.console.stop import Stop
 from worker.errors import StorageUnavailable
 from worker.operate.backfill.comparison import seen_in
@@ -24,17 +26,10 @@ from worker.operate.backfill.following import (
 )
 from worker.photo.manifest import Manifest, Rejection, State
 
-NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
-
 
 def manifest(state: State, version: int, *, refused: int = 0, **fields: Any) -> Manifest:
-    rejection = None
-    if refused:
-        rejection = Rejection(version=refused, reason="corrupt_original", message="m", at=NOON)
-    given = {"recipe": "r", "rejection": rejection, **fields}
-    return Manifest(
-        photo_id="a", state=state, version=version, commit_id="c", committed_at=NOON, **given
-    )
+    rejection = refusal(refused) if refused else None
+    return support.manifest(state, version, **{"recipe": "r", "rejection": rejection, **fields})
 
 
 def ready(version: int, **more: Any) -> Manifest:

@@ -71,13 +71,6 @@ def test_a_dry_run_and_flags_beside_other_settings_are_warned(change: dict[str, 
     assert len(entries) == 1
 
 
-def test_photos_of_this_recipe_need_no_word() -> None:
-    log, entries = recording_log()
-    watch = RecipeWatch(here=HERE, usual=THEIRS, dry_run=False, log=log)
-    assert list(watch(PAGES[:1])) == PAGES[:1]
-    assert entries == []
-
-
 def test_recipes_that_differ_by_their_order_are_shown_whole() -> None:
     assert differences("a=1 b=2", "b=2 a=1") == ("a=1 b=2", "b=2 a=1")
     assert differences("a=1 b=2", "a=1 b=3 c=4") == ("b=2", "b=3 c=4")

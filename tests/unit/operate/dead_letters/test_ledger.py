@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from worker.operate.dead_letters.ledger import CHUNK, Ledger
+from worker.operate.dead_letters.ledger import Ledger
 
 
 @pytest.fixture
@@ -30,23 +30,6 @@ def test_the_newest_lease_counts(ledger: Ledger) -> None:
     ledger.enter([("2", "c"), ("1", "d")])
     assert sorted(ledger.ack_ids(["1", "2", "unknown"])) == ["c", "d"]
     assert list(ledger.held()) == [["d", "c"]]
-
-
-def test_what_was_taken_is_held_no_longer(ledger: Ledger) -> None:
-    ledger.enter([("1", "a"), ("2", "b")])
-    ledger.take(["1"])
-    assert list(ledger.held()) == [["b"]]
-    ledger.take([])
-    assert list(ledger.held()) == [["b"]]
-
-
-def test_many_are_given_out_in_chunks(ledger: Ledger) -> None:
-    ledger.enter([(str(number), f"ack-{number}") for number in range(2 * CHUNK + 1)])
-    chunks = list(ledger.held())
-    assert [len(chunk) for chunk in chunks] == [CHUNK, CHUNK, 1]
-    assert [each for chunk in chunks for each in chunk] == [
-        f"ack-{number}" for number in range(2 * CHUNK + 1)
-    ]
 
 
 def test_what_is_entered_while_it_is_read_is_read_too(ledger: Ledger) -> None:

@@ -11,7 +11,7 @@ from tests.support.fakes import Clock, raising
 from tests.support.letters import BY_WORKER, FakeLetters, event, letter
 from worker.errors import PublishFailed
 from worker.operate.dead_letters.canary import Tick, Verdict
-from worker.operate.dead_letters.replay import Canary, Replayer, ReplayReport
+from worker.operate.dead_letters.replay import Replayer, ReplayReport, Watch
 from worker.operate.publish import BATCH, PacedPublisher
 from worker.photo.dead_letter import DeadLetter, Filter
 from worker.photo.ports import OutgoingMessage
@@ -30,7 +30,8 @@ class Run:
     limit: int | None = None
     rate: float | None = None
     max_replays: int = 3
-    canary: Canary | None = None
+    canaries: int = 0
+    watch: Watch | None = None
     dry_run: bool = False
     before_publish: Callable[[], object] = lambda: None
     published: list[OutgoingMessage] = field(default_factory=list)
@@ -52,7 +53,8 @@ class Run:
             clock=Clock(),
             limit=self.limit,
             max_replays=self.max_replays,
-            canary=self.canary,
+            canaries=self.canaries,
+            watch=self.watch,
         )
         replayer(self.report, self.shown.append)
         return self.report
@@ -145,31 +147,12 @@ def test_a_limit_ends_the_run_without_another_pull() -> None:
     assert report.complete
 
 
-def test_a_rate_is_kept_to() -> None:
-    source = FakeLetters(letters(*map(str, range(7))))
+def test_a_rate_is_kept_to_within_and_between_pages() -> None:
+    source = FakeLetters(letters(*map(str, range(7))), letters("8"))
     run = Run(source, rate=3.0, publish_seconds=0.25)
     run()
-    assert [len(line.split()) - 1 for line in run.journal if "publish" in line] == [3, 3, 1]
-    assert run.slept == pytest.approx([0.75, 0.75])
-    assert run.seconds == pytest.approx(2.25)
-
-
-def test_a_rate_is_kept_to_from_page_to_page() -> None:
-    run = Run(FakeLetters(letters("1", "2"), letters("3")), rate=2.0)
-    run()
-    assert run.slept == [1.0]
-
-
-def test_a_rate_that_is_not_reached_sleeps_not_at_all() -> None:
-    run = Run(FakeLetters(letters("1", "2"), letters("3")), rate=1000.0, publish_seconds=1.0)
-    run()
-    assert run.slept == []
-
-
-def test_less_than_one_a_second_goes_one_by_one() -> None:
-    run = Run(FakeLetters(letters("1", "2")), rate=0.1)
-    run()
-    assert run.slept == [10.0]
+    assert [len(line.split()) - 1 for line in run.journal if "publish" in line] == [3, 3, 1, 1]
+    assert run.slept == pytest.approx([0.75, 0.75, 1 / 3 - 0.25])
 
 
 def test_what_was_replayed_too_often_stays() -> None:
@@ -185,8 +168,8 @@ def test_what_was_replayed_too_often_stays() -> None:
 
 
 def test_a_dry_run_counts_and_touches_nothing() -> None:
-    canary = Canary(count=1, watch=lambda _: pytest.fail("nothing to watch"))
-    run = Run(FakeLetters(letters("1", "2"), letters("3")), limit=2, dry_run=True, canary=canary)
+    run = Run(FakeLetters(letters("1", "2"), letters("3")), limit=2, dry_run=True)
+    run.canaries, run.watch = 1, lambda _: pytest.fail("nothing to watch")
     report = run()
     assert (run.published, run.letters.acked) == ([], [])
     assert (report.matched, report.replayed) == (2, 0)
@@ -205,7 +188,7 @@ def test_what_arrives_meanwhile_is_told() -> None:
     assert "4 more arrived meanwhile" in Run(source)().summary()
 
 
-class Watch:
+class KnownVerdicts:
     """A canary watch that knows its verdicts beforehand."""
 
     def __init__(self, journal: list[str], *, ok: bool) -> None:
@@ -230,7 +213,8 @@ def with_canary(
     *pages: list[DeadLetter], count: int, ok: bool = True, limit: int | None = None
 ) -> Run:
     source = FakeLetters(*pages)
-    return Run(source, canary=Canary(count=count, watch=Watch(source.journal, ok=ok)), limit=limit)
+    watch = KnownVerdicts(source.journal, ok=ok)
+    return Run(source, canaries=count, watch=watch, limit=limit)
 
 
 def test_canaries_that_come_to_something_let_the_others_follow() -> None:

@@ -34,7 +34,7 @@ from worker.handlers.manifests import Manifests
 from worker.handlers.renditions import Renditions
 from worker.operate.sweep.leftovers import Sweeper, Swept
 from worker.operate.sweep.survey import Survey
-from worker.operate.sweep.verify import Fault, FaultKind, Verifier
+from worker.operate.sweep.verify import FaultKind, Verifier
 from worker.photo.events import Register
 from worker.photo.manifest import State
 
@@ -403,8 +403,3 @@ def test_rejected_photos_have_nothing_to_verify(tmp_path: Path) -> None:
     worker = make_worker(tmp_path)
     worker.reject(register(17), CorruptOriginal("bad"))
     assert sweep(make_sweeper(worker), worker) == {"a": Swept()}
-
-
-def test_a_fault_is_flat_in_json() -> None:
-    fault = Fault(photo_id="a", kind=FaultKind.MISSING, object="o", message="m")
-    assert fault.as_dict() == {"photo_id": "a", "kind": "missing", "object": "o", "message": "m"}
