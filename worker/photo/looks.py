@@ -47,7 +47,7 @@ class Looks:
     the quality's place: with `target_bytes` it is lowered as far as a rung needs to have no more
     bytes, with `target_quality` (0-100, `targets` says of what) each rung gets the one that reaches
     it. `background` is `#rrggbb`, which transparency is filled with, or `None`. `format` is `webp`,
-    or `png` without loss, which uses neither quality nor efforts nor targets.
+    or `png` without loss, which ignores quality, efforts and targets.
     """
 
     quality: int

@@ -69,7 +69,7 @@ def main(memory_bytes: int, scratch: Path) -> None:
     os.dup2(2, 1)
     requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(requests,), daemon=True).start()
-    # What the imports made is no garbage: to look through it takes two milliseconds a picture.
+    # What the imports made stays: each collection would spend two milliseconds on it.
     gc.freeze()
     try:
         responder.say(Ready(codec=imaging.codec(), unconfined=unconfined))
@@ -190,7 +190,7 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _blameless(renditions: Iterator[tuple[RungSize, bytes]]) -> Iterator[tuple[RungSize, bytes]]:
-    """Those of a picture whose pixels were all read: it can no longer be to blame."""
+    """The renditions; what fails after the decode is not the fault of the picture."""
     try:
         yield from renditions
     except CorruptOriginal as error:

@@ -69,7 +69,7 @@ def _converted(image: pyvips.Image, nclx: tuple[int, int] | None) -> pyvips.Imag
         try:
             return image.icc_transform("srgb", embedded=True, intent="relative", depth=8)
         except pyvips.Error:
-            # A damaged profile is no reason to refuse sound pixels; guess as if it had none.
+            # Sound pixels with a damaged profile are rendered as if they came without a profile.
             image = image.copy()
             image.remove("icc-profile-data")
     if image.interpretation == "cmyk":
