@@ -17,7 +17,6 @@ from worker.handlers.originals import Originals
 from worker.photo.events import Buckets
 from worker.photo.globs import Globs
 from worker.photo.layout import Layout
-from worker.photo.limits import Limits
 from worker.pubsub.clients import PubSubPublisher, Subscriber, check_subscription
 from worker.render.probe import Probe
 from worker.settings.settings import Settings
@@ -92,10 +91,7 @@ def originals_of(
     return Originals(
         store,
         buckets=buckets,
-        limits=Limits(
-            max_original_bytes=settings.max_original_bytes,
-            max_original_pixels=settings.max_original_pixels,
-        ),
+        limits=settings.limits,
         grace_seconds=grace_seconds,
     )
 

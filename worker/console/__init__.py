@@ -1,4 +1,4 @@
-"""What every verb needs of a terminal: progress, output whose reader may leave, harmless text.
+"""What every verb needs of a terminal: progress, printed results, text for people, and its signals.
 
-May import `telemetry`, `photo` and `errors`.
+May import `telemetry`, `photo` and `errors`. Begin with `printer`, or with `stop`.
 """

@@ -5,9 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import get_args
 
-from worker.errors import UsageFault
 from worker.photo.globs import Globs
 from worker.photo.ladder import Ladder
 from worker.photo.looks import OutputFormat
@@ -39,27 +37,3 @@ class ConvertOptions:
             ladder=self.sizes or recipe.ladder,
             looks=dataclasses.replace(recipe.looks, format=self.output_format),
         )
-
-
-def sizes_of(text: str) -> Ladder:
-    """Just the sizes that are named.
-
-    Raises:
-        UsageFault: one of them is not `full` or a number of pixels.
-    """
-    try:
-        return Ladder.exactly(text)
-    except ValueError as error:
-        raise UsageFault(f"--sizes {text}: {error}") from error
-
-
-def format_of(text: str) -> OutputFormat:
-    """What renditions are written as.
-
-    Raises:
-        UsageFault: the format is unknown.
-    """
-    for known in get_args(OutputFormat):
-        if text.lower() == known:
-            return known  # type: ignore[no-any-return]
-    raise UsageFault(f"--format {text}: expected {' or '.join(get_args(OutputFormat))}")

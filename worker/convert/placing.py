@@ -134,11 +134,11 @@ class Placer:
             # original that lies there may be somebody's own copy.
             kept = each.kept and new is each.files[-1]
             if kept or os.path.islink(path) or not _same(path, str(new.path)):
-                return self._failed(
-                    each,
-                    PictureFault.NAME_TAKEN,
-                    f"{path} is there and was not made by photo-worker convert: move it away, or "
-                    "convert into another folder",
+                return Failed(
+                    name=each.found.name,
+                    reason=PictureFault.NAME_TAKEN.value,
+                    message=f"{path} is there and was not made by photo-worker convert: move it "
+                    "away, or convert into another folder",
                 )
         return None
 
@@ -185,9 +185,7 @@ class Placer:
         }
         fault = kinds.get(error.errno or 0, PictureFault.UNWRITABLE)
         where = os.fsdecode(error.filename2 or error.filename or each.found.name)
-        return self._failed(each, fault, f"{where}: {error.strerror or error}")
-
-    def _failed(self, each: Converted, fault: PictureFault, message: str) -> Failed:
+        message = f"{where}: {error.strerror or error}"
         return Failed(name=each.found.name, reason=fault.value, message=message)
 
 

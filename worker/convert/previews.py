@@ -14,7 +14,6 @@ from worker.convert.intake import ORIGINAL, NoPicture, OriginalUnreadable, take_
 from worker.convert.outcomes import Found, RunEnd
 from worker.errors import Fatal, WorkerError
 from worker.photo.ladder import Ladder
-from worker.photo.limits import Limits
 from worker.render.capacity import MIB
 from worker.render.job import RenderSettings
 from worker.render.pool import RenderPool
@@ -41,10 +40,6 @@ def previews(
     made: dict[str, str] = {}
     if not names or end.asked:
         return made
-    limits = Limits(
-        max_original_bytes=settings.max_original_bytes,
-        max_original_pixels=settings.max_original_pixels,
-    )
     # The run's own renditions are of no use: `full` alone would be far too large for a page.
     with tempfile.TemporaryDirectory(prefix="photo-worker-previews-") as scratch:
         pool = RenderPool(
@@ -71,7 +66,7 @@ def previews(
                 folder = Path(tempfile.mkdtemp(dir=scratch))
                 found = Found(name=name, path=f"{originals}/{name}", size_bytes=0, mtime_ns=0)
                 with suppress(NoPicture, OriginalUnreadable, WorkerError, OSError):
-                    take_in(found, folder / ORIGINAL, limits)
+                    take_in(found, folder / ORIGINAL, settings.limits)
                     (rendered,) = pool.render(folder / ORIGINAL, folder)
                     encoded = base64.b64encode(rendered.path.read_bytes()).decode()
                     made[name] = f"data:image/webp;base64,{encoded}"

@@ -28,7 +28,6 @@ from worker.convert.state import StateFile
 from worker.convert.summary import RunFacts, as_text, summarise, write_whole
 from worker.convert.tally import Tally
 from worker.errors import ExitCode, UsageFault
-from worker.photo.limits import Limits
 from worker.photo.recipe import Recipe
 from worker.render.job import RenderSettings
 from worker.settings.settings import Settings
@@ -164,10 +163,7 @@ class _Conversion:
             naming=Naming.of(recipe.ladder, recipe.looks.format),
             made=recipe.fingerprint + (" keep-smaller" if keep_smaller else ""),
             keep_smaller=keep_smaller,
-            limits=Limits(
-                max_original_bytes=self._settings.max_original_bytes,
-                max_original_pixels=self._settings.max_original_pixels,
-            ),
+            limits=self._settings.limits,
         )
         with progress("convert", self._log) as show, Pace(tally, self._count) as pace:
             session = Session(

@@ -53,10 +53,10 @@ class Header:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PictureFacts:
-    """What the manifest says of an original.
+    """Facts about an original that a child process has found.
 
-    `width` and `height` are as displayed (after EXIF orientation), in pixels; of `pages` or frames
-    only the first is rendered. `camera` is maker and model.
+    `width` and `height` are as displayed (after EXIF orientation), in pixels. Only the first of
+    `pages` or frames is rendered. `camera` is maker and model.
     """
 
     format: str

@@ -21,13 +21,16 @@ from pydantic import (
 
 from worker.errors import ConfigurationError
 from worker.photo.ladder import DEFAULT_LADDER, Ladder
+from worker.photo.limits import Limits
 from worker.photo.looks import EFFORTS, Looks
 from worker.photo.recipe import Recipe
 from worker.photo.watermark import Watermark
 from worker.render.capacity import MIB, Capacity, plan_capacity
-from worker.settings.marks import Background, FileOfPicture, Placing
 from worker.settings.values import (
+    Background,
     Bytes,
+    FileOfPicture,
+    Placing,
     auto,
     bucket,
     buckets,
@@ -252,6 +255,14 @@ class Settings(BaseModel):
                     "there would come back to it for ever"
                 )
         return problems
+
+    @property
+    def limits(self) -> Limits:
+        """The largest original that is accepted."""
+        return Limits(
+            max_original_bytes=self.max_original_bytes,
+            max_original_pixels=self.max_original_pixels,
+        )
 
     def recipe(self, codec: str) -> Recipe:
         """What these settings make of an original, with these codecs."""

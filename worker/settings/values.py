@@ -1,21 +1,28 @@
-"""Setting texts: what a value of the environment means, before it is a setting.
+"""Values: what the text of a variable means.
 
-Each function takes what was written and gives what was meant, or raises ValueError with what is
-expected; what is no text passes as it is. Knows no variable's name.
+Each function takes a text and returns what it means, or raises ValueError with what is expected.
+What is already a value passes unchanged. `picture_file` reads its file, so that a wrong watermark
+is told together with all other problems.
 """
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated, Final
 
 from pydantic import BeforeValidator, Field
 
+from worker.errors import CorruptOriginal, UnsupportedFormat
 from worker.photo.globs import Globs, split_globs
 from worker.photo.ladder import Ladder
+from worker.photo.watermark import MAX_BYTES, PictureFile, Position
+from worker.render.formats.formats import sniff
 
 _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
 _SIZE: Final = re.compile(r"([0-9]+)\s*(|[kmgt]i?b?|b)", re.IGNORECASE)
+_COLOUR: Final = re.compile(r"#?([0-9a-f]{6}|[0-9a-f]{3})", re.IGNORECASE)
+_RRGGBB: Final = 6
 _SCALE: Final = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
@@ -64,6 +71,48 @@ def ladder_of(value: object) -> object:
     return Ladder.parse(value) if isinstance(value, str) else value
 
 
+def picture_file(value: object) -> object:
+    """A picture's file, read once; it must begin like a picture that can be rendered."""
+    if not isinstance(value, str):
+        return value
+    try:
+        path = Path(value)
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            # To open a pipe would wait for a writer.
+            raise ValueError("it is a pipe or a device, not a file")  # noqa: TRY301
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if len(data) > MAX_BYTES:
+        raise ValueError(f"must not have more than {MAX_BYTES >> 20} MiB")
+    try:
+        sniff(data)
+    except (UnsupportedFormat, CorruptOriginal) as error:
+        raise ValueError(f"must be a picture: {error}") from error
+    return PictureFile(name=value, data=data)
+
+
+def position(value: object) -> object:
+    """Where a watermark lies, in any spelling: `Center`, `north_east`."""
+    if not isinstance(value, str):
+        return value
+    return value.lower().replace("_", "-").replace("center", "centre")
+
+
+def colour(value: object) -> object:
+    """`#rrggbb` of that, of `#rgb`, or of either without the `#` that a shell would mind."""
+    if not isinstance(value, str):
+        return value
+    if value.lower() == "transparent":
+        return None
+    match = _COLOUR.fullmatch(value)
+    if match is None:
+        raise ValueError("must be #rrggbb, #rgb or `transparent`")
+    digits = match[1].lower()
+    return "#" + (digits if len(digits) == _RRGGBB else "".join(2 * each for each in digits))
+
+
 def resource_path(kind: str, name: str, project: str | None) -> str:
     """`projects/P/topics/T` from a full or a short name (`kind`: topic or subscription).
 
@@ -77,3 +126,8 @@ def resource_path(kind: str, name: str, project: str | None) -> str:
     if not project:
         raise ValueError("is a short name, so GOOGLE_CLOUD_PROJECT must be set")
     return f"projects/{project}/{kind}s/{name}"
+
+
+FileOfPicture = Annotated[PictureFile | None, BeforeValidator(picture_file)]
+Placing = Annotated[Position, BeforeValidator(position)]
+Background = Annotated[str | None, BeforeValidator(colour)]
