@@ -1,10 +1,10 @@
 """Which render comes next: as many at once as fit the memory, each after a bounded wait.
 
-A pure queue for memory, without pictures, processes or clock. A render is ordinary if each slot
-could run one of its size at once. Ordinary renders come in the order of arrival. A large one lets
-`PASSES` of them go before it, because it takes the memory of several. Then it is due: until it
-runs, only renders that leave its room free are admitted. So a burst of panoramas delays small
-photos by one panorama each `PASSES` photos.
+A pure queue for memory, without pictures, processes or clock. A render is ordinary if every slot
+could run one of its size at the same time. Ordinary renders come in the order of arrival. A large
+one lets `PASSES` of them go before it, because it takes the memory of several. Then it is due:
+until it runs, only renders that leave its room free are admitted. So a burst of panoramas delays
+small photos by one panorama each `PASSES` photos.
 """
 
 from __future__ import annotations

@@ -29,7 +29,8 @@ class Capacity:
     """Sizes derived from vCPUs and memory.
 
     `in_flight` bounds the messages held here: it is FlowControl.max_messages, and the number of
-    executor threads. All renders together may use `render_memory_bytes`, and so may one.
+    executor threads. All running renders share `render_memory_bytes`; a single one may use
+    all of it.
     """
 
     slots: int

@@ -162,7 +162,7 @@ def _measure(request: MeasureRequest) -> Header:
     sandbox.limit_render(bounds.memory_bytes, bounds.cpu_seconds)
     data = _read(request.original)
     if untouched := UNTOUCHED.get(sniff(data)):
-        # Already to open it sets that aside.
+        # libvips reserves this much when it opens the file, before any pixel is decoded.
         more_bytes = int(untouched * bounds.max_pixels)
         sandbox.limit_render(bounds.memory_bytes + more_bytes, bounds.cpu_seconds)
     return _open(data, bounds.max_pixels, bounds.drawn_px).header

@@ -2,9 +2,9 @@
 
 Each slot is a thread that owns one `child` and a pipe to it. A child that crashes, hangs or runs
 out of memory costs its own original only; the slot starts another child and goes on. All originals
-wait in one queue (`admission`): a slot first has the header of an original read, and renders the
-original once the memory for it is free. Other originals have the slot meanwhile. Each finished
-rendition is handed over while the child encodes the next one, so uploads hold up no slot. See
+wait in one queue (`admission`), each of them twice: any slot measures it, which reads its header,
+and any slot renders it once the predicted memory is free. Each finished rendition is handed over
+while the child encodes the next one, so a slot does not wait for uploads. See
 docs/decisions/0003.
 """
 
@@ -199,7 +199,7 @@ class RenderPool:
             return admitted[0] if admitted else None
 
     def _handle(self, child: Child, ticket: Ticket[QueuedRendering]) -> None:
-        """Measure it, and queue it again; or render it, which is the end of it."""
+        """Measure the original and queue it again; the second time, render it."""
         answer: tuple[PictureFacts, RenderCost] | WorkerError | None
         try:
             answer = (
