@@ -43,6 +43,8 @@ class Tuning:
 class Looks:
     """All picture options of one recipe; a child process gets them as they are.
 
+    A new option also needs a place in `Recipe.fingerprint`.
+
     `quality` is WebP's 0-100, `effort` its 0-6 (`full_effort` for the `full` rung). A target takes
     the quality's place: with `target_bytes` it is lowered as far as a rung needs to have no more
     bytes, with `target_quality` (0-100, `targets` says of what) each rung gets the one that reaches
