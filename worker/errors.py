@@ -16,6 +16,7 @@ class Reason(StrEnum):
     INVALID_EVENT = "invalid_event"
     FORBIDDEN_SOURCE = "forbidden_source"
     ORIGINAL_MISSING = "original_missing"
+    ORIGINAL_FORBIDDEN = "original_forbidden"
     ORIGINAL_TOO_LARGE = "original_too_large"
     UNSUPPORTED_FORMAT = "unsupported_format"
     CORRUPT_ORIGINAL = "corrupt_original"
@@ -46,9 +47,13 @@ class WorkerError(Exception):
 
 
 class Permanent(WorkerError):
-    """The event cannot be honoured; its message belongs in the dead-letter topic."""
+    """The event cannot be honoured; its message belongs in the dead-letter topic.
+
+    `on_record`: a manifest says so already, since an earlier delivery of the same message.
+    """
 
     reason: Reason
+    on_record = False
 
 
 class InvalidEvent(Permanent):
@@ -67,6 +72,12 @@ class OriginalMissing(Permanent):
     """The original, or its pinned generation, is still missing after a short grace."""
 
     reason = Reason.ORIGINAL_MISSING
+
+
+class OriginalForbidden(Permanent):
+    """Cloud Storage refuses this original, and answers for the others in its bucket."""
+
+    reason = Reason.ORIGINAL_FORBIDDEN
 
 
 class OriginalTooLarge(Permanent):
@@ -133,6 +144,10 @@ class StorageUnavailable(Transient):
 
 class StorageForbidden(StorageUnavailable):
     """A bucket refused this service account while the worker runs; an operator can mend that."""
+
+
+class StorageRefused(StorageUnavailable):
+    """Cloud Storage refuses a request for what it is about: an object under another's key, say."""
 
 
 class ObjectMissing(Transient):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import UTC, datetime
+from pathlib import Path
 
 from google.cloud import pubsub_v1
 
@@ -18,6 +19,8 @@ from worker.photo.events import Buckets
 from worker.photo.globs import Globs
 from worker.photo.layout import Layout
 from worker.pubsub.clients import PubSubPublisher, Subscriber, check_subscription
+from worker.render.capacity import Capacity
+from worker.render.job import RenderSettings
 from worker.render.probe import Probe
 from worker.settings.settings import Settings
 from worker.system.machine import read_machine
@@ -36,6 +39,7 @@ def open_store(
         emulator_url=settings.storage_emulator_host,
         connections=connections,
         patience=patience or Patience.within(settings.drain_seconds),
+        billing_project=settings.billing_project,
     )
 
 
@@ -96,6 +100,18 @@ def originals_of(
     )
 
 
+def render_settings(settings: Settings, capacity: Capacity, scratch: Path) -> RenderSettings:
+    """What every render has in common, in a scratch folder; the children name the codec."""
+    return RenderSettings(
+        recipe=settings.recipe(""),
+        max_pixels=settings.max_original_pixels,
+        timeout_seconds=settings.render_timeout_seconds,
+        memory_bytes=capacity.render_memory_bytes,
+        scratch=scratch,
+        watermark_file=settings.watermark,
+    )
+
+
 def now() -> datetime:
     """The moment, in UTC."""
     return datetime.now(UTC)
@@ -115,6 +131,6 @@ def open_probe(settings: Settings, store: GcsStore) -> Probe:
     return Probe(
         store,
         memory_bytes=settings.capacity(read_machine()).render_memory_bytes,
-        max_pixels=settings.max_original_pixels,
+        limits=settings.limits,
         timeout_seconds=settings.render_timeout_seconds,
     )

@@ -25,13 +25,16 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from worker.errors import StorageForbidden, StorageUnavailable
+from worker.errors import StorageForbidden, StorageRefused, StorageUnavailable
 from worker.gcs.patience import Patience
 from worker.gcs.transfers import Damaged
 
 T = TypeVar("T")
 
 _LONGEST_WAIT_SECONDS: Final = 3.0
+
+_KEY_SERVICE: Final = "kms"
+"""In the text of a 403 because of a Cloud KMS key: disabled, destroyed, or not to be used."""
 
 _TRANSIENT: Final = (
     api.ServerError,
@@ -58,7 +61,8 @@ class Retries:
 
         Raises:
             api.NotFound, api.PreconditionFailed: the service's answer.
-            StorageForbidden: the service refused it.
+            StorageForbidden: this service account lacks a permission.
+            StorageRefused: the service refused it for what it is about.
             StorageUnavailable: every attempt failed.
         """
         retrying = Retrying(
@@ -74,7 +78,9 @@ class Retries:
             return retrying(request)
         except (api.NotFound, api.PreconditionFailed):
             raise
-        except (api.Forbidden, api.Unauthorized) as error:
+        except (api.BadRequest, api.Forbidden, api.Unauthorized) as error:
+            if isinstance(error, api.BadRequest) or _KEY_SERVICE in str(error).casefold():
+                raise StorageRefused(str(error)) from error
             raise StorageForbidden(str(error)) from error
         except (
             *_TRANSIENT,

@@ -47,6 +47,7 @@ class Incoming:
     """An object whose head is here; its bytes can be taken once.
 
     `crc32c` is base64 as GCS states it, or empty. `size_bytes` is as stored, `None` if unknown.
+    `gzipped` is whether its `Content-Encoding` says so.
     """
 
     def __init__(self, response: requests.Response) -> None:
@@ -65,6 +66,8 @@ class Incoming:
         self.size_bytes = int(size) if size.isdigit() else None
         sums = (each.strip() for each in headers.get("X-Goog-Hash", "").split(","))
         self.created = _moment(parsedate_to_datetime, headers.get("Last-Modified"))
+        encoding = headers.get("X-Goog-Stored-Content-Encoding") or headers.get("Content-Encoding")
+        self.gzipped = encoding in {"gzip", "x-gzip"}
         self.crc32c = next((each[7:] for each in sums if each.startswith("crc32c=")), "")
 
     def pieces(self, seconds: float) -> Iterator[bytes]:
@@ -147,9 +150,12 @@ class Outgoing:
 class Transfers:
     """Up- and downloads over one session; as thread-safe as the session."""
 
-    def __init__(self, session: requests.Session, endpoint: str) -> None:
+    def __init__(
+        self, session: requests.Session, endpoint: str, billing_project: str | None = None
+    ) -> None:
         """`endpoint` is the API's address, with its scheme."""
         self._session = session
+        self._paid = {"userProject": billing_project} if billing_project else {}
         self._endpoint = endpoint.rstrip("/")
 
     @contextmanager
@@ -165,7 +171,7 @@ class Transfers:
         pin = {"generation": generation} if generation else {}
         with self._session.get(
             url,
-            params={"alt": "media", **pin},
+            params={"alt": "media", **pin, **self._paid},
             # Otherwise the server would unpack what is stored compressed.
             headers={"Accept-Encoding": "gzip"},
             timeout=timeout,
@@ -196,7 +202,11 @@ class Transfers:
         body = Outgoing(metadata, data, timeout[0])
         with self._session.post(
             f"{self._endpoint}/upload/storage/v1/b/{_quoted(bucket)}/o",
-            params={"uploadType": "multipart", "ifGenerationMatch": str(if_generation)},
+            params={
+                "uploadType": "multipart",
+                "ifGenerationMatch": str(if_generation),
+                **self._paid,
+            },
             data=body,
             headers={"Content-Type": body.content_type},
             timeout=timeout,

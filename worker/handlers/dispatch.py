@@ -18,6 +18,7 @@ from worker.handlers.deregister import DeregisterHandler
 from worker.handlers.register import RegisterHandler
 from worker.handlers.reject import Rejector
 from worker.handlers.steps import Steps
+from worker.photo.attributes import folded, shortened
 from worker.photo.dead_letter import REPLAY_OF
 from worker.photo.delivery import Delivery
 from worker.photo.events import Buckets, Deregister, Event, Ignored, Register, parse
@@ -40,8 +41,8 @@ BRAKED_PAUSE_SECONDS = 10.0
 """The same while the brake is on and its stream is still open. A message that is nacked earlier
 comes straight back, and loses another attempt."""
 
-_LETTER_MESSAGE_BYTES = 1000
-"""Pub/Sub refuses attribute values of more than 1,024 bytes of UTF-8."""
+
+_LETTER_TEXT_BYTES = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,9 +151,13 @@ class Dispatcher:
             return Outcome(effect=Effect.IGNORED)
         if isinstance(event, Deregister):
             return self.deregister(event, steps)
+        # A replay is tried anew each time.
+        known_by = None if REPLAY_OF in delivery.attributes else delivery.message_id
         try:
-            return self.register(event, steps)
+            return self.register(event, steps, known_by)
         except RenderFailed as error:
+            if error.on_record:
+                raise
             if delivery.attempt is not None and delivery.attempt < RENDER_ATTEMPTS:
                 raise Transient(f"{error.reason}: {error}") from error
             self.log.warning(
@@ -162,7 +167,7 @@ class Dispatcher:
             )
         # Attempts are also used up by drains and by machines that vanish, so this may be the first
         # crash of a sound photo: it is rendered once more before it is dead-lettered.
-        return self.register(event, steps)
+        return self.register(event, steps, known_by)
 
     def _ask_brake(self, error: Permanent, delivery: Delivery, steps: Steps) -> None:
         """Check that this failure may be put on record.
@@ -194,7 +199,7 @@ class Dispatcher:
         outcome = Outcome(effect=Effect.REJECTED)
         if isinstance(event, Register):
             with steps.time("reject"):
-                outcome = self.reject(event, error)
+                outcome = self.reject(event, error, delivery.message_id)
             if outcome.effect is not Effect.REJECTED:
                 return outcome
         steps.facts |= {"reason": error.reason.value, "detail": str(error)}
@@ -202,14 +207,15 @@ class Dispatcher:
             raise Transient(f"{error.reason}: {error} (no WORKER_DEAD_LETTER_TOPIC to send it to)")
         letter = {
             "dead_letter_reason": error.reason.value,
-            "dead_letter_message": _fit(str(error)),
-            "dead_letter_worker": self.worker_name,
+            "dead_letter_message": shortened(str(error), _LETTER_TEXT_BYTES),
+            "dead_letter_worker": shortened(self.worker_name, _LETTER_TEXT_BYTES),
+            "dead_letter_message_id": delivery.message_id,
         }
         with steps.time("dead_letter"):
             self.publisher.publish(
                 self.topics.dead_letter,
                 delivery.data,
-                {**delivery.attributes, **letter},
+                folded(delivery.attributes, letter),
                 delivery.ordering_key,
             )
         self.counters.dead_lettered(error.reason)
@@ -263,10 +269,6 @@ def _pause_seconds(error: Transient) -> float:
 def _photo(delivery: Delivery, steps: Steps) -> str:
     """What the brake counts an ending under: the photo, or the message if it is no event."""
     return str(steps.facts.get("photo_id", delivery.message_id))
-
-
-def _fit(text: str) -> str:
-    return text.encode(errors="replace")[:_LETTER_MESSAGE_BYTES].decode(errors="ignore")
 
 
 def _about(event: Event) -> dict[str, str | int]:

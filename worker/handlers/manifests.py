@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from worker.errors import ManifestContended, PreconditionFailed
+from worker.errors import ManifestContended, PreconditionFailed, UnreadableManifest
 from worker.photo.layout import Layout
 from worker.photo.manifest import Manifest, NoOp, State
 from worker.photo.ports import ObjectStore
@@ -51,20 +51,31 @@ class Manifests:
         return self._layout.manifest(photo_id)
 
     def read(self, photo_id: str) -> Manifest | None:
-        """The current manifest of a photo.
+        """The current manifest of a photo, or whichever lies at its name.
 
         Raises:
-            UnreadableManifest: something else lies at its name.
+            UnreadableManifest: something else lies there.
             StorageUnavailable: the bucket does not answer.
         """
-        return self.snapshot(photo_id).manifest
+        return self._look(photo_id).manifest
 
     def snapshot(self, photo_id: str) -> Snapshot:
-        """The same with its generation, as `commit` takes it.
+        """A photo's own manifest with its generation, as `commit` takes it.
 
         Raises:
-            UnreadableManifest, StorageUnavailable: see `read`.
+            UnreadableManifest: something else lies at its name, another photo's manifest included.
+            StorageUnavailable: see `read`.
         """
+        seen = self._look(photo_id)
+        if seen.manifest is not None and seen.manifest.photo_id != photo_id:
+            raise UnreadableManifest(
+                f"{self.name(photo_id)} is the manifest of {seen.manifest.photo_id!r}, written "
+                "with another WORKER_OUTPUT_PREFIX; give each worker a prefix that does not lie "
+                "within another's"
+            )
+        return seen
+
+    def _look(self, photo_id: str) -> Snapshot:
         found = self._store.read(self._bucket, self.name(photo_id))
         if found is None:
             return Snapshot(manifest=None, generation=0)
@@ -85,7 +96,7 @@ class Manifests:
 
         Raises:
             ManifestContended: too many races lost.
-            UnreadableManifest, StorageUnavailable: see `read`.
+            UnreadableManifest, StorageUnavailable: see `snapshot`.
         """
         seen = seen or self.snapshot(photo_id)
         for _ in range(_ROUNDS):

@@ -59,7 +59,9 @@ class Originals:
 
         Raises:
             OriginalMissing: it is missing after the grace.
-            OriginalTooLarge, CorruptOriginal: by its stored size, before any byte is downloaded.
+            OriginalForbidden: Cloud Storage refuses it.
+            OriginalTooLarge, CorruptOriginal: by its stored size, before any byte is downloaded;
+                or where it is stored gzipped, while it is unpacked.
             BucketUnavailable: its whole bucket is gone.
             StorageUnavailable: the bucket does not answer.
         """

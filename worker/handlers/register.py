@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from worker.errors import PERMANENT_BY_REASON, Reason
 from worker.handlers.manifests import Committed, Manifests
 from worker.handlers.originals import FetchedOriginal, Originals
 from worker.handlers.renditions import LadderFolder, Renditions
@@ -49,14 +50,19 @@ class RegisterHandler:
     fresh_id: Callable[[], str]
     scratch: Path
 
-    def __call__(self, event: Register, steps: Steps) -> Outcome:
-        """Bring the photo to this event's version."""
+    def __call__(self, event: Register, steps: Steps, message_id: str | None = None) -> Outcome:
+        """Bring the photo to this event's version.
+
+        With a `message_id`, a message that is on record as rejected is refused again for the same
+        reason, without another render. A new message of the same version is tried anew.
+        """
         with steps.time("read_manifest"):
             seen = self.manifests.snapshot(event.photo_id)
         if no_op := self._no_op(event, seen.manifest):
             with steps.time("clean_up"):
                 self._remove_own_if_superseded(event, no_op)
             return unchanged(no_op, seen.manifest)
+        self._check_record(event, seen.manifest, message_id)
         self.originals.check_source(event)
         with tempfile.TemporaryDirectory(
             dir=self.scratch,
@@ -77,6 +83,20 @@ class RegisterHandler:
         if isinstance(committed, NoOp):
             return unchanged(committed, self.manifests.read(event.photo_id))
         return Outcome(effect=Effect.REGISTERED, manifest=committed.manifest)
+
+    def _check_record(
+        self, event: Register, current: Manifest | None, message_id: str | None
+    ) -> None:
+        rejection = current.rejection if current else None
+        recipe = self.renderer.recipe.fingerprint
+        if (
+            rejection is not None
+            and rejection.is_of(version=event.version, recipe=recipe, message_id=message_id)
+            and rejection.reason in frozenset(Reason)
+        ):
+            error = PERMANENT_BY_REASON[Reason(rejection.reason)](rejection.message)
+            error.on_record = True
+            raise error
 
     def _no_op(self, event: Register, current: Manifest | None) -> NoOp | None:
         return register_no_op(current, event.version, self.renderer.recipe.fingerprint)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from time import monotonic
 
 from worker.console.printer import Printer
 from worker.console.text import size, to_json
+from worker.errors import RendererBroken, RenderFailed, SlotUnavailable
 from worker.photo.ladder import DEFAULT_LADDER
 from worker.pubsub.clients import PubSubPublisher
 from worker.render.capacity import Capacity
+from worker.render.handshake import START_SECONDS, shake_hands
 from worker.render.memory import largest_pixels
+from worker.render.slot import Child
 from worker.settings.settings import Settings
 from worker.system.machine import Machine, read_machine
-from worker.wiring import check_resources, open_store, open_subscriber
+from worker.system.scratch import Scratch
+from worker.wiring import check_resources, open_store, open_subscriber, render_settings
 
 _MEGAPIXEL = 1_000_000
 
@@ -31,11 +36,16 @@ bytes takes no longer than none: smaller files are encoded faster."""
 def run_plan(settings: Settings, *, check: bool, as_json: bool) -> None:
     """Print the plan of this machine; with `check`, see first that the resources exist.
 
+    A watermark is decoded by a child process, as a worker does at its start.
+
     Raises:
         Fatal: a resource is missing or does not answer.
     """
     machine = read_machine()
-    planned = plan(settings, machine, settings.capacity(machine))
+    capacity = settings.capacity(machine)
+    planned = plan(settings, machine, capacity)
+    if settings.watermark is not None:
+        _try_watermark(settings, capacity)
     if check:
         _check(settings)
         planned["resources"] = "checked"
@@ -75,6 +85,28 @@ def as_text(planned: dict[str, object]) -> str:
     labels = {key: _label(key) for key in planned}
     width = max(map(len, labels.values()))
     return "\n".join(f"{labels[key]:<{width}}  {_human(key, planned[key])}" for key in planned)
+
+
+def _try_watermark(settings: Settings, capacity: Capacity) -> None:
+    """Let a child process decode the watermark.
+
+    Raises:
+        ConfigurationError: it cannot.
+        RendererBroken: no child process comes up.
+    """
+    with Scratch() as scratch:
+        try:
+            child = Child(capacity.render_memory_bytes, scratch)
+        except OSError as error:
+            raise RendererBroken(f"no child process could be started: {error}") from error
+        try:
+            shake_hands(
+                child, render_settings(settings, capacity, scratch), monotonic() + START_SECONDS
+            )
+        except (RenderFailed, SlotUnavailable) as error:
+            raise RendererBroken(str(error)) from error
+        finally:
+            child.close()
 
 
 def _check(settings: Settings) -> None:

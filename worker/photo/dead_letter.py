@@ -17,6 +17,7 @@ from functools import cached_property
 from typing import Any
 
 from worker.errors import InvalidArchive, Reason
+from worker.photo.attributes import folded, unfolded
 from worker.photo.events import NOTIFIED
 
 UNDELIVERABLE = "undeliverable"
@@ -26,6 +27,8 @@ REPLAY_OF = "replay_of"
 REPLAY_COUNT = "replay_count"
 REPLAY_TRACE = "replay_traceparent"
 """The trace of the dead letter; its replay, perhaps weeks later, begins another."""
+
+MESSAGE_ID = "dead_letter_message_id"
 
 _BY_PUBSUB = "CloudPubSubDeadLetter"
 _BY_WORKER = "dead_letter_"
@@ -85,6 +88,11 @@ class DeadLetter:
     def version_of_worker(self) -> str:
         """The worker's name and version, without host and process."""
         return self.worker.partition(" ")[0] if self.worker != "Pub/Sub" else self.worker
+
+    @property
+    def event_message_id(self) -> str | None:
+        """The id of the message that the worker gave up; its letters all have the same."""
+        return self.attributes.get(MESSAGE_ID)
 
     @property
     def replays(self) -> int:
@@ -153,13 +161,15 @@ class DeadLetter:
 
 def replay_attributes(letter: DeadLetter) -> dict[str, str]:
     """The attributes of its replay: its own without the transport's, and where it comes from."""
-    own = {
-        name: value for name, value in letter.attributes.items() if not name.startswith(_TRANSPORT)
-    }
+    attributes = unfolded(letter.attributes)
+    own = {name: value for name, value in attributes.items() if not name.startswith(_TRANSPORT)}
+    added = {REPLAY_OF: letter.message_id, REPLAY_COUNT: str(letter.replays + 1)}
+    if REPLAY_TRACE in own:
+        added[REPLAY_TRACE] = own[REPLAY_TRACE]
     for name in _TRACE:
-        if name in letter.attributes:
-            own[REPLAY_TRACE] = letter.attributes[name]
-    return own | {REPLAY_OF: letter.message_id, REPLAY_COUNT: str(letter.replays + 1)}
+        if name in attributes:
+            added[REPLAY_TRACE] = attributes[name]
+    return folded(own, added)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,15 +249,41 @@ class LetterGroup:
         return asdict(self) | {"oldest": oldest, "newest": newest}
 
 
+class Firsts:
+    """Tells the first letter of a message from others of the same, among the last `most` messages.
+
+    A message has several letters if its ack was lost: it is dead-lettered again.
+    """
+
+    def __init__(self, most: int = 50_000) -> None:
+        self._most = most
+        self._known: dict[str, None] = {}
+
+    def __call__(self, letter: DeadLetter) -> bool:
+        """Whether no letter of its message came before."""
+        message_id = letter.event_message_id
+        if message_id is None:
+            return True
+        if message_id in self._known:
+            return False
+        self._known[message_id] = None
+        if len(self._known) > self._most:
+            del self._known[next(iter(self._known))]
+        return True
+
+
 class Groups:
-    """Counts of dead letters by what they have in common."""
+    """Counts of dead letters by what they have in common; those of one message count once."""
 
     def __init__(self) -> None:
         self.total = 0
+        self._is_first = Firsts()
         self._groups: dict[tuple[str, str, str, str], LetterGroup] = {}
 
     def add(self, letter: DeadLetter) -> None:
         """Count one more; beyond `GROUPS` different errors, those of one reason share a group."""
+        if not self._is_first(letter):
+            return
         self.total += 1
         key = (letter.reason, letter.type, letter.version_of_worker, pattern(letter.message))
         if key not in self._groups and len(self._groups) >= GROUPS:

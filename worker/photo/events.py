@@ -26,6 +26,7 @@ from pydantic import (
 from worker.errors import ForbiddenSource, InvalidEvent
 from worker.photo.globs import Globs
 from worker.photo.layout import Layout
+from worker.photo.strangers import what_it_is
 
 PHOTO_ID_MAX_BYTES = 800
 OBJECT_NAME_MAX_BYTES = 1024
@@ -181,7 +182,7 @@ def parse(data: bytes, attributes: Mapping[str, str], buckets: Buckets) -> Event
     try:
         return _EVENT.validate_json(data)
     except ValidationError as error:
-        raise InvalidEvent(explain(error)) from error
+        raise InvalidEvent(what_it_is(data, attributes) or explain(error)) from error
 
 
 NOTIFIED = {

@@ -15,6 +15,9 @@ _OWN = re.compile(
 )
 _MANIFEST = "manifest.json"
 
+PREFIX_MAX_BYTES = 170
+"""What the longest photo id, version, digest and rung leave of an object name's 1,024 bytes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Owner:

@@ -85,12 +85,26 @@ class Rendition(_ManifestPart):
 
 
 class Rejection(_ManifestPart):
-    """The newest permanent failure: which version, why, and when."""
+    """The newest permanent failure: which version, why, and when.
+
+    `recipe` is the one that failed, `message_id` that of the event's message: by both a worker
+    recognises the message when it is delivered again.
+    """
 
     version: int
     reason: str
     message: str
     at: Moment
+    recipe: str | None = Field(default=None, exclude_if=lambda recipe: recipe is None)
+    message_id: str | None = Field(default=None, exclude_if=lambda number: number is None)
+
+    def is_of(self, *, version: int, recipe: str, message_id: str | None) -> bool:
+        """Whether it was this message that failed, with this recipe."""
+        return message_id is not None and (self.version, self.recipe, self.message_id) == (
+            version,
+            recipe,
+            message_id,
+        )
 
 
 class Manifest(_ManifestPart):

@@ -51,14 +51,13 @@ class ObjectStore(Protocol):
         """Write an object to a file, verified by size and crc32c; `None` if it is missing.
 
         `generation` pins one; otherwise it is the newest. `check_bytes` gets its size before the
-        first byte; an exception of it ends the download.
-        """
-
-    def download(self, stored: StoredObject, into: Path) -> None:
-        """Write exactly that generation to a file, verified by size and crc32c.
+        first byte; an exception of it ends the download. What is stored gzipped is unpacked, and
+        `check_bytes` gets the size that this has come to.
 
         Raises:
-            ObjectMissing: that generation is gone.
+            OriginalForbidden: the object is refused, while its bucket answers.
+            CorruptOriginal: it is stored gzipped and cannot be unpacked.
+            StorageRefused: the bucket is refused as well.
         """
 
     def read(self, bucket: str, name: str) -> tuple[bytes, int] | None:

@@ -9,8 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from worker.errors import Permanent, RenderFailed, SlotUnavailable
+from worker.errors import ObjectMissing, Permanent, RenderFailed, SlotUnavailable
 from worker.photo.header import Header
+from worker.photo.limits import Limits
 from worker.photo.ports import ObjectStore, StoredObject
 from worker.render import protocol
 from worker.render.slot import Child
@@ -42,7 +43,7 @@ class Probe:
     """
 
     def __init__(
-        self, store: ObjectStore, *, memory_bytes: int, max_pixels: int, timeout_seconds: float
+        self, store: ObjectStore, *, memory_bytes: int, limits: Limits, timeout_seconds: float
     ) -> None:
         """Start the child.
 
@@ -50,7 +51,7 @@ class Probe:
             RenderCrashed, RenderTimeout: it does not come up.
         """
         self._store = store
-        self._max_pixels = max_pixels
+        self._limits = limits
         self._timeout_seconds = timeout_seconds
         self._memory_bytes = memory_bytes
         self._scratch = Scratch()
@@ -93,7 +94,15 @@ class Probe:
             Transient: it cannot be downloaded now, or a child cannot be started.
         """
         path = self._scratch.path / "original"
-        self._store.download(original, path)
+        generation = str(original.generation)
+        try:
+            found = self._store.fetch(
+                original.bucket, original.name, generation, path, self._limits.check_bytes
+            )
+        except Permanent as error:
+            return Probed(picture=None, refused=error)
+        if found is None:
+            raise ObjectMissing(f"gs://{original.bucket}/{original.name} is gone")
         return self._look_at(path)
 
     def of_file(self, file: Path) -> Probed:
@@ -124,9 +133,10 @@ class Probe:
     def _probe(self, child: Child, path: Path) -> Probed:
         picture: ProbedPicture | None = None
         try:
-            child.send(protocol.ProbeRequest(original=path, max_pixels=self._max_pixels))
+            most = self._limits.max_original_pixels
+            child.send(protocol.ProbeRequest(original=path, max_pixels=most))
             refusal: Refusal | None
-            found = verified_header(self._receive(child), self._max_pixels)
+            found = verified_header(self._receive(child), most)
             if isinstance(found, Header):
                 picture = ProbedPicture(format=found.format, width=found.width, height=found.height)
                 refusal = verified_done(self._receive(child))

@@ -17,7 +17,7 @@ from functools import partial
 from google.cloud import pubsub_v1
 
 from worker import __version__
-from worker.errors import Fatal, StorageForbidden
+from worker.errors import Fatal, StorageForbidden, StorageRefused
 from worker.gcs.store import GcsStore
 from worker.handlers.brake import Brake
 from worker.handlers.deregister import DeregisterHandler
@@ -31,7 +31,6 @@ from worker.handlers.renditions import Renditions
 from worker.pubsub.clients import PubSubPublisher, look_at
 from worker.pubsub.consumer import EMULATOR_LEASE_SECONDS, LEASE_SECONDS, Consumer
 from worker.render.capacity import Capacity
-from worker.render.job import RenderSettings
 from worker.render.pool import RenderPool
 from worker.service.liveness import Liveness
 from worker.service.reachability import Reachability
@@ -40,7 +39,15 @@ from worker.system.scratch import Scratch
 from worker.telemetry.counters import Counters
 from worker.telemetry.exporters import Tracing, open_tracing
 from worker.telemetry.logs import Log
-from worker.wiring import buckets_of, fresh_id, now, open_store, open_subscriber, originals_of
+from worker.wiring import (
+    buckets_of,
+    fresh_id,
+    now,
+    open_store,
+    open_subscriber,
+    originals_of,
+    render_settings,
+)
 
 ORIGINAL_GRACE_SECONDS = 3.0
 """How long a missing original is asked for again: events overtake uploads by moments."""
@@ -88,14 +95,7 @@ def build(settings: Settings, capacity: Capacity, scratch: Scratch, log: Log) ->
     publisher = PubSubPublisher(settings.pubsub_emulator_host)
     subscriber = open_subscriber(settings)
     pool = RenderPool(
-        RenderSettings(
-            recipe=settings.recipe(""),
-            max_pixels=settings.max_original_pixels,
-            timeout_seconds=settings.render_timeout_seconds,
-            memory_bytes=capacity.render_memory_bytes,
-            scratch=scratch.path,
-            watermark_file=settings.watermark,
-        ),
+        render_settings(settings, capacity, scratch.path),
         capacity.slots,
         log,
     )
@@ -192,7 +192,7 @@ def _look_at_storage(settings: Settings, store: GcsStore) -> None:
     Raises:
         StorageUnavailable: it does not.
     """
-    with contextlib.suppress(StorageForbidden):
+    with contextlib.suppress(StorageForbidden, StorageRefused):
         store.stat(settings.renditions_bucket or "", f"{settings.output_prefix}.reachability")
 
 

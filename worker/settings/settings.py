@@ -6,8 +6,9 @@ all the others that are wrong, before any network is touched.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -21,6 +22,7 @@ from pydantic import (
 
 from worker.errors import ConfigurationError
 from worker.photo.ladder import DEFAULT_LADDER, Ladder
+from worker.photo.layout import PREFIX_MAX_BYTES
 from worker.photo.limits import Limits
 from worker.photo.looks import EFFORTS, Looks
 from worker.photo.recipe import Recipe
@@ -42,6 +44,9 @@ from worker.settings.values import (
 from worker.settings.variables import PREFIX, misspelt, variable
 from worker.system.machine import Machine
 
+_ADDRESS: Final = re.compile(r"([^/\s:@\[\]]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}")
+_URL: Final = re.compile(r"https?://([^/\s:@\[\]?#]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?")
+
 
 class Settings(BaseModel):
     """Everything that can be set. The names are the environment's, in lower case, unprefixed."""
@@ -51,6 +56,9 @@ class Settings(BaseModel):
     )
 
     project: str | None = Field(None, description="The Google Cloud project of short names.")
+    billing_project: str | None = Field(
+        None, description="The project that pays for requests to buckets whose requesters pay."
+    )
     pubsub_emulator_host: str | None = Field(None, description="Address of a Pub/Sub emulator.")
     storage_emulator_host: str | None = Field(None, description="URL of a GCS server.")
 
@@ -193,13 +201,25 @@ class Settings(BaseModel):
         folder = value.strip("/")
         if any(part in (".", "..") for part in folder.split("/")) or "//" in folder:
             raise ValueError("must be a folder such as photos/")
+        if len(folder.encode(errors="replace")) >= PREFIX_MAX_BYTES or not folder.isprintable():
+            raise ValueError(
+                f"must have less than {PREFIX_MAX_BYTES} bytes and no control characters: object "
+                "names have 1,024 bytes, and photo ids up to 800"
+            )
         return f"{folder}/" if folder else ""
 
     @field_validator("storage_emulator_host")
     @classmethod
     def _with_scheme(cls, value: str | None) -> str | None:
-        if value and not value.startswith(("http://", "https://")):
-            raise ValueError("must begin with http:// or https://")
+        if value and not _URL.fullmatch(value):
+            raise ValueError("must be http://HOST:PORT or https://HOST:PORT, without a path")
+        return value or None
+
+    @field_validator("pubsub_emulator_host")
+    @classmethod
+    def _without_scheme(cls, value: str | None) -> str | None:
+        if value and not _ADDRESS.fullmatch(value):
+            raise ValueError("must be HOST:PORT, without a scheme or a path")
         return value or None
 
     @classmethod

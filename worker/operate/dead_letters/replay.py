@@ -12,7 +12,7 @@ from typing import Protocol
 
 from worker.operate.dead_letters.canary import Tick, Verdict
 from worker.operate.publish import PacedPublisher
-from worker.photo.dead_letter import DeadLetter, Filter, counted, replay_attributes
+from worker.photo.dead_letter import DeadLetter, Filter, Firsts, counted, replay_attributes
 from worker.photo.ports import OutgoingMessage
 
 Show = Callable[[dict[str, object]], object]
@@ -91,6 +91,7 @@ class Replayer:
     max_replays: int
     canaries: int
     watch: Watch | None
+    _is_first: Firsts = field(default_factory=Firsts)
 
     def __call__(self, report: ReplayReport, show: Show) -> None:
         """Replay them; the report is true also if this raises.
@@ -158,9 +159,12 @@ class Replayer:
         size = self.publish.batch_size
         for start in range(0, len(chosen), size):
             some = chosen[start : start + size]
-            self.publish([_outgoing(letter) for letter in some])
+            # What one message has left behind is replayed once.
+            first = [letter for letter in some if self._is_first(letter)]
+            if first:
+                self.publish([_outgoing(letter) for letter in first])
             self.letters.ack(some)
-            report.replayed += len(some)
+            report.replayed += len(first)
             show(report.counts())
 
 

@@ -7,6 +7,7 @@ SVG read its neighbours.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -32,6 +33,32 @@ _LIBRARY_LIMIT = re.compile(r"Security limit exceeded|beyond the \d+ (?:cumulate
 """Of libheif, which files it under "memory allocation", and of libtiff (50 MB at once)."""
 
 
+_CALL = re.compile(r"^unable to (?:call \w+|write to memory)\s*")
+"""Which of libvips' functions failed: of no use to whoever has the file."""
+
+_COMPLAINTS = 4
+
+
+class _Complaints(logging.Handler):
+    """The last warnings of decoders, which libvips prints rather than add them to its errors.
+
+    libpng's reasons come only here.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage().removeprefix("VIPS: ")
+        if text not in self.texts and not text.startswith("error in tile"):
+            self.texts = [*self.texts, text][-_COMPLAINTS:]
+
+
+_complaints = _Complaints()
+logging.getLogger("pyvips").addHandler(_complaints)
+
+
 def version() -> str:
     """For the recipe."""
     return f"libvips-{pyvips.version(0)}.{pyvips.version(1)}.{pyvips.version(2)}"
@@ -39,7 +66,8 @@ def version() -> str:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn what libvips raises into the worker's errors."""
+    """Turn what libvips raises into the worker's errors, in the decoder's words."""
+    _complaints.texts = []
     try:
         yield
     except MemoryError as error:
@@ -51,4 +79,6 @@ def translated() -> Iterator[None]:
             raise OriginalTooLarge(text) from error
         if tells_of_no_memory(text):
             raise RenderOutOfMemory(text) from error
-        raise CorruptOriginal(text) from error
+        told = [_CALL.sub("", text), *(each for each in _complaints.texts if each not in text)]
+        said = "; ".join(filter(None, told))
+        raise CorruptOriginal(said or "the decoder refuses it without a reason") from error
