@@ -19,6 +19,9 @@ _ESSENTIAL = {b"ftyp", b"meta", b"mdat", b"moov", b"idat"}
 _HOLE = bytes(64)
 """HEVC never has more than two zeros in a row (ITU-T H.265, 7.4.2): interrupted copies have."""
 
+_MAX_EXTENTS = 32
+"""Of one item: libheif's own limit."""
+
 _METADATA = {b"Exif", b"mime"}
 _CHROMA = ("400", "420", "422", "444")
 
@@ -106,7 +109,9 @@ def _items(data: bytes, at: int, limit: int, found: Boxes) -> _Items:
                     entry = _Fields(data[inner:until])
                     item = entry.number(4 if entry.version > 2 else 2)  # noqa: PLR2004
                     entry.number(2)
-                    items.kinds[item] = entry.number(4).to_bytes(4, "big")
+                    kind_of_item = entry.number(4).to_bytes(4, "big")
+                    _check_names(kind_of_item, entry.rest())
+                    items.kinds[item] = kind_of_item
         elif kind == b"iref":
             wide = data[start : start + 1] not in {b"\0", b""}
             for name, inner, until in _boxes(data, start + 4, end):
@@ -130,10 +135,25 @@ class _Fields:
         self._at += size
         return int.from_bytes(value.ljust(size, b"\0"), "big")
 
+    def rest(self) -> bytes:
+        """What has not been read yet."""
+        return self._box[self._at :]
+
     @property
     def ended(self) -> bool:
         """Whether more was read than is there."""
         return self._at > len(self._box)
+
+
+def _check_names(kind: bytes, rest: bytes) -> None:
+    """The item's type and, of metadata, its content type: pi_heif crashes where they are no text.
+
+    Raises:
+        CorruptOriginal
+    """
+    names = rest.split(b"\0", 3)[1:] if kind in _METADATA else []
+    if not all(name.isascii() for name in (kind, *names[:2])):
+        raise CorruptOriginal(f"an item of the type {kind!r} has no readable name")
 
 
 def _locations(box: _Fields, items: _Items) -> None:
@@ -148,7 +168,10 @@ def _locations(box: _Fields, items: _Items) -> None:
         box.number(2)
         base = box.number(base_size)
         extents = items.extents.setdefault(item, [])
-        for _ in range(box.number(2)):
+        count = box.number(2)
+        if count > _MAX_EXTENTS:
+            raise CorruptOriginal(f"{count:,} extents of one item")
+        for _ in range(count if index_size or offset_size or length_size else min(count, 1)):
             box.number(index_size)
             offset, length = base + box.number(offset_size), box.number(length_size)
             if box.ended:

@@ -6,6 +6,7 @@ import re
 import zlib
 
 from worker.errors import CorruptOriginal, UnsupportedFormat
+from worker.render.formats.guard import judged
 from worker.render.formats.tiff import is_raw
 
 RENDERED = ("jpeg", "png", "webp", "gif", "tiff", "avif", "heic", "svg")
@@ -44,6 +45,7 @@ _SVG_HEAD_BYTES = 1 << 16
 _GZIP = b"\x1f\x8b\x08"
 
 
+@judged
 def sniff(data: bytes) -> str:
     """One of `RENDERED`. `svg` may be gzipped.
 

@@ -18,6 +18,7 @@ from xml.sax.saxutils import escape, quoteattr
 from worker.errors import CorruptOriginal, OriginalTooLarge, UnsupportedFormat, WorkerError
 from worker.photo.limits import Limits
 from worker.render.formats.formats import sniff
+from worker.render.formats.guard import judged
 from worker.render.formats.skeleton import dissect
 from worker.render.formats.svg_budget import BLEND_WEIGHT, FILTER_STEP_WEIGHT, Budget
 from worker.render.formats.svg_size import EDGE_PX, stated_size, unit_px
@@ -42,6 +43,9 @@ _FILTER_SURFACES = 4
 
 _MOST_REACH, _MOST_ORDER = 10, 30
 """librsvg cuts a morphology's radius off there, in pixels, and skips larger convolutions."""
+
+_MAX_ATTRIBUTE_CHARS = 10_000_000
+"""libxml2's limit, which librsvg keeps."""
 
 _RASTERS = {"jpeg", "png", "webp", "gif"}
 _GZIP = b"\x1f\x8b"
@@ -69,6 +73,7 @@ class Drawing:
     surfaces: int
 
 
+@judged
 def read_drawing(data: bytes, limits: Limits) -> Drawing:
     """Inflate and examine an SVG.
 
@@ -158,6 +163,8 @@ class _Reader:
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         kind = name.rpartition(":")[2]
+        if max(map(len, attributes.values()), default=0) > _MAX_ATTRIBUTE_CHARS:
+            raise OriginalTooLarge(f"an attribute of more than {_MAX_ATTRIBUTE_CHARS:,} characters")
         if self.budget.elements == 0:
             if kind != "svg":
                 raise UnsupportedFormat(f"an XML document of <{name[:40]}>, not of <svg>")

@@ -19,7 +19,9 @@ _CAMERA_MAX_CHARS = 80
 
 _SUBFILE_TYPE, _COMPRESSION, _PHOTOMETRIC, _MAKE, _MODEL = 0xFE, 0x103, 0x106, 0x10F, 0x110
 _SUB_IFDS, _EXIF_IFD, _DNG_VERSION = 0x14A, 0x8769, 0xC612
-_TAKEN_AT, _TAKEN_AT_OFFSET = 0x9003, 0x9011
+_DATE_TIME, _ORIENTATION = 0x132, 0x112
+_TIMES = ((0x9003, 0x9011), (0x9004, 0x9012), (_DATE_TIME, 0x9010))
+"""When it was taken, digitised, and changed, each with its offset from UTC."""
 
 _SHORT, _LONG, _IFD = 3, 4, 13
 _ITEM_BYTES = {1: 1, 2: 1, _SHORT: 2, _LONG: 4, 7: 1, _IFD: 4}
@@ -162,7 +164,8 @@ def is_raw(data: bytes) -> bool:
 def read_exif(block: bytes) -> Exif:
     """Capture time and camera from an EXIF block or a TIFF; damage leaves them empty.
 
-    The time is ISO 8601, with its offset where the camera wrote one. The camera is maker and model
+    The time is ISO 8601, with its offset where the camera wrote one; where it did not write when
+    the picture was taken, when it was digitised or else written. The camera is maker and model
     without control characters, the maker only where the model does not begin with it.
     """
     block = block.removeprefix(b"Exif\0\0")
@@ -171,12 +174,24 @@ def read_exif(block: bytes) -> Exif:
         if first is None:
             return Exif()
         camera = _camera(first.text(_MAKE), first.text(_MODEL))
-        at = first.number(_EXIF_IFD)
-        order = "<" if block[:1] == b"I" else ">"
-        details = _directory(block, order, at) if at else None
     except CorruptOriginal:
         return Exif()
-    return Exif(taken_at=_taken_at(details) if details else None, camera=camera)
+    at = first.number(_EXIF_IFD)
+    try:
+        details = _directory(block, "<" if block[:1] == b"I" else ">", at) if at else None
+    except CorruptOriginal:
+        details = None
+    return Exif(taken_at=_taken_at(first, details), camera=camera)
+
+
+def read_orientation(block: bytes) -> int:
+    """The orientation of an EXIF block, 1 to 8; 1 where there is none."""
+    try:
+        first = next(directories(block.removeprefix(b"Exif\0\0"), 1), None)
+    except CorruptOriginal:
+        return 1
+    found = first.number(_ORIENTATION) if first else None
+    return found if found in range(1, 9) else 1
 
 
 def _camera(maker: str, model: str) -> str | None:
@@ -190,16 +205,18 @@ def _clean(text: str) -> str:
     return " ".join("".join(c if c.isprintable() and c != "�" else " " for c in text).split())
 
 
-def _taken_at(details: Directory) -> str | None:
-    match = _DATE.match(details.text(_TAKEN_AT))
-    if match is None:
-        return None
-    year, month, day, hour, minute, second = match.groups()
-    time = f"{year}-{month}-{day}T{hour}:{minute}:{second}"
-    offset = _OFFSET.match(details.text(_TAKEN_AT_OFFSET))
-    if not _is_real(time):
-        return None
-    return time + offset[0] if offset and _is_real(time + offset[0]) else time
+def _taken_at(first: Directory, details: Directory | None) -> str | None:
+    for tag, offset_tag in _TIMES:
+        holder = first if tag == _DATE_TIME else details
+        match = _DATE.match(holder.text(tag)) if holder else None
+        if match is None:
+            continue
+        year, month, day, hour, minute, second = match.groups()
+        time = f"{year}-{month}-{day}T{hour}:{minute}:{second}"
+        if _is_real(time):
+            offset = _OFFSET.match(details.text(offset_tag)) if details else None
+            return time + offset[0] if offset and _is_real(time + offset[0]) else time
+    return None
 
 
 def _is_real(time: str) -> bool:

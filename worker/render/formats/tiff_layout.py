@@ -14,6 +14,7 @@ from worker.render.formats.tiff import Directory, directories
 _SUBFILE_TYPE, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES = 0xFE, 258, 259, 262, 277
 _PLANES, _TILE_WIDTH, _TILE_ROWS, _STRIP_ROWS, _SAMPLE_FORMAT = 284, 322, 323, 278, 339
 _STRIP_PLACES, _STRIP_SIZES, _TILE_PLACES, _TILE_SIZES = 273, 279, 324, 325
+_EXTRA_SAMPLES = 338
 _PROFILE = 34675
 _METADATA = (270, 700, 33723, 34377)
 """Description, XMP, IPTC and Photoshop's own; what libvips takes into memory."""
@@ -45,6 +46,9 @@ _OTHER_COMPRESSIONS = {
 
 _RGB, _YCBCR, _LAB = 2, 6, 8
 _PHOTOMETRICS = {0, 1, _RGB, 3, 5, _YCBCR, _LAB}
+_COLOURS = {_RGB: 3, 5: 4, _YCBCR: 3, _LAB: 3}
+_ALPHAS = {1, 2}
+_MAX_SAMPLES = 64
 _UNSIGNED, _SIGNED, _FLOAT, _UNDEFINED = 1, 2, 3, 4
 _DEPTHS = {_UNSIGNED: {1, 2, 4, 8, 16}, _UNDEFINED: {1, 2, 4, 8, 16}, _FLOAT: {16, 32}}
 
@@ -55,7 +59,8 @@ class TiffLayout:
 
     `part_rows` are those of one of its strips or tiles (0: not told, so all are in one strip).
     `lab` means that its bytes are CIELAB, which libvips takes for its own packed kind of it; the
-    `mends` pass them off as RGB.
+    `mends` pass them off as RGB. `bands` are those of the picture, alpha last, where there are
+    others too.
     """
 
     pages: int = 0
@@ -63,6 +68,7 @@ class TiffLayout:
     tiled: bool = False
     part_rows: int = 0
     lab: bool = False
+    bands: tuple[int, ...] = ()
     profile_bytes: int = 0
     metadata_bytes: int = 0
     mends: list[tuple[int, bytes]] = field(default_factory=list)
@@ -110,6 +116,7 @@ def _check_kind(page: Directory, layout: TiffLayout) -> None:
     samples = page.number(_SAMPLES) or 1
     if samples > 1 and layout.tiled and page.number(_PLANES) == 2:  # noqa: PLR2004
         raise UnsupportedFormat("a TIFF whose colours are in tiles of their own")
+    layout.bands = _meant(page, _COLOURS.get(photometric or 0, 1), samples)
     depths = set(page.numbers(_BITS, _PARTS)) or {1}
     kinds = set(page.numbers(_SAMPLE_FORMAT, _PARTS)) or {_UNSIGNED}
     depth, kind = max(depths), max(kinds)
@@ -127,6 +134,20 @@ def _check_kind(page: Directory, layout: TiffLayout) -> None:
             raise UnsupportedFormat("a TIFF of CIELAB in a lossy compression")
         layout.lab = True
         layout.mends = [(page.place(_PHOTOMETRIC), page.short(_RGB))]
+
+
+def _meant(page: Directory, colours: int, samples: int) -> tuple[int, ...]:
+    """Colours and alpha, where a page has more bands than these; else nothing.
+
+    What is beside the colours is alpha only if the file says so (1 and 2); where it says nothing
+    at all, the first is taken for alpha, as by other readers.
+    """
+    kinds = page.numbers(_EXTRA_SAMPLES, _MAX_SAMPLES)
+    if not kinds or samples <= colours:
+        return ()
+    alpha = [colours + at for at, kind in enumerate(kinds) if kind in _ALPHAS]
+    bands = (*range(colours), *(band for band in alpha[:1] if band < samples))
+    return () if bands == (*range(samples),) else bands
 
 
 def _check_extents(data: bytes, page: Directory, layout: TiffLayout) -> None:

@@ -22,15 +22,17 @@ import pyvips
 from worker.errors import CorruptOriginal, OriginalTooLarge, RenderOutOfMemory
 from worker.system.sandbox import tells_of_no_memory
 
-__all__ = ["pyvips", "translated", "version"]
+__all__ = ["complaints", "forget_complaints", "pyvips", "translated", "version"]
 
 pyvips.cache_set_max(0)
 pyvips.operation_block_set("VipsForeignLoad", True)  # noqa: FBT003 (its signature)
 for _loader in ("Jpeg", "Png", "Webp", "Nsgif", "Tiff", "Heif", "Svg"):
     pyvips.operation_block_set(f"VipsForeignLoad{_loader}Buffer", False)  # noqa: FBT003
 
-_LIBRARY_LIMIT = re.compile(r"Security limit exceeded|beyond the \d+ (?:cumulated )?byte limit")
-"""Of libheif, which files it under "memory allocation", and of libtiff (50 MB at once)."""
+_LIBRARY_LIMIT = re.compile(
+    r"(?:Security|Resource) limit exceeded|beyond the \d+ (?:cumulated )?byte limit"
+)
+"""Of libheif, which files it under "memory allocation", libxml2, and libtiff (50 MB at once)."""
 
 
 _CALL = re.compile(r"^unable to (?:call \w+|write to memory)\s*")
@@ -62,6 +64,16 @@ logging.getLogger("pyvips").addHandler(_complaints)
 def version() -> str:
     """For the recipe."""
     return f"libvips-{pyvips.version(0)}.{pyvips.version(1)}.{pyvips.version(2)}"
+
+
+def forget_complaints() -> None:
+    """Before a decode whose `complaints` are looked at."""
+    pyvips.vips_lib.vips_error_clear()
+
+
+def complaints() -> str:
+    """What decoders warned of since; libvips fails for it only if another strip follows."""
+    return str(pyvips.ffi.string(pyvips.vips_lib.vips_error_buffer()), "utf-8", "replace")
 
 
 @contextmanager
