@@ -1,8 +1,8 @@
-"""From the bytes of one original to its renditions, in child processes.
+"""This package turns the bytes of one original into renditions, in child processes.
 
-The parent's side: `pool` queues jobs for slots, `admission` and `memory` decide how many run at
-once, `slot` owns one child process, and `verification` checks what it answers. Both sides speak
-`protocol`. The child's side: `child` is its program, `formats` reads the bytes before any decoder,
-`image` decodes, resizes and encodes. May import `system`, `telemetry`, `photo` and `errors`. Begin
-with `pool`, or with `child`.
+In the parent, `pool` queues jobs for slots, `admission` and `memory` decide how many run at once,
+`slot` owns one child process, and `verification` checks the child's answers. Both sides speak
+`protocol`. In the child, `child` is the program, `formats` reads the bytes before any decoder, and
+`image` decodes, resizes and encodes. The package may import `system`, `telemetry`, `photo` and
+`errors`. Begin with `pool`, or with `child`.
 """
