@@ -1,4 +1,4 @@
-"""From the bytes of one original to its renditions, in child processes.
+"""This package turns the bytes of one original into renditions, in child processes.
 
 The parent's side: `pool` queues jobs (`job`) for slots, `capacity` says how many slots there are,
 `memory` predicts what a render takes, `admission` lets renders begin while the sum fits, `slot`

@@ -46,16 +46,16 @@ class ChildServer:
     def _check(self, late: bool, seconds: float) -> None:  # noqa: FBT001
         code = self._server.exit_code
         if code is not None:
-            raise ChildProcessError(f"ended with exit code {code}: {self._last_words()}")
+            raise ChildProcessError(f"ended with exit code {code}: {self._log_tail()}")
         if late:
-            raise TimeoutError(f"did not answer within {seconds:g} s: {self._last_words()}")
+            raise TimeoutError(f"did not answer within {seconds:g} s: {self._log_tail()}")
 
     def stop(self) -> None:
         """End it and its children, by force after 5 s; idempotent."""
         self._server.stop(_STOP_SECONDS)
         self._stack.close()
 
-    def _last_words(self) -> str:
+    def _log_tail(self) -> str:
         self._log.seek(0)
         return self._log.read().decode(errors="replace").strip()[-500:]
 

@@ -191,7 +191,7 @@ def read_orientation(block: bytes) -> int:
     except CorruptOriginal:
         return 1
     found = first.number(_ORIENTATION) if first else None
-    return found if found in range(1, 9) else 1
+    return found if found is not None and 1 <= found <= 8 else 1  # noqa: PLR2004 (EXIF's eight)
 
 
 def _camera(maker: str, model: str) -> str | None:

@@ -109,8 +109,13 @@ DATE_TIME, DIGITIZED, DIGITIZED_OFFSET = 0x132, 0x9004, 0x9012
 
 def dated(plain: bytes, *details: tuple[int, bytes]) -> bytes:
     """An EXIF block with a DateTime and these tags of its second directory."""
-    entries = [(tag, ASCII, value + b"\0\0\0\0") for tag, value in details]
-    first = [(DATE_TIME, ASCII, plain + b"\0\0\0\0"), (0x8769, LONG, -1)]
+    entries: list[tuple[int, int, int | bytes]] = [
+        (tag, ASCII, value + b"\0\0\0\0") for tag, value in details
+    ]
+    first: list[tuple[int, int, int | bytes]] = [
+        (DATE_TIME, ASCII, plain + b"\0\0\0\0"),
+        (0x8769, LONG, -1),
+    ]
     head = tiff(first)
     body = tiff(entries)[8:] if entries else b""
     moved = bytearray(body)
