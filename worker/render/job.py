@@ -19,9 +19,9 @@ from worker.render.formats.svg_size import EDGE_PX
 from worker.render.protocol import Bounds, KeepRequest, MeasureRequest, RenderRequest
 from worker.render.verification import ExpectedRenditions
 
-_CPU_PER_WALL: Final = 2
-"""CPU seconds for each second of the deadline, because a decoder may run a second thread. The
-parent enforces the deadline; the CPU limit also ends a child whose parent is stuck."""
+WALL_PER_CPU: Final = 3
+"""How many seconds a render may take for each CPU second that it may use. On a machine whose
+neighbours take two thirds of each core, a sound picture is still rendered; a hang ends."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,13 +65,18 @@ class RenderSettings:
             raise RendererBroken(f"the watermark cannot be handed on: {error}") from error
         return KeepRequest(file=file, watermark=watermark)
 
+    @property
+    def wall_seconds(self) -> float:
+        """How long a render may take by the clock; `timeout_seconds` are its CPU seconds."""
+        return WALL_PER_CPU * self.timeout_seconds
+
     def bounds(self, memory_bytes: int) -> Bounds:
         """Return the limits of one request; a drawing is drawn as large as its largest rung."""
         edge_px = self.recipe.ladder.rungs[-1].edge_px
         return Bounds(
             max_pixels=self.max_pixels,
             memory_bytes=memory_bytes,
-            cpu_seconds=_CPU_PER_WALL * self.timeout_seconds,
+            cpu_seconds=self.timeout_seconds,
             drawn_px=EDGE_PX if edge_px is None else min(EDGE_PX, edge_px),
         )
 

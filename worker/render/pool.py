@@ -226,7 +226,7 @@ class RenderPool:
     def _measure(self, child: Child, ticket: Ticket[QueuedRendering]) -> WorkerError | None:
         """Let the child read the header, then queue the render; a returned error ends it."""
         child.send(ticket.item.measure_request(ticket.needs_bytes))
-        answer = child.receive(time.monotonic() + self._settings.timeout_seconds)
+        answer = child.receive(time.monotonic() + self._settings.wall_seconds)
         header = verified_header(answer, self._settings.max_pixels)
         if isinstance(header, WorkerError):
             return header
@@ -252,7 +252,7 @@ class RenderPool:
         expected = ticket.item.expected_renditions()
         started = time.monotonic()
         child.send(ticket.item.render_request())
-        deadline = started + self._settings.timeout_seconds
+        deadline = started + self._settings.wall_seconds
         while isinstance(answer := expected.verified(child.receive(deadline)), Rendered):
             ticket.item.answers.put(answer)
         if not isinstance(answer, Finished):

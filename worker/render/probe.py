@@ -14,6 +14,7 @@ from worker.photo.header import Header
 from worker.photo.limits import Limits
 from worker.photo.ports import ObjectStore, StoredObject
 from worker.render import protocol
+from worker.render.job import WALL_PER_CPU
 from worker.render.slot import Child
 from worker.render.verification import Refusal, verified_done, verified_header, verified_ready
 from worker.system.scratch import Scratch
@@ -152,4 +153,4 @@ class Probe:
         return Probed(picture=picture, refused=refusal)
 
     def _receive(self, child: Child) -> protocol.Answer:
-        return child.receive(time.monotonic() + self._timeout_seconds)
+        return child.receive(time.monotonic() + WALL_PER_CPU * self._timeout_seconds)

@@ -127,7 +127,9 @@ class Child:
             left_seconds = deadline - time.monotonic()
             ready = dict(poll.poll(left_seconds * 1000)) if left_seconds > 0 else {}
             if not ready:
-                raise RenderTimeout("no answer within WORKER_RENDER_TIMEOUT_SECONDS")
+                raise RenderTimeout(
+                    "no answer within three times WORKER_RENDER_TIMEOUT_SECONDS by the clock"
+                )
             if warnings in ready and not self._read_stderr(warnings):
                 poll.unregister(warnings)
             if answers in ready:
@@ -179,7 +181,9 @@ class Child:
             return RenderCrashed(f"the child process exited with code {code}{why}")
         name = _name(-code)
         if name == "SIGXCPU":
-            return RenderTimeout("the child process used up its CPU seconds")
+            return RenderTimeout(
+                "the child process used up its CPU seconds (WORKER_RENDER_TIMEOUT_SECONDS)"
+            )
         complaint = next(filter(tells_of_no_memory, said), None)
         if name in _ABORTS and complaint:
             return RenderOutOfMemory(f"the child process was ended by {name}: {complaint}")

@@ -31,6 +31,7 @@ from worker.handlers.renditions import Renditions
 from worker.pubsub.clients import PubSubPublisher, look_at
 from worker.pubsub.consumer import EMULATOR_LEASE_SECONDS, LEASE_SECONDS, Consumer
 from worker.render.capacity import Capacity
+from worker.render.job import WALL_PER_CPU
 from worker.render.pool import RenderPool
 from worker.service.liveness import Liveness
 from worker.service.reachability import Reachability
@@ -202,4 +203,4 @@ def longest_handling_seconds(settings: Settings) -> float:
     It may wait for the others that share its slot, and be rendered twice on its last attempt.
     """
     renders = settings.in_flight_per_vcpu + 1
-    return renders * settings.render_timeout_seconds + STORAGE_AND_PUBSUB_SECONDS
+    return renders * WALL_PER_CPU * settings.render_timeout_seconds + STORAGE_AND_PUBSUB_SECONDS

@@ -144,7 +144,11 @@ class Settings(BaseModel):
         150_000_000, gt=0, description="Larger pictures are refused before they are decoded."
     )
     render_timeout_seconds: float = Field(
-        60, gt=0, le=500, description="A render that takes longer is killed."
+        60,
+        gt=0,
+        le=500,
+        description="CPU seconds of a render; one that takes more, or three times as long by the "
+        "clock, is killed.",
     )
     drain_seconds: float = Field(
         20, ge=0, le=600, description="How long running work may take after SIGTERM."

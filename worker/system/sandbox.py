@@ -33,7 +33,7 @@ LIFE_CPU_SECONDS: Final = 6 * 3600
 """The hard CPU limit for the whole life of one child (200 renders of 100 s each); the child cannot
 raise it."""
 
-_SPARE_CPU_SECONDS: Final = 10
+_SPARE_CPU_SECONDS: Final = 1
 
 _ARENA_BYTES: Final = 2 * 128 * MIB
 """Two arenas of the C library reserve so many addresses, and use little memory."""

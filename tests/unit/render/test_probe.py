@@ -99,7 +99,7 @@ SCRIPT = """
 for request in requests():
     kind = open(request["original"]).read()
     if kind == "slow":
-        time.sleep(1)
+        time.sleep(4)
     if kind == "deadly":
         os.kill(os.getpid(), 9)
     if kind == "list":

@@ -17,7 +17,7 @@ from worker.errors import Fatal
 from worker.handlers.brake import BrakeAction
 from worker.photo.outcome import Effect
 from worker.render.capacity import MIB, Capacity
-from worker.service.build import App, build
+from worker.service.build import App, build, longest_handling_seconds
 from worker.service.daemon import Daemon
 from worker.service.gauges import Gauges
 from worker.service.liveness import Phase
@@ -159,3 +159,11 @@ def test_a_worker_loads_nothing_of_the_lab() -> None:
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "[]"
+
+
+def test_a_lease_outlasts_every_render_that_runs_into_its_limit_by_the_clock() -> None:
+    settings = Settings.load(
+        {"WORKER_RENDER_TIMEOUT_SECONDS": "100", "WORKER_IN_FLIGHT_PER_VCPU": "2"}
+    )
+    # Two that share its slot, of which it is one, and its own second try.
+    assert longest_handling_seconds(settings) >= 3 * 3 * 100
