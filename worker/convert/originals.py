@@ -17,10 +17,10 @@ from typing import TypeAlias
 from worker.convert.intake import head_of
 from worker.convert.names import HIDDEN, STATE
 from worker.convert.outcomes import Failed, Found, Passed, PassedOver, PictureFault
-from worker.errors import CorruptOriginal, Fatal, Reason, UnsupportedFormat
+from worker.errors import Fatal, Reason
 from worker.photo.endings import named_like_a_picture
 from worker.photo.globs import Globs
-from worker.render.formats.formats import sniff
+from worker.render.formats.formats import looks_like_a_picture
 from worker.system.walk import Entry, EntryKind, walk
 
 Sighting: TypeAlias = Found | PassedOver | Failed
@@ -56,7 +56,7 @@ def sight(name: str, path: str) -> Sighting:
             return PassedOver(name=name, why=Passed.LINKED_FOLDER)
         if not stat.S_ISREG(status.st_mode):
             return PassedOver(name=name, why=Passed.SPECIAL_FILE)
-        if not like_a_picture and not _looks_like_a_picture(head_of(path)):
+        if not like_a_picture and not looks_like_a_picture(head_of(path)):
             return PassedOver(name=name, why=Passed.NO_PICTURE)
     except OSError as error:
         if not like_a_picture and not isinstance(error, PermissionError):
@@ -107,10 +107,3 @@ def _is_own(folder: Entry, output: Identity) -> bool:
     return folder.name.rpartition("/")[2] == HIDDEN or (
         output is not None and identity_of(folder.path) == output
     )
-
-
-def _looks_like_a_picture(head: bytes) -> bool:
-    try:
-        return bool(sniff(head))
-    except (UnsupportedFormat, CorruptOriginal):
-        return False

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from worker.errors import ConfigurationError, InvalidEvent, PreconditionFailed, StorageUnavailable
 from worker.operate.sources import Source
-from worker.photo.endings import content_type
+from worker.photo.endings import content_type, why_refused
 from worker.photo.events import Deregister, Register, explain
 from worker.photo.ports import (
     BatchPublisher,
@@ -174,6 +174,8 @@ class EventPublisher:
         def one(source: Source) -> Published | Unread:
             if source.fault and source.file:
                 return Unread(photo_id=source.photo_id, file=source.file, message=source.fault)
+            if source.file and (message := why_refused(source.file.name)):
+                return Unread(photo_id=source.photo_id, file=source.file, message=message)
             try:
                 return self._register(source, bucket, labels, version)
             except OSError as error:

@@ -233,6 +233,17 @@ def test_a_version_that_no_worker_accepts_is_invalid(
     assert publisher.messages == []
 
 
+def test_a_picture_that_no_worker_renders_is_not_uploaded(
+    album: Path, events: EventPublisher
+) -> None:
+    (album / "c.bmp").write_bytes(b"BM")
+    sources = find_sources([str(album)])
+    done = list(events.register(sources, bucket="originals", labels={}, version=1))
+    refused = [each for each in done if isinstance(each, Unread)]
+    assert [each.photo_id for each in refused] == ["c.bmp"]
+    assert "a BMP, which is not read" in refused[0].message
+
+
 def test_what_cannot_be_read_is_left_out_and_the_others_go_on(
     album: Path, events: EventPublisher, store: MemoryStore, publisher: FakePublisher
 ) -> None:

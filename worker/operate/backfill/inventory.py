@@ -15,7 +15,7 @@ from typing import Protocol
 
 from worker.errors import ConfigurationError, UsageFault
 from worker.operate.sources import check_allowed
-from worker.photo.endings import named_like_a_picture
+from worker.photo.endings import named_like_a_picture, why_refused
 from worker.photo.events import Buckets, check_photo_id
 from worker.photo.globs import Globs
 from worker.photo.ports import ObjectStore, StoredObject
@@ -34,7 +34,7 @@ class Left(StrEnum):
     """By include and exclude."""
 
     IMPOSSIBLE = "impossible"
-    """It cannot be a photo's id, or cannot be read."""
+    """It cannot be a photo's id, cannot be read, or is a picture that is not rendered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +166,8 @@ class FolderInventory:
             why = f"would be uploaded to gs://{self.bucket}/{name}, which is the worker's output"
             return Item(name=name, left=Left.IMPOSSIBLE, why=why)
         left, why = _left(name, self.buckets.globs)
+        if left is None and (why := why_refused(name)):
+            left = Left.IMPOSSIBLE
         return Item(name=name, size_bytes=size_bytes, file=file, left=left, why=why)
 
 

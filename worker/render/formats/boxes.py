@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from worker.errors import CorruptOriginal
+from worker.errors import CorruptOriginal, UnsupportedFormat
 
 _MAX_BOXES = 100_000
 _ESSENTIAL = {b"ftyp", b"meta", b"mdat", b"moov", b"idat"}
@@ -60,8 +60,10 @@ def walk_boxes(data: bytes) -> Boxes:
 
     Raises:
         CorruptOriginal: a box that holds the picture, or a part of an item, is not all there.
+        UnsupportedFormat: a film without a still picture.
     """
     found = Boxes()
+    still = film = False
     for kind, start, end in _boxes(data, 0, len(data)):
         if end > len(data):
             if kind in _ESSENTIAL:
@@ -69,10 +71,14 @@ def walk_boxes(data: bytes) -> Boxes:
                     f"the file ends at byte {len(data):,}, inside its box {kind!r} up to {end:,}"
                 )
             break  # what phones append after the last box
+        film = film or kind == b"moov"
         if kind == b"meta":
             items = _items(data, start + 4, end, found)
             _check_extents(data, items)
             _describe(items, found)
+            still = still or bool(items.primary)
+    if film and not still:
+        raise UnsupportedFormat("a film of AVIF or HEIC without a still picture (no pitm)")
     return found
 
 

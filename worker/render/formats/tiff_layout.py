@@ -109,14 +109,21 @@ def _check_kind(page: Directory, layout: TiffLayout) -> None:
         name = _OTHER_COMPRESSIONS.get(compression, f"number {compression}")
         raise UnsupportedFormat(f"a TIFF whose compression ({name}) is not read")
     photometric = page.number(_PHOTOMETRIC)
-    if photometric is not None and photometric not in _PHOTOMETRICS:
+    if photometric is None:
+        raise UnsupportedFormat("a TIFF that does not say what its numbers mean (no photometric)")
+    if photometric not in _PHOTOMETRICS:
         raise UnsupportedFormat(f"a TIFF of a colour space (photometric {photometric}) not read")
+    _check_numbers(page, photometric, compression, layout)
+
+
+def _check_numbers(page: Directory, photometric: int, compression: int, layout: Layout) -> None:
+    """How large and of what kind they are, and which of them belong to the picture."""
     if photometric == _YCBCR and compression != _JPEG:
         raise UnsupportedFormat("a TIFF of YCbCr without JPEG compression")
     samples = page.number(_SAMPLES) or 1
     if samples > 1 and layout.tiled and page.number(_PLANES) == 2:  # noqa: PLR2004
         raise UnsupportedFormat("a TIFF whose colours are in tiles of their own")
-    layout.bands = _meant(page, _COLOURS.get(photometric or 0, 1), samples)
+    layout.bands = _meant(page, _COLOURS.get(photometric, 1), samples)
     depths = set(page.numbers(_BITS, _PARTS)) or {1}
     kinds = set(page.numbers(_SAMPLE_FORMAT, _PARTS)) or {_UNSIGNED}
     depth, kind = max(depths), max(kinds)
@@ -127,8 +134,16 @@ def _check_kind(page: Directory, layout: TiffLayout) -> None:
         raise UnsupportedFormat(
             f"a TIFF of {names.get(kind, '')}numbers of {', '.join(map(str, sorted(depths)))} bits"
         )
+    if compression == _JPEG and depth != 8:  # noqa: PLR2004
+        raise UnsupportedFormat(f"a TIFF in JPEG of {depth} bits")
     if samples > 1 and depth < 8:  # noqa: PLR2004
         raise UnsupportedFormat(f"a TIFF of {samples} colours of {depth} bits each")
+    _pass_off_lab(page, photometric, compression, depth, layout)
+
+
+def _pass_off_lab(
+    page: Directory, photometric: int, compression: int, depth: int, layout: Layout
+) -> None:
     if photometric == _LAB and depth == 8:  # noqa: PLR2004
         if compression in {_JPEG, _WEBP}:
             raise UnsupportedFormat("a TIFF of CIELAB in a lossy compression")

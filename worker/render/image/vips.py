@@ -19,7 +19,7 @@ os.environ["VIPS_BLOCK_UNTRUSTED"] = "1"
 
 import pyvips
 
-from worker.errors import CorruptOriginal, OriginalTooLarge, RenderOutOfMemory
+from worker.errors import CorruptOriginal, OriginalTooLarge, RenderOutOfMemory, UnsupportedFormat
 from worker.system.sandbox import tells_of_no_memory
 
 __all__ = ["complaints", "forget_complaints", "pyvips", "translated", "version"]
@@ -34,6 +34,9 @@ _LIBRARY_LIMIT = re.compile(
 )
 """Of libheif, which files it under "memory allocation", libxml2, and libtiff (50 MB at once)."""
 
+
+_DECODER_LIMIT = re.compile(r"Unsupported color conversion request")
+"""Of libjpeg, which converts no colours of a lossless JPEG."""
 
 _CALL = re.compile(r"^unable to (?:call \w+|write to memory)\s*")
 """Which of libvips' functions failed: of no use to whoever has the file."""
@@ -91,6 +94,8 @@ def translated() -> Iterator[None]:
             raise OriginalTooLarge(text) from error
         if tells_of_no_memory(text):
             raise RenderOutOfMemory(text) from error
+        if _DECODER_LIMIT.search(text):
+            raise UnsupportedFormat(f"a variety that is not read: {text}") from error
         told = [_CALL.sub("", text), *(each for each in _complaints.texts if each not in text)]
         said = "; ".join(filter(None, told))
         raise CorruptOriginal(said or "the decoder refuses it without a reason") from error

@@ -7,7 +7,7 @@ import struct
 import pytest
 
 from tests.support.skeletons import box, full_box, heif
-from worker.errors import CorruptOriginal, OriginalTooLarge
+from worker.errors import CorruptOriginal, OriginalTooLarge, UnsupportedFormat
 from worker.render.formats.boxes import Boxes, walk_boxes
 from worker.render.formats.skeleton import dissect
 
@@ -132,3 +132,11 @@ def test_no_cut_and_no_flip_of_the_tables_is_a_bug() -> None:
                 assert isinstance(walk_boxes(data), Boxes)
             except CorruptOriginal:
                 continue
+
+
+def test_a_film_without_a_still_picture_is_unsupported_not_corrupt() -> None:
+    film = box(b"moov", bytes(20))
+    walk_boxes(heif() + film)
+    for meta in (b"", full_box(b"meta", box(b"hdlr", bytes(20)))):
+        with pytest.raises(UnsupportedFormat, match="still picture"):
+            walk_boxes(box(b"ftyp", b"avis", bytes(4)) + meta + film)

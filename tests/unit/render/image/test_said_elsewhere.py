@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import struct
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.skeletons import SHORT, chunk, tiff
 from tests.support.small_pictures import corners, noise, png
+from worker.errors import UnsupportedFormat
 from worker.photo.limits import Limits
 from worker.render.image.decode import open_original
 
 LIMITS = Limits(max_original_bytes=sys.maxsize, max_original_pixels=20_000_000)
+
+LOSSLESS = (
+    Path(__file__).parents[5]
+    / "shared"
+    / "cases"
+    / "jpeg-lossless-colour"
+    / "lossless-colour-jfif.jpg"
+)
 
 
 def rendered(data: bytes) -> Any:
@@ -76,3 +86,22 @@ def test_a_png_is_turned_wherever_its_exif_stands(orientation: int) -> None:
     )
     expected = before.decode().image.write_to_memory()
     assert behind.decode().image.write_to_memory() == expected
+
+
+@pytest.mark.skipif(not LOSSLESS.is_file(), reason="no folder of odd files")
+def test_a_lossless_jpeg_whose_colours_no_decoder_converts_is_unsupported() -> None:
+    with pytest.raises(UnsupportedFormat, match="color conversion"):
+        rendered(LOSSLESS.read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (b"BM\x36\x48\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0", "a BMP"),
+        (b"\xff\x0a\x0fA", "a JPEG XL"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL"),
+    ],
+)
+def test_a_picture_that_is_not_read_is_named(data: bytes, what: str) -> None:
+    with pytest.raises(UnsupportedFormat, match=what):
+        rendered(data + bytes(60))
