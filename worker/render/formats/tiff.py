@@ -20,6 +20,8 @@ _CAMERA_MAX_CHARS = 80
 _SUBFILE_TYPE, _COMPRESSION, _PHOTOMETRIC, _MAKE, _MODEL = 0xFE, 0x103, 0x106, 0x10F, 0x110
 _SUB_IFDS, _EXIF_IFD, _DNG_VERSION = 0x14A, 0x8769, 0xC612
 _TAKEN_AT, _TAKEN_AT_OFFSET = 0x9003, 0x9011
+_COLOUR_SPACE, _INTEROPERABILITY_IFD, _INTEROPERABILITY = 0xA001, 0xA005, 1
+_UNCALIBRATED = 0xFFFF
 
 _SHORT, _LONG, _IFD = 3, 4, 13
 _ITEM_BYTES = {1: 1, 2: 1, _SHORT: 2, _LONG: 4, 7: 1, _IFD: 4}
@@ -93,10 +95,11 @@ class Directory:
 
 @dataclass(frozen=True, slots=True)
 class Exif:
-    """What the manifest keeps of an EXIF block."""
+    """What is read of an EXIF block; the manifest keeps the first two."""
 
     taken_at: str | None = None
     camera: str | None = None
+    adobe_rgb: bool = False
 
 
 def directories(data: bytes, most: int) -> Iterator[Directory]:
@@ -176,7 +179,22 @@ def read_exif(block: bytes) -> Exif:
         details = _directory(block, order, at) if at else None
     except CorruptOriginal:
         return Exif()
-    return Exif(taken_at=_taken_at(details) if details else None, camera=camera)
+    if details is None:
+        return Exif(camera=camera)
+    return Exif(
+        taken_at=_taken_at(details), camera=camera, adobe_rgb=_is_adobe_rgb(block, order, details)
+    )
+
+
+def _is_adobe_rgb(block: bytes, order: str, details: Directory) -> bool:
+    """Whether a camera says so in DCF's way: colours uncalibrated, interoperability R03."""
+    at = details.number(_INTEROPERABILITY_IFD)
+    if not at or details.number(_COLOUR_SPACE) != _UNCALIBRATED:
+        return False
+    try:
+        return _directory(block, order, at).text(_INTEROPERABILITY) == "R03"
+    except CorruptOriginal:
+        return False
 
 
 def _camera(maker: str, model: str) -> str | None:

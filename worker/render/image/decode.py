@@ -13,6 +13,7 @@ from worker.photo.header import Header
 from worker.photo.limits import Limits
 from worker.render.formats.formats import sniff
 from worker.render.formats.skeleton import Anatomy, dissect
+from worker.render.formats.stated import ADOBE_RGB
 from worker.render.formats.tiff import read_exif
 from worker.render.image.colour import from_lab, to_srgb
 from worker.render.image.drawing import SVG_EDGE_PX, Svg
@@ -85,6 +86,7 @@ class _Raster(Opened):
             # A header needs none to speak of: libtiff means a tag of four billion values.
             raise CorruptOriginal("its header asks for what no picture needs") from error
         self.exif = read_exif(data if name == "tiff" else bytes(exif))
+        self._stated = anatomy.stated or (ADOBE_RGB if self.exif.adobe_rgb else None)
         bits = _BITS.get(image.format)
         if bits is None:
             raise UnsupportedFormat(f"{image.format} numbers are no picture's pixels")
@@ -146,7 +148,7 @@ class _Raster(Opened):
         if self._anatomy.lab:
             image = from_lab(image)
         orientation = _orientation(image)
-        image = to_srgb(image, self._anatomy.nclx)
+        image = to_srgb(image, self._stated, narrow=self._anatomy.narrow)
         pixels = Pixels(image)
         # The decoder, which may hold as much as a picture, goes before there is a second one.
         del image
@@ -158,8 +160,9 @@ class _Heic(Opened):
 
     def __init__(self, data: bytes, anatomy: Anatomy) -> None:
         self._picture = picture = HeifPicture(data)
-        self._nclx = anatomy.nclx
         self.exif = read_exif(picture.exif)
+        self._stated = anatomy.stated or (ADOBE_RGB if self.exif.adobe_rgb else None)
+        self._narrow = anatomy.narrow
         self.header = Header(
             format="heic",
             width=picture.width,
@@ -186,7 +189,7 @@ class _Heic(Opened):
                 image = _unpremultiplied(image)
             if picture.profile:
                 image.set_type(pyvips.GValue.blob_type, "icc-profile-data", picture.profile)
-            return Pixels(to_srgb(image, self._nclx))
+            return Pixels(to_srgb(image, self._stated, narrow=self._narrow))
 
 
 def _unpremultiplied(image: pyvips.Image) -> pyvips.Image:
