@@ -7,19 +7,18 @@ length, and refuses what asks for too much or for anything outside itself. Pure.
 
 from __future__ import annotations
 
-import binascii
 import re
 import zlib
-from dataclasses import dataclass
-from urllib.parse import unquote_to_bytes
+from dataclasses import dataclass, field
 from xml.parsers import expat
-from xml.sax.saxutils import escape, quoteattr
+from xml.sax.saxutils import escape
 
 from worker.errors import CorruptOriginal, OriginalTooLarge, UnsupportedFormat, WorkerError
 from worker.photo.limits import Limits
 from worker.render.formats.formats import sniff
-from worker.render.formats.skeleton import dissect
+from worker.render.formats.skeleton import Anatomy, dissect
 from worker.render.formats.svg_budget import BLEND_WEIGHT, FILTER_STEP_WEIGHT, Budget
+from worker.render.formats.svg_pictures import Nested, Picture, from_url, place_of, tag
 from worker.render.formats.svg_size import EDGE_PX, stated_size, unit_px
 from worker.render.formats.svg_styles import Styles, blends, surfaces, urls
 
@@ -32,9 +31,9 @@ MAX_FILTER_STEPS = 32
 _PIXELS_PER_ELEMENT = 10_000
 """An embedded picture weighs as much as that many pixels do: it is decoded at each of its uses."""
 
-# What librsvg takes, measured: 2 KB for an element, 62 bytes for each byte of a path of 8 MB, 10 to
-# 12 bytes for a pixel of an embedded picture.
-_ELEMENT_BYTES, _LONG_BYTES, _PIXEL_BYTES = 2048, 64, 12
+# What librsvg takes, measured: 2 KB for an element, 62 bytes for each byte of a path of 8 MB. A
+# pixel of an embedded picture takes 32: it is decoded, written as a PNG and decoded again.
+_ELEMENT_BYTES, _LONG_BYTES, _PIXEL_BYTES = 2048, 64, 32
 _LONG = 512
 
 # Surfaces, measured too: a filter works on four and keeps each named result, a mask is two.
@@ -42,6 +41,9 @@ _FILTER_SURFACES = 4
 
 _MOST_REACH, _MOST_ORDER = 10, 30
 """librsvg cuts a morphology's radius off there, in pixels, and does no larger convolution."""
+
+_MAX_NESTED = 4
+"""Drawings in drawings in a drawing."""
 
 _RASTERS = {"jpeg", "png", "webp", "gif"}
 _GZIP = b"\x1f\x8b"
@@ -59,7 +61,8 @@ class Drawing:
     sheets, as far as they are short: of that a library can tell what they make of the size. Empty
     if that element alone is too long.
     `memory_bytes` is what drawing it takes besides pixels; `surfaces` how many pictures of the size
-    that it is drawn at are needed at once, besides the one that is drawn on.
+    that it is drawn at are needed at once, besides the one that is drawn on. `pictures` are those
+    in it, as far as they are known without a decoder.
     """
 
     text: bytes
@@ -68,6 +71,7 @@ class Drawing:
     height: float
     memory_bytes: int
     surfaces: int
+    pictures: list[Picture] = field(default_factory=list)
 
 
 def read_drawing(data: bytes, limits: Limits) -> Drawing:
@@ -91,6 +95,7 @@ def read_drawing(data: bytes, limits: Limits) -> Drawing:
         height=height,
         memory_bytes=reader.memory_bytes(text),
         surfaces=reader.budget.surfaces,
+        pictures=reader.pictures,
     )
 
 
@@ -108,8 +113,12 @@ def _inflated(data: bytes) -> bytes:
 class _Reader:
     """Streams one document; raises as soon as it has seen enough."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, depth: int = 0) -> None:
         self._limits = limits
+        self._depth = depth
+        self._text = b""
+        self._parser = expat.ParserCreate()
+        self.pictures: list[Picture] = []
         self.budget = Budget()
         self.root: dict[str, str] = {}
         self._kinds: list[str] = []
@@ -123,10 +132,13 @@ class _Reader:
         self._filter_px = 1.0
         self._filter_steps = 0
         self._embedded_pixels = 0
+        self._nested_bytes = 0
+        self._nested_elements = 0
         self._long_bytes = 0
 
     def read(self, text: bytes) -> None:
-        parser = expat.ParserCreate()
+        self._text = text
+        parser = self._parser
         parser.buffer_text = True
         parser.StartElementHandler = self._start
         parser.EndElementHandler = self._end
@@ -143,16 +155,16 @@ class _Reader:
 
     def outline(self) -> bytes:
         """See `Drawing`."""
-        tag = _tag(self._root_name, self.root)
-        if len(tag) > _MAX_OUTLINE_CHARS:
+        root = tag(self._root_name, self.root)
+        if len(root) > _MAX_OUTLINE_CHARS:
             return b""
-        return f"{tag}{''.join(self._sheets)}</{self._root_name}>".encode()
+        return f"{root}{''.join(self._sheets)}</{self._root_name}>".encode()
 
     def memory_bytes(self, text: bytes) -> int:
         """See `Drawing`."""
         return (
-            2 * len(text)
-            + self.budget.elements * _ELEMENT_BYTES
+            2 * (len(text) + self._nested_bytes)
+            + (self.budget.elements + self._nested_elements) * _ELEMENT_BYTES
             + self._long_bytes * _LONG_BYTES
             + self._embedded_pixels * _PIXEL_BYTES
         )
@@ -171,8 +183,11 @@ class _Reader:
         )
         self._kinds.append(kind)
         if kind == "style":
-            self._sheet_tag = _tag(name, attributes)
-        self.budget.add(self._weight(kind, attributes), self._references(kind, attributes))
+            self._sheet_tag = tag(name, attributes)
+        weight = self._weight(kind, attributes)
+        if kind in {"image", "feImage"}:
+            weight += self._take_pictures(name, attributes)
+        self.budget.add(weight, self._references(kind, attributes))
 
     def _end(self, name: str) -> None:
         kind = self._kinds.pop()
@@ -216,12 +231,6 @@ class _Reader:
                 raise OriginalTooLarge(f"an SVG filter of more than {MAX_FILTER_STEPS} steps")
             weight = steps * FILTER_STEP_WEIGHT
             self.budget.hold("result" in attributes, above=2)
-        if kind in {"image", "feImage"}:
-            for name, value in attributes.items():
-                # By any prefix: which one stands for XLink is the document's to say.
-                href = value.strip() if name.rpartition(":")[2] == "href" else ""
-                if href and not href.startswith("#"):
-                    weight += self._embedded(href) // _PIXELS_PER_ELEMENT
         return weight
 
     def _references(self, kind: str, attributes: dict[str, str]) -> list[str]:
@@ -240,31 +249,37 @@ class _Reader:
                 found += urls(value)
         return found
 
-    def _embedded(self, url: str) -> int:
-        """The pixels of an embedded picture.
+    def _take_pictures(self, name: str, attributes: dict[str, str]) -> int:
+        """Measure and keep what an element embeds; what drawing that weighs.
 
         Raises:
             UnsupportedFormat: it is not embedded, or of a format that cannot be drawn.
         """
-        head, comma, body = url.partition(",")
-        if not head[:5].casefold() == "data:" or not comma:
-            raise UnsupportedFormat(
-                "an SVG with a picture from outside itself, which is not loaded"
-            )
-        try:
-            raw = (
-                binascii.a2b_base64(unquote_to_bytes(body))
-                if head.casefold().endswith(";base64")
-                else unquote_to_bytes(body)
-            )
-            name = sniff(raw)
-            if name not in _RASTERS:
-                raise UnsupportedFormat(f"an SVG with an embedded {name} picture")
-            anatomy = dissect(name, raw)
-        except binascii.Error as error:
-            raise CorruptOriginal(f"an embedded picture is no base64: {error}") from error
-        except WorkerError as error:
-            raise type(error)(f"a picture embedded in the SVG: {error}") from error
+        embedded: dict[str, bytes | Nested] = {}
+        weight = 0
+        for key, value in attributes.items():
+            # By any prefix: which one stands for XLink is the document's to say.
+            href = value.strip() if key.rpartition(":")[2] == "href" else ""
+            if not href or href.startswith("#"):
+                continue
+            raw = from_url(href)
+            try:
+                form = sniff(raw)
+                if form == "svg":
+                    embedded[key], costs = self._nested(raw)
+                elif form in _RASTERS:
+                    embedded[key], costs = raw, self._measured(dissect(form, raw))
+                else:
+                    raise UnsupportedFormat(f"an SVG with an embedded {form} picture")
+            except WorkerError as error:
+                raise type(error)(f"a picture embedded in the SVG: {error}") from error
+            weight += costs
+        if embedded:
+            place = place_of(self._text, self._parser.CurrentByteIndex, name)
+            self.pictures.append(Picture(name, attributes, place, embedded))
+        return weight
+
+    def _measured(self, anatomy: Anatomy) -> int:
         pixels = anatomy.width * anatomy.height
         self._embedded_pixels += pixels
         if self._embedded_pixels > self._limits.max_original_pixels:
@@ -272,12 +287,26 @@ class _Reader:
                 f"an SVG with embedded pictures of {self._embedded_pixels:,} pixels together "
                 "(WORKER_MAX_ORIGINAL_PIXELS)"
             )
-        return pixels
+        return pixels // _PIXELS_PER_ELEMENT
 
-
-def _tag(name: str, attributes: dict[str, str]) -> str:
-    pairs = (f" {key}={quoteattr(value)}" for key, value in attributes.items())
-    return f"<{name}{''.join(pairs)}>"
+    def _nested(self, data: bytes) -> tuple[Nested, int]:
+        """A drawing in this one, within what is left of its budgets; what drawing it weighs."""
+        if self._depth == _MAX_NESTED:
+            raise OriginalTooLarge(f"drawings in drawings, more than {_MAX_NESTED} deep")
+        text = _inflated(data) if data.startswith(_GZIP) else data
+        inner = _Reader(self._limits, self._depth + 1)
+        inner._embedded_pixels = self._embedded_pixels
+        inner.read(text)
+        stated_size(inner.root)
+        self._embedded_pixels = inner._embedded_pixels
+        self._long_bytes += inner._long_bytes
+        self._nested_bytes += len(text) + inner._nested_bytes
+        self._nested_elements += inner.budget.elements + inner._nested_elements
+        if self._nested_bytes > MAX_TEXT_BYTES:
+            raise OriginalTooLarge(f"drawings in a drawing, of more than {MAX_TEXT_BYTES:,} bytes")
+        # It is drawn by itself, and then as a picture.
+        self.budget.hold(1 + inner.budget.surfaces)
+        return Nested(text, inner.pictures), inner.budget.total
 
 
 def _means_an_element(stylesheet: str) -> bool:

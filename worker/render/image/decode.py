@@ -60,7 +60,9 @@ def open_original(data: bytes, limits: Limits, *, drawn_px: int = SVG_EDGE_PX) -
     if name == "heic":
         opened = _Heic(data, anatomy)
     elif name == "svg":
-        opened = Svg(data, limits, edge_px=drawn_px)
+        opened = Svg(
+            data, lambda raw: open_original(raw, limits).decode(), limits, edge_px=drawn_px
+        )
     else:
         opened = _Raster(name, data, anatomy)
     limits.check_pixels(opened.header.width, opened.header.height)
