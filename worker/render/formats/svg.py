@@ -18,7 +18,9 @@ from worker.photo.limits import Limits
 from worker.render.formats.formats import sniff
 from worker.render.formats.skeleton import Anatomy, dissect
 from worker.render.formats.svg_budget import BLEND_WEIGHT, FILTER_STEP_WEIGHT, Budget
+from worker.render.formats.svg_lost import NOT_CHOSEN, Lost
 from worker.render.formats.svg_pictures import Nested, Picture, from_url, place_of, tag
+from worker.render.formats.svg_resolve import background_of, background_of_sheet, resolved
 from worker.render.formats.svg_size import EDGE_PX, stated_size, unit_px
 from worker.render.formats.svg_styles import Styles, blends, surfaces, urls
 
@@ -42,6 +44,8 @@ _FILTER_SURFACES = 4
 _MOST_REACH, _MOST_ORDER = 10, 30
 """librsvg cuts a morphology's radius off there, in pixels, and does no larger convolution."""
 
+_ROUNDS = 3
+
 _MAX_NESTED = 4
 """Drawings in drawings in a drawing."""
 
@@ -62,7 +66,7 @@ class Drawing:
     if that element alone is too long.
     `memory_bytes` is what drawing it takes besides pixels; `surfaces` how many pictures of the size
     that it is drawn at are needed at once, besides the one that is drawn on. `pictures` are those
-    in it, as far as they are known without a decoder.
+    in it, and other elements whose tags must change. `background` is a colour of CSS, or empty.
     """
 
     text: bytes
@@ -71,6 +75,7 @@ class Drawing:
     height: float
     memory_bytes: int
     surfaces: int
+    background: str = ""
     pictures: list[Picture] = field(default_factory=list)
 
 
@@ -85,8 +90,7 @@ def read_drawing(data: bytes, limits: Limits) -> Drawing:
     text = _inflated(data) if data.startswith(_GZIP) else data
     if len(text) > MAX_TEXT_BYTES:
         raise OriginalTooLarge(f"an SVG of more than {MAX_TEXT_BYTES:,} bytes")
-    reader = _Reader(limits)
-    reader.read(text)
+    reader, text = _examined(text, limits)
     width, height = stated_size(reader.root)
     return Drawing(
         text=text,
@@ -95,8 +99,23 @@ def read_drawing(data: bytes, limits: Limits) -> Drawing:
         height=height,
         memory_bytes=reader.memory_bytes(text),
         surfaces=reader.budget.surfaces,
+        background=background_of(reader.root.get("style", "")) or reader.background,
         pictures=reader.pictures,
     )
+
+
+def _examined(
+    text: bytes, limits: Limits, depth: int = 0, pixels: int = 0
+) -> tuple[_Reader, bytes]:
+    """A document read to its end, and its text with values in place of CSS functions."""
+    for _ in range(_ROUNDS):
+        reader = _Reader(limits, depth, pixels)
+        reader.read(text)
+        plain = resolved(text)
+        if plain == text:
+            return reader, text
+        text = plain  # and read again: a value may refer to what costs
+    raise UnsupportedFormat("an SVG whose CSS functions make others")
 
 
 def _inflated(data: bytes) -> bytes:
@@ -113,12 +132,14 @@ def _inflated(data: bytes) -> bytes:
 class _Reader:
     """Streams one document; raises as soon as it has seen enough."""
 
-    def __init__(self, limits: Limits, depth: int = 0) -> None:
+    def __init__(self, limits: Limits, depth: int = 0, pixels: int = 0) -> None:
         self._limits = limits
         self._depth = depth
         self._text = b""
         self._parser = expat.ParserCreate()
         self.pictures: list[Picture] = []
+        self.background = ""
+        self._lost = Lost()
         self.budget = Budget()
         self.root: dict[str, str] = {}
         self._kinds: list[str] = []
@@ -131,10 +152,10 @@ class _Reader:
         self._unit_px = 1.0
         self._filter_px = 1.0
         self._filter_steps = 0
-        self._embedded_pixels = 0
-        self._nested_bytes = 0
-        self._nested_elements = 0
-        self._long_bytes = 0
+        self.embedded_pixels = pixels
+        self.nested_bytes = 0
+        self.nested_elements = 0
+        self.long_bytes = 0
 
     def read(self, text: bytes) -> None:
         self._text = text
@@ -163,10 +184,10 @@ class _Reader:
     def memory_bytes(self, text: bytes) -> int:
         """See `Drawing`."""
         return (
-            2 * (len(text) + self._nested_bytes)
-            + (self.budget.elements + self._nested_elements) * _ELEMENT_BYTES
-            + self._long_bytes * _LONG_BYTES
-            + self._embedded_pixels * _PIXEL_BYTES
+            2 * (len(text) + self.nested_bytes)
+            + (self.budget.elements + self.nested_elements) * _ELEMENT_BYTES
+            + self.long_bytes * _LONG_BYTES
+            + self.embedded_pixels * _PIXEL_BYTES
         )
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
@@ -182,6 +203,9 @@ class _Reader:
             kind, attributes.get("id"), attributes.get("class", ""), _surfaces(kind, attributes)
         )
         self._kinds.append(kind)
+        if self._lost.enter(kind, attributes):
+            place = place_of(self._text, self._parser.CurrentByteIndex, name)
+            self.pictures.append(Picture(name, {**attributes, **NOT_CHOSEN}, place))
         if kind == "style":
             self._sheet_tag = tag(name, attributes)
         weight = self._weight(kind, attributes)
@@ -191,11 +215,13 @@ class _Reader:
 
     def _end(self, name: str) -> None:
         kind = self._kinds.pop()
+        self._lost.leave()
         if kind == "filter":
             self._filter_steps = 0
         elif kind == "style":
             sheet, self._sheet = "".join(self._sheet), []
             self._styles.read(sheet)
+            self.background = background_of_sheet(sheet, self.root) or self.background
             element = f"{self._sheet_tag}{escape(sheet)}</{name}>"
             self._sheets_chars += len(element)
             if self._sheets_chars <= _MAX_OUTLINE_CHARS:
@@ -205,6 +231,8 @@ class _Reader:
     def _characters(self, text: str) -> None:
         if self._kinds and self._kinds[-1] == "style":
             self._sheet.append(text)
+        elif not text.isspace():
+            self._lost.seen()
 
     def _instruction(self, target: str, data: str) -> None:
         if target.casefold() == "xml-stylesheet" and not _means_an_element(data):
@@ -244,7 +272,7 @@ class _Reader:
                     raise UnsupportedFormat("an SVG that uses a part of another document")
                 continue
             if len(value) > _LONG:
-                self._long_bytes += len(value)
+                self.long_bytes += len(value)
             if "(" in value or "\\" in value:
                 found += urls(value)
         return found
@@ -263,16 +291,19 @@ class _Reader:
             if not href or href.startswith("#"):
                 continue
             raw = from_url(href)
+            anatomy: Anatomy | None = None
             try:
                 form = sniff(raw)
                 if form == "svg":
                     embedded[key], costs = self._nested(raw)
                 elif form in _RASTERS:
-                    embedded[key], costs = raw, self._measured(dissect(form, raw))
+                    embedded[key], anatomy = raw, dissect(form, raw)
                 else:
                     raise UnsupportedFormat(f"an SVG with an embedded {form} picture")
             except WorkerError as error:
                 raise type(error)(f"a picture embedded in the SVG: {error}") from error
+            if anatomy:
+                costs = self._measured(anatomy)
             weight += costs
         if embedded:
             place = place_of(self._text, self._parser.CurrentByteIndex, name)
@@ -281,10 +312,10 @@ class _Reader:
 
     def _measured(self, anatomy: Anatomy) -> int:
         pixels = anatomy.width * anatomy.height
-        self._embedded_pixels += pixels
-        if self._embedded_pixels > self._limits.max_original_pixels:
+        self.embedded_pixels += pixels
+        if self.embedded_pixels > self._limits.max_original_pixels:
             raise OriginalTooLarge(
-                f"an SVG with embedded pictures of {self._embedded_pixels:,} pixels together "
+                f"an SVG with embedded pictures of {self.embedded_pixels:,} pixels together "
                 "(WORKER_MAX_ORIGINAL_PIXELS)"
             )
         return pixels // _PIXELS_PER_ELEMENT
@@ -294,15 +325,13 @@ class _Reader:
         if self._depth == _MAX_NESTED:
             raise OriginalTooLarge(f"drawings in drawings, more than {_MAX_NESTED} deep")
         text = _inflated(data) if data.startswith(_GZIP) else data
-        inner = _Reader(self._limits, self._depth + 1)
-        inner._embedded_pixels = self._embedded_pixels
-        inner.read(text)
+        inner, text = _examined(text, self._limits, self._depth + 1, self.embedded_pixels)
         stated_size(inner.root)
-        self._embedded_pixels = inner._embedded_pixels
-        self._long_bytes += inner._long_bytes
-        self._nested_bytes += len(text) + inner._nested_bytes
-        self._nested_elements += inner.budget.elements + inner._nested_elements
-        if self._nested_bytes > MAX_TEXT_BYTES:
+        self.embedded_pixels = inner.embedded_pixels
+        self.long_bytes += inner.long_bytes
+        self.nested_bytes += len(text) + inner.nested_bytes
+        self.nested_elements += inner.budget.elements + inner.nested_elements
+        if self.nested_bytes > MAX_TEXT_BYTES:
             raise OriginalTooLarge(f"drawings in a drawing, of more than {MAX_TEXT_BYTES:,} bytes")
         # It is drawn by itself, and then as a picture.
         self.budget.hold(1 + inner.budget.surfaces)

@@ -25,6 +25,12 @@ SVG_EDGE_PX: Final = EDGE_PX
 _SVG_DPI, _LIBVIPS_DPI = 96, 72
 """CSS inches have 96 pixels; libvips multiplies the scale by what its own have not."""
 
+_DOT = (
+    b'<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1">'
+    b'<rect width="1" height="1" fill="%b"/></svg>'
+)
+"""A pixel of a colour, for the library to say what colour that is."""
+
 _FAST = 1
 """Compression of a PNG that is read once."""
 
@@ -58,6 +64,7 @@ class Svg(Opened):
         drawing = read_drawing(data, limits)
         self._text, self._pictures = drawing.text, drawing.pictures
         self._decode_picture = decode_picture
+        self._background = drawing.background
         longest, shortest = sorted((drawing.width, drawing.height), reverse=True)
         # A banner is drawn larger than is asked for: librsvg draws nothing below a pixel.
         thinnest = ceil(min(SVG_EDGE_PX, longest / shortest))
@@ -116,7 +123,7 @@ class Svg(Opened):
             image = self._load()
             try:
                 # libvips may round the other way.
-                return Pixels(image.embed(0, 0, wanted.width, wanted.height))
+                return Pixels(self._on_background(image.embed(0, 0, wanted.width, wanted.height)))
             except pyvips.Error as error:
                 text = " ".join(str(error).split())
                 if _OVER_LIMIT in text:
@@ -125,6 +132,14 @@ class Svg(Opened):
                     # What was well-formed is drawn, unless a surface for it cannot be had.
                     raise RenderOutOfMemory(text) from error
                 raise
+
+    def _on_background(self, image: pyvips.Image) -> pyvips.Image:
+        """Over the root's background, which the library leaves out."""
+        if not self._background:
+            return image
+        colour = _sized(_DOT % self._background.encode(), 1.0)(0, 0)
+        under = image.new_from_image(colour).cast("uchar").copy(interpretation="srgb")
+        return under.composite2(image, "over").rint().cast("uchar")
 
     def _drawable(self, picture: bytes) -> tuple[str, bytes]:
         """A PNG as a rule; a large photo as it came or as a JPEG, because attributes have a limit.

@@ -125,8 +125,11 @@ def test_a_style_sheet_may_be_an_element_of_the_document() -> None:
 
 
 def test_fonts_of_the_web_are_done_without() -> None:
-    fonts = "@import url('https://fonts.googleapis.com/css2?family=Inter:wght@400;700');"
-    read_drawing(drawing(f"<style>{fonts} text{{font-family:Inter}}</style><text>a</text>"))
+    for scheme in ("https:", ""):
+        fonts = f"@import url('{scheme}//fonts.googleapis.com/css2?family=Inter:wght@400;700');"
+        read_drawing(drawing(f"<style>{fonts} text{{font-family:Inter}}</style><text>a</text>"))
+    read_drawing(drawing("<style>@import url(//fonts.googleapis.com/css?family=Inter);</style>"))
+    read_drawing(drawing("<style>@import '//example.org/a.css';</style>"))
 
 
 def test_embedded_pictures_are_measured_together() -> None:

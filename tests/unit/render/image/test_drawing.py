@@ -104,3 +104,25 @@ def test_a_damaged_embedded_picture_makes_no_drawing() -> None:
         pixels(drawing(url(bytes(data), "image/png")))
     with pytest.raises(UnsupportedFormat, match="embedded avif"):
         pixels(drawing(url(saved("AVIF"), "image/avif")))
+
+
+def test_a_background_lies_under_the_whole_drawing() -> None:
+    root = "<svg xmlns='http://www.w3.org/2000/svg' viewBox='-9 -9 20 20' width='20' height='40'"
+    for style, wanted in (("background:#00a000", 255), ("background:rgba(0,160,0,.5)", 128)):
+        data = f"{root} style='{style}'><rect width='11' height='11' fill='#0000ff'/></svg>"
+        found = pixels(data.encode())
+        assert list(found(1, 1)) == pytest.approx([*GREEN, wanted], abs=1)
+        assert list(found(35, 50)) == [0, 0, 255, 255]
+
+
+def test_values_of_css_are_drawn() -> None:
+    sheet = ":root{--c:#00a000}rect{fill:light-dark(var(--c),#000)}"
+    data = f"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'><style>{sheet}</style>"
+    assert list(pixels(f"{data}<rect width='9' height='9'/></svg>".encode())(9, 9)) == [*GREEN, 255]
+
+
+def test_the_fall_back_of_a_switch_is_drawn() -> None:
+    html = "<foreignObject><p xmlns='http://www.w3.org/1999/xhtml'>a</p></foreignObject>"
+    inside = f"<switch>{html}<rect width='9' height='9' fill='#00a000'/></switch>"
+    data = f"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'>{inside}</svg>"
+    assert list(pixels(data.encode())(9, 9)) == [*GREEN, 255]
