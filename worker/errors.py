@@ -102,13 +102,13 @@ class RenderCrashed(RenderFailed):
 
 
 class RenderTimeout(RenderFailed):
-    """The render ran past `RENDER_TIMEOUT_SECONDS` and was killed."""
+    """The render ran past `WORKER_RENDER_TIMEOUT_SECONDS` and was killed."""
 
     reason = Reason.RENDER_TIMEOUT
 
 
 class RenderOutOfMemory(RenderFailed):
-    """The render asked for more memory than its slot has."""
+    """The render asked for more memory than was predicted for it."""
 
     reason = Reason.RENDER_OUT_OF_MEMORY
 

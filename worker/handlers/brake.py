@@ -29,14 +29,14 @@ TRIAL_IN_FLIGHT: Final = 1
 _FIRST_REST: Final = 1 / 30
 _LONGEST_REST: Final = 1 / 5
 """Shares of the whole time, between trials; each rest is twice as long as the last. Six trials fit,
-so a message that Pub/Sub delivers first each time loses six attempts at most."""
+so the message that Pub/Sub delivers first in every trial loses at most six attempts."""
 
 _PROOF = frozenset({Effect.REGISTERED, Effect.DEREGISTERED})
 """What shows in a trial that work succeeds again; no-ops do not."""
 
 _SOUND = _PROOF | {Effect.ALREADY_CURRENT, Effect.SUPERSEDED}
-"""What counts against the failures before the brake comes on. No-ops count too: without them, one
-bad photo in a hundred of a replayed backlog would look like all of it."""
+"""Successes: they keep the share of failures down. No-ops count as successes: without them, one bad
+photo in a hundred of a replayed backlog would look like all of it."""
 
 
 class BrakeAction(Enum):
@@ -152,7 +152,7 @@ class Brake:
     def may_fail(self, photo: str, error: Permanent) -> bool:
         """Count a permanent failure; whether it may be put on record and dead-lettered.
 
-        The failure that brings the brake on gets False already, and so do all in flight behind it.
+        False from the failure that brings the brake on; it and all after it stay unrecorded.
         """
         with self._lock:
             if self._state is _State.TRYING:

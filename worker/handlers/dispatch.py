@@ -30,7 +30,7 @@ from worker.telemetry.spans import UNTRACED, Tracer
 
 RENDER_ATTEMPTS = 3
 """Deliveries that a crashed, hung or starved render gets before it counts as the picture's fault.
-By then a neighbour that ate the memory is gone."""
+A render that failed because others used the memory succeeds by then."""
 
 NACK_PAUSE_SECONDS = 1.0
 """Before a nack, unless the worker drains. On a subscription without a backoff, a full disk or a
@@ -109,10 +109,10 @@ class Dispatcher:
             self._report(delivery, steps, ending, answered=answered)
 
     def _handle(self, delivery: Delivery, steps: Steps) -> Ending:
-        """Handle the event; every exception becomes an ending that is nacked."""
+        """Handle the event; an exception becomes an ending that is nacked."""
         try:
             with steps.time("total"):
-                outcome = self._settle(delivery, steps)
+                outcome = self._carry_out(delivery, steps)
         except Transient as error:
             return Ending(error=error, pause_seconds=_pause_seconds(error), level=logging.WARNING)
         except Fatal as error:
@@ -123,8 +123,8 @@ class Dispatcher:
             )
         return Ending(effect=outcome.effect)
 
-    def _settle(self, delivery: Delivery, steps: Steps) -> Outcome:
-        """Do everything that must be durable before the ack."""
+    def _carry_out(self, delivery: Delivery, steps: Steps) -> Outcome:
+        """Do all that must be durable before the ack, a permanent failure's record included."""
         if not self.brake.admits():
             raise Braked("not begun: the brake is on")
         event: Event | None = None
@@ -160,8 +160,8 @@ class Dispatcher:
                 message_id=delivery.message_id,
                 reason=error.reason.value,
             )
-        # Drains and vanished machines count as attempts too. So the last attempt gets a second
-        # try, and a sound photo is not dead-lettered for its first crash.
+        # Attempts are also used up by drains and by machines that vanish, so this may be the first
+        # crash of a sound photo: it is rendered once more before it is dead-lettered.
         return self.register(event, steps)
 
     def _ask_brake(self, error: Permanent, delivery: Delivery, steps: Steps) -> None:
@@ -186,7 +186,7 @@ class Dispatcher:
     ) -> Outcome:
         """Record a permanent failure, then dead-letter its message.
 
-        A registration that a newer version has overtaken meanwhile skips both.
+        Where a newer version stands by now, neither is done.
 
         Raises:
             Transient: one of the two was not confirmed, or there is no dead-letter topic.
@@ -241,7 +241,7 @@ class Dispatcher:
         steps.spans.end(ending.outcome, steps.facts, ending.error)
         if isinstance(ending.error, Fatal):
             self.fatal_errors.put(ending.error)
-        # `ending` comes last: where a refusal was nacked, its detail says what the nack waits for.
+        # The ending's `detail` replaces a refusal's: it says why the message was nacked.
         fields = {**steps.fields(), **ending.fields()}
         self.log.log(
             ending.level,

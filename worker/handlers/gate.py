@@ -17,8 +17,8 @@ from worker.photo.delivery import Delivery
 _LOOK_SECONDS: Final = 0.5
 
 
-class Renders(Protocol):
-    """The queue of renders that wait for a slot."""
+class RenderQueue(Protocol):
+    """The part of the render pool that a drain closes."""
 
     def open_admission(self) -> None:
         """Accept renders again."""
@@ -42,7 +42,7 @@ class Gate:
         self,
         dispatch: Callable[[Delivery], None],
         storage_answers: Callable[[], bool],
-        renders: Renders,
+        renders: RenderQueue,
         leases: Leases,
         closed: threading.Event,
     ) -> None:
@@ -63,7 +63,7 @@ class Gate:
         self._renders.close_admission()
 
     def __call__(self, delivery: Delivery) -> None:
-        """Handle a delivery, or nack it where the gate closes first."""
+        """Handle a delivery once Cloud Storage answers; nack it if a drain comes before that."""
         with self._leases.hold(delivery) as lease:
             while not self._storage_answers():
                 if self._closed.wait(_LOOK_SECONDS):

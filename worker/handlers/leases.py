@@ -1,4 +1,4 @@
-"""Leases: which messages are held at this moment, and since when.
+"""How long messages have been held at this moment. Google's client extends their leases.
 
 A message may wait at the gate for as long as Cloud Storage is silent. Its handling must end within
 a known time. So both times are kept apart.

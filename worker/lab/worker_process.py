@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections.abc import Mapping
@@ -44,17 +45,18 @@ class WorkerLog:
             return self._entries[count:]
 
     def text(self) -> str:
-        """All of it."""
-        return self._path.read_text(errors="replace")
+        """All of it; empty where the file is gone or cannot be read."""
+        try:
+            return self._path.read_text(errors="replace")
+        except OSError:
+            return ""
 
     def last_lines(self, count: int = 15) -> str:
         """The end of it."""
         return "\n".join(self.text().splitlines()[-count:])
 
     def _read(self) -> None:
-        if not self._path.exists():
-            return
-        with self._path.open("rb") as lines:
+        with contextlib.suppress(OSError), self._path.open("rb") as lines:
             lines.seek(self._read_bytes)
             for line in lines:
                 if not line.endswith(b"\n"):

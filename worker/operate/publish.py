@@ -99,7 +99,7 @@ class Published:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unread:
-    """A source that could not be read and was left out; `message` says why."""
+    """A source that could not be read, or can be no photo, and was left out; `message` says why."""
 
     photo_id: str
     file: Path
@@ -172,6 +172,8 @@ class EventPublisher:
         """
 
         def one(source: Source) -> Published | Unread:
+            if source.fault and source.file:
+                return Unread(photo_id=source.photo_id, file=source.file, message=source.fault)
             try:
                 return self._register(source, bucket, labels, version)
             except OSError as error:

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import asdict
 
 from worker.console.printer import Printer, complain
-from worker.console.text import to_json
+from worker.console.text import plain, to_json
 from worker.errors import ExitCode
 from worker.operate.publish import EventPublisher, Published, Unread, open_publisher
 from worker.operate.sources import check_allowed, find_sources
@@ -68,7 +68,7 @@ def _publish(
             for each in send(EventPublisher(store, publisher, settings.topic or "")):
                 if isinstance(each, Unread):
                     code = ExitCode.SOME_FAILED
-                    complain(f"{each.file} {each.message}")
+                    complain(f"{plain(str(each.file))} {each.message}")
                     continue
                 sent.append(asdict(each))
                 if not as_json:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from worker.console.text import plain
 from worker.errors import ConfigurationError, UsageFault
 from worker.photo.endings import named_like_a_picture
 from worker.photo.events import check_photo_id
@@ -20,6 +21,8 @@ class Source:
     photo_id: str
     file: Path | None
     url: str | None
+    fault: str | None = None
+    """Why a file of a folder cannot be a photo; its `photo_id` is for people then."""
 
     @property
     def bucket(self) -> str | None:
@@ -36,11 +39,12 @@ def find_sources(arguments: Iterable[str], photo_id: str | None = None) -> list[
     """What `SOURCE...` names: objects, files, and the pictures below folders.
 
     A file's photo id is its name, in a folder its path below that folder; the ending stays, so
-    that `a.jpg` and `a.png` do not overwrite each other. Files and folders that cannot be read are
-    sources too; `EventPublisher.register` reports them.
+    that `a.jpg` and `a.png` do not overwrite each other. Files and folders that cannot be read, or
+    whose names below a folder are impossible, are sources too; `EventPublisher.register` reports
+    them.
 
     Raises:
-        UsageFault: something is not there or has an impossible name, or two have one photo id.
+        UsageFault: something is not there, or its own name is impossible, or two have one photo id.
     """
     sources = [source for argument in arguments for source in _expand(argument)]
     if photo_id is not None:
@@ -49,6 +53,8 @@ def find_sources(arguments: Iterable[str], photo_id: str | None = None) -> list[
         sources = [replace(sources[0], photo_id=photo_id)]
     seen: dict[str, Source] = {}
     for source in sources:
+        if source.fault:
+            continue
         try:
             check_photo_id(source.photo_id)
         except ValueError as error:
@@ -98,8 +104,18 @@ def _expand(argument: str) -> Iterator[Source]:
     if not found:
         raise UsageFault(f"{argument}: no pictures in this folder")
     for entry in found:
-        name = path.resolve().name if entry.name == "." else entry.name
-        yield Source(photo_id=name, file=Path(entry.path), url=None)
+        yield _inside(path, entry)
+
+
+def _inside(folder: Path, entry: Entry) -> Source:
+    """A file below a folder, or the folder itself, which cannot be read."""
+    name = folder.resolve().name if entry.name == "." else entry.name
+    try:
+        check_photo_id(name)
+    except ValueError as error:
+        fault = f"cannot be a photo: its id {error}"
+        return Source(photo_id=plain(name), file=Path(entry.path), url=None, fault=fault)
+    return Source(photo_id=name, file=Path(entry.path), url=None)
 
 
 def _at_home(argument: str) -> Path:

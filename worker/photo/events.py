@@ -184,8 +184,15 @@ def parse(data: bytes, attributes: Mapping[str, str], buckets: Buckets) -> Event
         raise InvalidEvent(explain(error)) from error
 
 
-NOTIFIED = {"OBJECT_FINALIZE": "photo.register", "OBJECT_DELETE": "photo.deregister"}
-"""The notifications that are events, and their event types."""
+NOTIFIED = {
+    "OBJECT_FINALIZE": "photo.register",
+    "OBJECT_DELETE": "photo.deregister",
+    "OBJECT_ARCHIVE": "photo.deregister",
+}
+"""The notifications that are events, and their event types.
+
+A bucket with object versioning archives what is deleted or overwritten.
+"""
 
 
 def _notification(
@@ -202,7 +209,7 @@ def _notification(
     generation = attributes.get("objectGeneration", "")
     try:
         version = int(generation) if generation.isascii() and generation.isdigit() else 0
-        if kind == "OBJECT_DELETE":
+        if NOTIFIED[kind] == "photo.deregister":
             return Deregister(photo_id=name, version=version)
         return Register(
             photo_id=name, version=version, original=f"gs://{bucket}/{name}", generation=generation
@@ -220,7 +227,7 @@ def _no_change_of_an_original(attributes: Mapping[str, str], buckets: Buckets) -
     if buckets.is_output(attributes.get("bucketId", ""), name):
         # Taken for originals, the worker's own writes would feed it forever.
         return "own output"
-    if kind == "OBJECT_DELETE" and "overwrittenByGeneration" in attributes:
+    if kind != "OBJECT_FINALIZE" and "overwrittenByGeneration" in attributes:
         return "overwritten, the finalize of the new generation registers it"
     return None
 

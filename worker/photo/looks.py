@@ -43,11 +43,13 @@ class Tuning:
 class Looks:
     """All picture options of one recipe; a child process gets them as they are.
 
+    A new option also needs a place in `Recipe.fingerprint`.
+
     `quality` is WebP's 0-100, `effort` its 0-6 (`full_effort` for the `full` rung). A target takes
     the quality's place: with `target_bytes` it is lowered as far as a rung needs to have no more
     bytes, with `target_quality` (0-100, `targets` says of what) each rung gets the one that reaches
     it. `background` is `#rrggbb`, which transparency is filled with, or `None`. `format` is `webp`,
-    or `png` without loss, which uses neither quality nor efforts nor targets.
+    or `png` without loss, which ignores quality, efforts and targets.
     """
 
     quality: int

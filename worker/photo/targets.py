@@ -17,10 +17,10 @@ STEP: Final = 0.5
 """Of the quality: half a step of what `WORKER_QUALITY` knows is 1 to 2 % of the bytes."""
 
 FLOOR: Final = 10.0
-"""No target lowers a rung's quality further."""
+"""The lowest quality that a target leads to."""
 
 CEILING: Final = 98.0
-"""Above it libwebp doubles the bytes for what SSIMULACRA2 no longer tells from noise."""
+"""Above it libwebp doubles the bytes for differences that SSIMULACRA2 takes for noise."""
 
 MOST_TRIALS: Final = 5
 
@@ -99,7 +99,7 @@ def near(score: float) -> Window:
 def settle(tried: Mapping[float, float], score: float) -> float:
     """The quality that a rung gets for a score, by the trial that came nearest to it.
 
-    One that was tried, if it is near enough or if there is nothing beyond it.
+    One that was tried, if it is near enough or if it is the last.
     """
     aim = score + SCORE_OVER / 2
     quality = min(tried, key=lambda each: abs(tried[each] - aim))

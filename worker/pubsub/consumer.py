@@ -43,8 +43,8 @@ class Consumer:
     Args:
         in_flight: messages handled at once.
         lease_seconds: one extension of a lease.
-        max_lease_seconds: from the release of a message to its thread; later the lease is no
-            longer extended.
+        max_lease_seconds: how long the lease of a message is extended; counted from the moment
+            when the client hands it to the executor.
         drain_seconds: how long running work has when the stream ends.
         on_start: called before each stream opens.
         on_drain: called once when a stream ends for any reason, before the wait for running work.
@@ -103,7 +103,7 @@ class Consumer:
         self._scheduler, self._stream, self._paused = scheduler, stream, False
 
     def pause(self) -> None:
-        """Stop pulling and settle everything held, as a drain does; `start` pulls again."""
+        """Drain, with the whole budget of a drain; `start` pulls again."""
         self.drain()
         self._stream, self._paused = None, True
 

@@ -1,10 +1,10 @@
-"""Which render comes next: as many at once as fit the memory, and nobody waits for ever.
+"""Which render comes next: as many at once as fit the memory, each after a bounded wait.
 
-A pure queue of what wants memory; it knows no picture, process or clock. Ordinary renders, those
-that fit beside as many others of their size as there are slots, come in the order of arrival. A
-large one yields to them, because it would take the memory of several, but not without end: once
-`PASSES` of them have gone before it, it is due, and from then on only what leaves it its room is
-admitted. So a burst of panoramas delays small photos by one panorama each `PASSES` photos.
+A pure queue for memory, without pictures, processes or clock. A render is ordinary if every slot
+could run one of its size at the same time. Ordinary renders come in the order of arrival. A large
+one lets `PASSES` of them go before it, because it takes the memory of several. Then it is due:
+until it runs, only renders that leave its room free are admitted. So a burst of panoramas delays
+small photos by one panorama each `PASSES` photos.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ class NeverFits(WorkerError):
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class Ticket(Generic[T]):
-    """One that waits or runs; the queue's alone to change.
+    """A render that waits or runs; only the queue changes it.
 
-    `needs_bytes` counts while it runs, `held_bytes` from its arrival. It is `due_since` that
-    admission, once `PASSES` others have `passed` it.
+    `needs_bytes` counts while it runs, `held_bytes` from its arrival. `due_since` is the number of
+    the admission at which `PASSES` others had `passed` it.
     """
 
     item: T
@@ -75,10 +75,10 @@ class Admission(Generic[T]):
         return list(self._running)
 
     def arrive(self, item: T, *, needs_bytes: int, held_bytes: int = 0) -> Ticket[T]:
-        """Wait, to find out first what it needs: `needs_bytes` is what finding out takes.
+        """Queue a render to be measured first, which takes `needs_bytes`.
 
         Raises:
-            NeverFits: not even that fits.
+            NeverFits: more than the whole memory.
         """
         self._check(needs_bytes)
         self._arrivals += 1
@@ -89,10 +89,10 @@ class Admission(Generic[T]):
         return ticket
 
     def measured(self, ticket: Ticket[T], needs_bytes: int) -> None:
-        """It is known what a running one needs: it waits again, in its old place.
+        """Queue a measured render again, in its old place; it will take `needs_bytes`.
 
         Raises:
-            NeverFits: it can never run; it is still where it was.
+            NeverFits: more than the whole memory; the ticket is unchanged.
         """
         self._check(needs_bytes)
         self._running.remove(ticket)
@@ -101,7 +101,7 @@ class Admission(Generic[T]):
         self._waiting.sort(key=lambda ticket: ticket.arrival)
 
     def next(self) -> Ticket[T] | None:
-        """Admit the one whose turn it is; nothing if none may run now."""
+        """Admit the render whose turn it is; `None` if all must wait."""
         large = [ticket for ticket in self._waiting if ticket.needs_bytes > self._ordinary_bytes]
         for due in large:
             if due.due_since is not None:
@@ -114,7 +114,7 @@ class Admission(Generic[T]):
         return self._admit(large[0]) if large and self._fits(large[0]) else None
 
     def leave(self, ticket: Ticket[T]) -> None:
-        """It has ended, or is turned away; idempotent."""
+        """Remove a render that has ended or is turned away; idempotent."""
         for tickets in (self._waiting, self._running):
             if ticket in tickets:
                 tickets.remove(ticket)
@@ -128,18 +128,18 @@ class Admission(Generic[T]):
         return sum(ticket.held_bytes for ticket in (*self._waiting, *self._running))
 
     def _fits(self, ticket: Ticket[T]) -> bool:
-        # Alone it always runs: what the others hold while they wait must not stop everything.
+        # Alone it always runs, or the bytes that others hold while they wait could stop everything.
         return not self._running or ticket.needs_bytes <= self._memory_bytes - self.used_bytes
 
     def _pass(self, ordinary: Ticket[T], large: Ticket[T]) -> None:
-        """Count one that goes before an older large one; finding out needs no turn."""
+        """Count a render that goes before an older large one; measuring does not count."""
         if ordinary.measured and large.arrival < ordinary.arrival:
             large.passed += 1
             if large.passed >= PASSES:
                 large.due_since = self._admissions + 1
 
     def _beside(self, due: Ticket[T], since: int) -> Ticket[T] | None:
-        """One that takes nothing of the due one's room, so that only older renders delay it."""
+        """Admit one that leaves the due one's room free, so that only older renders delay it."""
         younger = sum(each.needs_bytes for each in self._running if each.admission > since)
         room = self._memory_bytes - self._held_bytes - due.needs_bytes - younger
         for ticket in self._waiting:

@@ -15,22 +15,22 @@ IN_FLIGHT_BYTES = 16 * MIB
 """One message held: its original and renditions on a temporary file system, and its buffers."""
 
 HELD_ORIGINAL_BYTES = IN_FLIGHT_BYTES // 2
-"""An original up to this size is in `IN_FLIGHT_BYTES`; the rest of a larger one counts besides."""
+"""`IN_FLIGHT_BYTES` contains an original up to this size; the rest of a larger one is added."""
 
 CHILD_BYTES = 56 * MIB
 """A child process between two renders: 30 MiB after its start, the rest what allocators keep."""
 
 RENDER_BYTES = 184 * MIB
-"""A 24 MP photo of a camera held upright, by `footprint`: so much there should be for each slot."""
+"""What a 24 MP photo of an upright camera takes, by `memory`; each slot should have as much."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capacity:
     """Sizes derived from vCPUs and memory.
 
-    `in_flight` bounds the messages held here, and is FlowControl.max_messages and the number of
-    executor threads alike. `render_memory_bytes` is what all renders may have together, and so
-    the most that one may.
+    `in_flight` bounds the messages held here: it is FlowControl.max_messages, and the number of
+    executor threads. All running renders share `render_memory_bytes`; a single one may use
+    all of it.
     """
 
     slots: int
@@ -42,7 +42,7 @@ def plan_capacity(*, vcpus: int, memory_bytes: int, in_flight_per_vcpu: int) -> 
     """One slot for each vCPU and `in_flight_per_vcpu` messages for each, cut down to fit memory.
 
     Raises:
-        ConfigurationError: not even one render fits.
+        ConfigurationError: one render alone does not fit.
     """
     slot_bytes = CHILD_BYTES + RENDER_BYTES
     room = memory_bytes - PARENT_BYTES - IN_FLIGHT_BYTES
@@ -61,7 +61,7 @@ def plan_capacity(*, vcpus: int, memory_bytes: int, in_flight_per_vcpu: int) -> 
 
 
 def no_room(memory_bytes: int, needed_bytes: int) -> ConfigurationError:
-    """What to say of memory that not even one render fits into."""
+    """The error for memory that is too small for one render."""
     return ConfigurationError(
         [
             (

@@ -69,7 +69,7 @@ def main(memory_bytes: int, scratch: Path) -> None:
     os.dup2(2, 1)
     requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(requests,), daemon=True).start()
-    # What the imports made is no garbage: to look through it takes two milliseconds a picture.
+    # What the imports made stays: each collection would spend two milliseconds on it.
     gc.freeze()
     try:
         responder.say(Ready(codec=imaging.codec(), unconfined=unconfined))
@@ -162,7 +162,7 @@ def _measure(request: MeasureRequest) -> Header:
     sandbox.limit_render(bounds.memory_bytes, bounds.cpu_seconds)
     data = _read(request.original)
     if untouched := UNTOUCHED.get(sniff(data)):
-        # Already to open it sets that aside.
+        # libvips reserves this much when it opens the file, before any pixel is decoded.
         more_bytes = int(untouched * bounds.max_pixels)
         sandbox.limit_render(bounds.memory_bytes + more_bytes, bounds.cpu_seconds)
     return _open(data, bounds.max_pixels, bounds.drawn_px).header
@@ -190,7 +190,7 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _blameless(renditions: Iterator[tuple[RungSize, bytes]]) -> Iterator[tuple[RungSize, bytes]]:
-    """Those of a picture whose pixels were all read: it can no longer be to blame."""
+    """The renditions; what fails after the decode is not the fault of the picture."""
     try:
         yield from renditions
     except CorruptOriginal as error:

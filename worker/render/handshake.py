@@ -23,7 +23,7 @@ def shake_hands(child: Child, settings: RenderSettings, deadline: float) -> Read
     """Wait until a child is ready to render by these settings.
 
     Raises:
-        ConfigurationError: the watermark is no picture that can be decoded.
+        ConfigurationError: the watermark cannot be decoded.
         RenderFailed: it does not come up.
         RendererBroken: the watermark cannot be put where it sees it.
         SlotUnavailable: it cannot read the watermark's file.
@@ -43,7 +43,7 @@ def shake_hands(child: Child, settings: RenderSettings, deadline: float) -> Read
 
 
 class FirstCodec:
-    """What the first child that gets ready says of its codecs, or why none did; thread-safe."""
+    """The codecs of the first child that gets ready, or why all failed; thread-safe."""
 
     def __init__(self) -> None:
         self._told: queue.Queue[str | Exception] = queue.Queue()
@@ -56,8 +56,8 @@ class FirstCodec:
         """The codecs that the first of so many children names.
 
         Raises:
-            RendererBroken: none got ready; the message holds what the last one printed.
-            ConfigurationError: none could do what the settings ask of it.
+            RendererBroken: all failed; the message holds what the last one printed.
+            ConfigurationError: the settings ask for what they cannot do.
         """
         error: Exception = RendererBroken("there are no slots")
         for _ in range(children):

@@ -29,8 +29,8 @@ class RenderSettings:
 
     The children name the recipe's codec; `watermark_file` holds the picture of its watermark.
     `memory_bytes` is for all renders together, above what idle children hold. Originals and folders
-    of renditions lie below `scratch`: a child sees no other files. Without `placeholders` facts
-    have none, which saves a fifth of a small drawing's time.
+    of renditions lie below `scratch`: a child sees only these files. Without `placeholders` facts
+    lack them, which saves a fifth of a small drawing's time.
     """
 
     recipe: Recipe
@@ -75,7 +75,7 @@ class RenderSettings:
         )
 
     def too_large(self, what: str, needs_bytes: int) -> OriginalTooLarge:
-        """A render that these settings never admit, and what they would have to be."""
+        """The refusal of a render that cannot fit; it says what the settings would have to be."""
         short = needs_bytes - self.memory_bytes
         return OriginalTooLarge(
             f"rendering {what} takes about {needs_bytes // MIB:,} MiB of memory, this worker has "
@@ -104,7 +104,7 @@ class QueuedRendering:
 
     @property
     def original_bytes(self) -> int:
-        """The size of the original's file; 0 if there is none, which the child will refuse."""
+        """The size of the original's file; 0 if it is missing, which the child will refuse."""
         try:
             return self._original.stat().st_size
         except OSError:

@@ -1,7 +1,7 @@
-"""How much memory one render will take, told from its header before a pixel is decoded.
+"""How much memory one render will take, predicted from its header before a pixel is decoded.
 
-The prediction should never be lower than what is measured, and not more than half above it: what
-is too low kills its own render, what is too high keeps others waiting. The coefficients are
+A prediction should be between what is measured and half more: one that is too low kills its own
+render, one that is too high keeps others waiting. The coefficients are
 measured through real slots; `benchmarks.memory` compares, docs/performance.md has the
 table. Bytes above what an idle child process holds.
 """
@@ -37,8 +37,8 @@ _DECODER: Final = {
     "gif": 4.8,  # a frame of four bands, and its indices
     "svg": 9.0,  # two surfaces of four bands
 }
-"""Bytes a pixel that a decoder holds besides the picture it delivers; one that delivers row by row
-holds none."""
+"""Bytes a pixel that a decoder holds besides the picture it delivers; zero for those that deliver
+row by row."""
 
 _WEBP_ALPHA: Final = 3.4
 
@@ -52,7 +52,7 @@ _PLANES: Final = {"400": 1.0, "420": 1.5, "422": 2.0}
 """Samples a pixel; all three where it is not told."""
 
 UNTOUCHED: Final = {"webp": 9.0}
-"""Bytes a pixel that are allocated and never used: WebP's canvas for the frames of an animation."""
+"""Bytes a pixel that are allocated and stay unused: WebP's canvas for frames of an animation."""
 
 _UNTOUCHED_PLANES: Final = {"avif": 1.2}
 """The same, for each byte of the planes, and only from the decode on."""
@@ -96,7 +96,7 @@ _LIKENESS_KEPT: Final = 9 << 20
 being encoded, and of `full`."""
 
 _ALPHA_SHARE: Final = {"svg": 1.0, "gif": 0.1}
-"""The density of a drawing tells nothing; a GIF's alpha is one bit."""
+"""These do not depend on the density: a drawing's says little, and a GIF's alpha is one bit."""
 
 
 def peak_bytes(header: Header, original_bytes: int, recipe: Recipe) -> int:
@@ -156,7 +156,7 @@ def _written(header: Header, density: float, looks: Looks, effort: int, most: fl
 
 
 def limit_bytes(header: Header, needs_bytes: int) -> int:
-    """What must be allowed for a render that needs so much: allocated and never touched as well."""
+    """The limit for a render that needs so much: it adds what is allocated and stays untouched."""
     untouched = UNTOUCHED.get(header.format, 0.0)
     untouched += _UNTOUCHED_PLANES.get(header.format, 0.0) * _plane_bytes(header)
     return needs_bytes + int(header.pixels * untouched)
@@ -182,7 +182,7 @@ def _decoder_bytes(header: Header, original_bytes: int) -> int:
         deep = 2 if header.bits > _BYTE else 1
         return int(pixels * (_HEIC * deep + planes))
     if header.progressive and header.format != "gif":
-        # Of a JPEG all coefficients of all components, as if none were stored at half the size.
+        # All coefficients of a JPEG, as if each component were stored at full size.
         coefficients = _COEFFICIENT_BYTES * pixels * header.bands
         if header.format == "jpeg":
             return coefficients + _strips_bytes(header)

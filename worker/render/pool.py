@@ -1,11 +1,11 @@
 """The render slots: a pool of child processes, one original at a time in each.
 
-Each slot is a thread that owns one child (`render_child`) and a pipe of its own to it, so a child
-that crashes, hangs or runs out of memory costs its own original and nothing else; the slot starts
-another child and goes on. Handlers wait in one queue (`admission`): a slot first has an original's
-header read, then renders it once the memory that it will take is free; other originals have the
-slot meanwhile. A finished rendition is handed over while the child encodes the next, so uploads
-never hold a slot. See docs/decisions/0003.
+Each slot is a thread that owns one `child` and a pipe to it. A child that crashes, hangs or runs
+out of memory costs its own original only; the slot starts another child and goes on. All originals
+wait in one queue (`admission`), each of them twice: any slot measures it, which reads its header,
+and any slot renders it once the predicted memory is free. Each finished rendition is handed over
+while the child encodes the next one, so a slot does not wait for uploads. See
+docs/decisions/0003.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from worker.render.verification import Refusal, verified_header
 from worker.telemetry.logs import Log
 
 RECYCLE_AFTER: Final = 200
-"""Renders of one child. Another costs 0.07 CPU seconds, which is nothing to 200 renders, and ends
-whatever a picture may have left behind in the last one."""
+"""Renders of one child. A new child costs 0.07 CPU seconds, and ends whatever a picture may have
+left behind in the old one."""
 
 _RESPAWN_PAUSE_SECONDS: Final = 1.0
 
@@ -49,7 +49,7 @@ class RenderPool:
     def __init__(
         self, settings: RenderSettings, slots: int, log: Log, *, told_unconfined: bool = False
     ) -> None:
-        """Start nothing yet. `told_unconfined`: another pool has told what children run without."""
+        """`told_unconfined`: another pool has already logged what children run without."""
         self._settings = settings
         self._log = log
         self._changed = threading.Condition()
@@ -71,7 +71,7 @@ class RenderPool:
         """Start every child, and return when the first is ready.
 
         Raises:
-            RendererBroken: none got ready; the message holds what it printed last.
+            RendererBroken: all failed; the message holds what the last one printed.
             ConfigurationError: the watermark cannot be decoded.
         """
         for thread in self._threads:
@@ -98,7 +98,7 @@ class RenderPool:
 
     @property
     def admitted_bytes(self) -> int:
-        """Memory foretold for what holds a slot, and held by what waits."""
+        """The memory predicted for renders in slots, and held by those that wait."""
         with self._changed:
             return self._admission.used_bytes
 
@@ -110,7 +110,7 @@ class RenderPool:
 
     @property
     def serving(self) -> bool:
-        """Whether every slot takes renders, or is about to with another child."""
+        """Whether every slot takes renders, or will once its new child is up."""
         return all(thread.is_alive() for thread in self._threads)
 
     @property
@@ -139,7 +139,7 @@ class RenderPool:
         return rendering
 
     def close_admission(self) -> None:
-        """Turn away what waits and what will come; running renders go on."""
+        """Turn away waiting and new renders; running ones go on."""
         with self._changed:
             self._admitting = False
             for ticket in self._admission.waiting:
@@ -181,9 +181,9 @@ class RenderPool:
             child.close()
 
     def _take(self, child: Child) -> Ticket[QueuedRendering] | None:
-        """The next render whose memory is free; nothing when the pool stops.
+        """Wait for the next render whose memory is free.
 
-        Nor if the child died idle (the OOM killer, an operator), which is no picture's fault.
+        `None` when the pool stops, or when the child has died idle (the OOM killer, an operator).
         """
         admitted: list[Ticket[QueuedRendering]] = []
 
@@ -199,7 +199,7 @@ class RenderPool:
             return admitted[0] if admitted else None
 
     def _handle(self, child: Child, ticket: Ticket[QueuedRendering]) -> None:
-        """Measure it, after which it waits again, or render it, after which it is done."""
+        """Measure the original and queue it again; the second time, render it."""
         answer: tuple[PictureFacts, RenderCost] | WorkerError | None
         try:
             answer = (
@@ -208,7 +208,7 @@ class RenderPool:
             if said := child.last_words():
                 self._log.debug("a child process said", said=said)
         except WorkerError as error:
-            # Reaped as well: until then it counts as alive, and the next render would be its.
+            # Reaped as well: an unreaped child counts as alive, and would get the next render.
             child.close()
             stopped = Draining("this worker stopped before the render had finished")
             answer = stopped if self._stopped.is_set() else error
@@ -222,7 +222,7 @@ class RenderPool:
             self._changed.notify_all()
 
     def _measure(self, child: Child, ticket: Ticket[QueuedRendering]) -> WorkerError | None:
-        """Have the header read and queue for the memory it tells of; what ends it, if anything."""
+        """Have the header read, and queue for the predicted memory; an error ends the render."""
         child.send(ticket.item.measure_request(ticket.needs_bytes))
         answer = child.receive(time.monotonic() + self._settings.timeout_seconds)
         header = verified_header(answer, self._settings.max_pixels)
@@ -233,7 +233,7 @@ class RenderPool:
         ticket.item.limit_bytes = limit_bytes(header, needs_bytes)
         try:
             with self._changed:
-                # Here, not later: once it waits again, another slot may begin to render it.
+                # Checked first: once it waits again, another slot may begin to render it.
                 if not self._admitting:
                     return _turned_away()
                 self._admission.measured(ticket, needs_bytes)
@@ -296,7 +296,7 @@ class RenderPool:
             self._log.warning("children run without part of their sandbox", refused=unconfined)
 
     def _leave_to_others(self) -> None:
-        """Let the other slots have what waits; without a child in any, a healthier worker."""
+        """Leave what waits to the other slots; if all are without a child, to another worker."""
         with self._changed:
             if not any(child.alive for child in self._children.values()):
                 for ticket in self._admission.waiting:

@@ -90,7 +90,7 @@ class Probe:
         """Download an original and decode it, in another child if it killed the last one.
 
         Raises:
-            Transient: it cannot be downloaded now, or no child can be started.
+            Transient: it cannot be downloaded now, or a child cannot be started.
         """
         path = self._scratch.path / "original"
         self._store.download(original, path)
@@ -101,9 +101,9 @@ class Probe:
 
         Raises:
             OSError: it cannot be read.
-            Transient: no child can be started.
+            Transient: a child cannot be started.
         """
-        # The child sees no file but those of its folder.
+        # The child sees only the files of its folder.
         return self._look_at(Path(shutil.copyfile(file, self._scratch.path / "original")))
 
     def _look_at(self, path: Path) -> Probed:

@@ -116,7 +116,7 @@ class Unavailable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """What was asked for is done, and there is no more to say."""
+    """What was asked for is done."""
 
 
 Request: TypeAlias = KeepRequest | MeasureRequest | RenderRequest | ProbeRequest
@@ -141,7 +141,7 @@ def decode_request(line: str) -> Request:
     """What a parent asks; it is trusted.
 
     Raises:
-        ValueError: it is no request.
+        ValueError: it is something else.
     """
     return cast("Request", _message(_REQUESTS, json.loads(line)))
 
@@ -150,7 +150,7 @@ def decode_answer(line: bytes) -> Answer:
     """What a child says.
 
     Raises:
-        RenderCrashed: it is no answer.
+        RenderCrashed: it is something else.
     """
     try:
         told = json.loads(line)

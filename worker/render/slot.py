@@ -1,4 +1,4 @@
-"""One child process and the pipes to it. Owned by one slot thread; only `kill` is for others."""
+"""One child process and the pipes to it. One slot thread owns it; `kill` is thread-safe."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ _ENVIRONMENT = (
     *("PATH", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH"),
     *("LD_LIBRARY_PATH", "LD_PRELOAD", "DYLD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH"),
 )
-"""What a child may know; credentials and addresses of the parent are not among it."""
+"""The variables that a child gets: credentials and addresses stay with the parent."""
 
 _ABORTS = ("SIGABRT", "SIGTRAP")
-"""SIGTRAP is how GLib ends a process on a fatal message, where no debugger takes it."""
+"""GLib ends a process by SIGTRAP on a fatal message."""
 
 
 class Child:
     """A spawned `worker.render.child`.
 
-    Spawned, never forked: gRPC's threads do not survive a fork. In a session of its own, so that
-    Ctrl-C in a terminal reaches the parent alone.
+    Spawned, not forked: gRPC's threads do not survive a fork. It leads a session of its own, so
+    that Ctrl-C in a terminal reaches the parent alone.
     """
 
     def __init__(self, memory_bytes: int, scratch: Path) -> None:
         """Start it; its first answer is `Ready`.
 
-        It may have `memory_bytes` at most for one render, and sees no files but below `scratch`.
+        It may use `memory_bytes` at most for one render, and sees only the files below `scratch`.
 
         Raises:
-            OSError: no process could be started.
+            OSError: it could not be started.
         """
         environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-        # Two arenas at most: each thread's own would keep a picture's worth of freed memory.
+        # Two arenas at most: each thread's arena keeps a picture's worth of freed memory.
         environment |= {"MALLOC_ARENA_MAX": "2", "PYTHONUNBUFFERED": "1"}
         # Pixels stay in memory, where they are counted; libvips would spill them to a file.
         environment |= {"VIPS_DISC_THRESHOLD": "1000g"}
@@ -53,7 +53,7 @@ class Child:
             interpreter.command("worker.render.child", str(memory_bytes), str(scratch)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            # Codecs print warnings as they please; they must not end up among the log's JSON lines.
+            # Codecs print warnings; those must stay out of the log's JSON lines.
             stderr=subprocess.PIPE,
             env=interpreter.environment_for(environment),
             start_new_session=True,
@@ -80,7 +80,7 @@ class Child:
         """Hand it one request.
 
         Raises:
-            RenderFailed: it is dead, does not read, or has answered what nobody asked.
+            RenderFailed: it is dead, does not read, or has answered before it was asked.
         """
         assert self._child.stdin is not None  # noqa: S101
         self.requests += 1
@@ -97,7 +97,7 @@ class Child:
             raise RenderCrashed("the child does not read what it is asked")
 
     def _answers_wait(self) -> bool:
-        """Whether there is something to read; not so once it is dead."""
+        """Whether an answer waits; false once it is dead."""
         assert self._child.stdout is not None  # noqa: S101
         answers = self._child.stdout.fileno()
         poll = select.poll()
@@ -112,8 +112,8 @@ class Child:
 
         Raises:
             RenderTimeout: none by then; the caller kills it. Or it used up its CPU seconds.
-            RenderOutOfMemory: a library aborted it for want of memory, and said so.
-            RenderCrashed: it died otherwise, or what it says is no answer.
+            RenderOutOfMemory: a library said that memory ran out, and aborted.
+            RenderCrashed: it died otherwise, or says something else.
         """
         assert self._child.stdout is not None  # noqa: S101
         assert self._child.stderr is not None  # noqa: S101
@@ -139,7 +139,7 @@ class Child:
         return decode_answer(line)
 
     def last_words(self) -> str:
-        """The end of what it has printed besides its answers."""
+        """The end of what it has printed on standard error."""
         return self._said.decode(errors="replace").strip()
 
     def _hear(self, descriptor: int) -> bool:
@@ -148,7 +148,7 @@ class Child:
         return bool(chunk)
 
     def kill(self) -> None:
-        """End it now, whatever it is doing; from any thread."""
+        """End it now. Thread-safe."""
         self._child.kill()
 
     def close(self) -> None:
@@ -161,7 +161,7 @@ class Child:
 
     def _obituary(self) -> RenderFailed:
         try:
-            # Its pipe closes a moment before it can be reaped; a kill now would hide the cause.
+            # Its pipe closes a moment before it can be reaped. To kill it would hide the cause.
             code = self._child.wait(timeout=_REAP_SECONDS)
         except subprocess.TimeoutExpired:
             self._child.kill()

@@ -39,7 +39,7 @@ _CHECKSUM: Final = re.compile(r"[A-Za-z0-9+/]{6}==")
 
 _BYTES_A_PIXEL: Final = 8
 _SMALLEST_BYTES: Final = 1 << 16
-"""More than any WebP or PNG takes: what is larger is no rendition of that size."""
+"""More than any WebP or PNG of that size takes."""
 
 _REFUSALS: Final = (UnsupportedFormat, OriginalTooLarge, CorruptOriginal, RenderFailed)
 

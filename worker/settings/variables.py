@@ -1,4 +1,4 @@
-"""Variables: what a setting is called in the environment. Reads no environment, and no value."""
+"""Variables: what a setting is called in the environment. It only names them."""
 
 from __future__ import annotations
 

@@ -143,7 +143,7 @@ def handle_one(app: App) -> list[str]:
     """Begin to handle a delivery; the answer turns up in the list."""
     answers: list[str] = []
     # An event to be ignored: it is acked without a request to any service.
-    ignored = {"eventType": "OBJECT_ARCHIVE", "bucketId": "originals", "objectId": "a.jpg"}
+    ignored = {"eventType": "OBJECT_METADATA_UPDATE", "bucketId": "originals", "objectId": "a.jpg"}
     one = delivery(answers, attributes=ignored)
     handling = threading.Thread(target=app.consumer._handle, args=(one,), daemon=True)
     handling.start()

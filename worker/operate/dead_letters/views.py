@@ -14,7 +14,7 @@ from worker.photo.dead_letter import DeadLetter, Groups, LetterGroup, counted
 
 WIDTH = 98
 _DATA_SHOWN_BYTES = 300
-_HELD = "what another run holds or held, interrupted or killed, is back within a minute of its end"
+_HELD = "letters that another run holds are back within a minute of its end, also if it is killed"
 _OF_MANIFEST = ("state", "version", "committed_at", "renditions", "rejection")
 
 

@@ -1,8 +1,8 @@
 """The boxes of AVIF and HEIC: whether all of the picture is there, and what it says of itself.
 
-libheif draws a photo of grey tiles from the first tenth of a file, of green ones where zeros are,
-and says nothing. A file holds many items (tiles, thumbnails, gain maps) with properties of their
-own; only what belongs to the primary one, or to the tiles that it is made of, counts. Pure.
+libheif silently draws grey tiles where a file ends early, and green ones where zeros are. A file
+holds many items (tiles, thumbnails, gain maps) with properties of their own; only what belongs to
+the primary one, or to the tiles that it is made of, counts. Pure.
 """
 
 from __future__ import annotations

@@ -25,12 +25,12 @@ MAX_PROFILE_BYTES = 8_000_000
 """A colour profile, inflated: libpng's own limit for a chunk (PNG_USER_CHUNK_MALLOC_MAX)."""
 
 MAX_METADATA_BYTES = 16 << 20
-"""EXIF, XMP and text together, inflated; they are read into memory, never rendered."""
+"""EXIF, XMP and text together, inflated; libraries read them into memory."""
 
 _GIF_SPARE_ZEROS = 8
 
 _MAX_PARTS = 300_000
-"""Chunks or blocks: more are no picture's, and only cost time."""
+"""Chunks or blocks; sound pictures have fewer."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -85,7 +85,7 @@ def dissect(name: str, data: bytes) -> Anatomy:
 
     Raises:
         CorruptOriginal: it ends before its own skeleton does.
-        UnsupportedFormat: a variety that no decoder here reads, or reads wrongly.
+        UnsupportedFormat: a variety that the decoders here cannot read, or read wrongly.
         OriginalTooLarge: see `Anatomy.check`.
     """
     anatomy = Anatomy()

@@ -1,8 +1,8 @@
-"""SVG and SVGZ: read as text before a library draws them, because drawing has no limits of its own.
+"""SVG and SVGZ: read as text before a library draws them, because the library sets no limits.
 
 A few hundred bytes of SVG can ask for a billion shapes, for a picture of 400 megapixels, or for a
-file of the machine. This room streams the document through expat once, in time proportional to its
-length, and refuses what asks for too much or for anything outside itself. Pure.
+file of the machine. This module streams the document through expat once, in time proportional to
+its length, and refuses what asks for too much or for anything outside itself. Pure.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _LONG = 512
 _FILTER_SURFACES = 4
 
 _MOST_REACH, _MOST_ORDER = 10, 30
-"""librsvg cuts a morphology's radius off there, in pixels, and does no larger convolution."""
+"""librsvg cuts a morphology's radius off there, in pixels, and skips larger convolutions."""
 
 _ROUNDS = 3
 
@@ -61,12 +61,11 @@ _OPAQUE = {None, "1", "1.0"}
 class Drawing:
     """A document that is safe to draw: its inflated text, and its size in CSS pixels.
 
-    The size is what its attributes say. `outline` is its root element with nothing but its style
-    sheets, as far as they are short: of that a library can tell what they make of the size. Empty
-    if that element alone is too long.
-    `memory_bytes` is what drawing it takes besides pixels; `surfaces` how many pictures of the size
-    that it is drawn at are needed at once, besides the one that is drawn on. `pictures` are those
-    in it, and other elements whose tags must change. `background` is a colour of CSS, or empty.
+    The size is what its attributes say. `outline` is its root element with its short style sheets
+    only: a library computes the styled size from it. It is empty if the element alone is too long.
+    `memory_bytes` is what drawing it takes besides pixels. `surfaces` counts the pictures of its
+    size that are needed at once, besides the one that is drawn on. `pictures` are the elements with
+    embedded pictures, and others whose tags must change. `background` is a colour of CSS, or empty.
     """
 
     text: bytes
@@ -84,7 +83,7 @@ def read_drawing(data: bytes, limits: Limits) -> Drawing:
 
     Raises:
         CorruptOriginal: not well-formed, or its gzip ends early.
-        UnsupportedFormat: no SVG after all, no size to draw it at, or it needs what lies outside.
+        UnsupportedFormat: it is not an SVG, lacks a size, or needs what lies outside it.
         OriginalTooLarge: more than a drawing may ask for.
     """
     text = _inflated(data) if data.startswith(_GZIP) else data

@@ -85,7 +85,7 @@ class Directory:
         return struct.pack(self._order + "H", value)
 
     def text(self, tag: int) -> str:
-        """A text tag up to its first NUL; empty where there is none."""
+        """A text tag up to its first NUL; empty without the tag."""
         kind, count, at = self._entries.get(tag, (0, 0, 0))
         if kind not in {2, 7}:
             return ""
@@ -106,7 +106,7 @@ def directories(data: bytes, most: int) -> Iterator[Directory]:
     """The chain of directories of a TIFF, or of an EXIF block after its `Exif` mark.
 
     Raises:
-        CorruptOriginal: no TIFF, or the chain leaves the data or bites its own tail.
+        CorruptOriginal: it is not a TIFF, or the chain leaves the data or returns to itself.
         OriginalTooLarge: it has more than `most` links.
     """
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
@@ -137,13 +137,13 @@ def _directory(data: bytes, order: str, offset: int) -> Directory:
         tag, kind, items, value = struct.unpack_from(order + "HHII", data, at)
         inline = _ITEM_BYTES.get(kind, 8) * items <= 4  # noqa: PLR2004 (an entry holds four bytes)
         entries.setdefault(tag, (kind, items, at + 8 if inline else value))
-    # EXIF writers leave the last link out now and then; in a file it is never the last four bytes.
+    # Some EXIF writers leave out the last link, which then reads as zero: the end.
     following = int.from_bytes(data[end : end + 4], "little" if order == "<" else "big")
     return Directory(data, order, entries, following)
 
 
 def is_raw(data: bytes) -> bool:
-    """Whether a TIFF is a camera's raw file: its first picture is only a preview, or no picture.
+    """Whether a TIFF is a camera's raw file: its first picture is a preview at most.
 
     CR2, NEF, ARW, DNG, PEF, SRW and 3FR all begin like a TIFF; a decoder of TIFFs would turn their
     preview, often of 160 x 120 pixels, into the photo.
@@ -163,7 +163,7 @@ def is_raw(data: bytes) -> bool:
 
 
 def read_exif(block: bytes) -> Exif:
-    """Capture time and camera from an EXIF block, or from a TIFF; nothing of it is worth an error.
+    """Capture time and camera from an EXIF block or a TIFF; damage leaves them empty.
 
     The time is ISO 8601, with its offset where the camera wrote one. The camera is maker and model
     without control characters, the maker only where the model does not begin with it.
@@ -221,7 +221,7 @@ def _taken_at(details: Directory) -> str | None:
 
 
 def _is_real(time: str) -> bool:
-    """Whether there was such a day and hour; cameras whose clock was never set write others."""
+    """Whether such a day and hour exist; a camera whose clock is not set writes zeros."""
     try:
         datetime.fromisoformat(time)
     except ValueError:

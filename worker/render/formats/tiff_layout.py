@@ -50,7 +50,7 @@ _DEPTHS = {_UNSIGNED: {1, 2, 4, 8, 16}, _UNDEFINED: {1, 2, 4, 8, 16}, _FLOAT: {1
 
 
 @dataclass(slots=True)
-class Layout:
+class TiffLayout:
     """What a survey finds; `pages` counts all, `page` is the one to render.
 
     `part_rows` are those of one of its strips or tiles (0: not told, so all are in one strip).
@@ -68,7 +68,7 @@ class Layout:
     mends: list[tuple[int, bytes]] = field(default_factory=list)
 
 
-def survey_tiff(data: bytes, most_pages: int) -> Layout:
+def survey_tiff(data: bytes, most_pages: int) -> TiffLayout:
     """Choose a page and look at how it is stored.
 
     Raises:
@@ -76,7 +76,7 @@ def survey_tiff(data: bytes, most_pages: int) -> Layout:
         UnsupportedFormat: it is stored in a way that is not read, or not read rightly.
         OriginalTooLarge: more than `most_pages`.
     """
-    layout = Layout()
+    layout = TiffLayout()
     chosen: Directory | None = None
     for number, page in enumerate(directories(data, most_pages)):
         layout.pages = number + 1
@@ -97,7 +97,7 @@ def _is_reduced(page: Directory) -> bool:
     return bool((page.number(_SUBFILE_TYPE) or 0) & _REDUCED)
 
 
-def _check_kind(page: Directory, layout: Layout) -> None:
+def _check_kind(page: Directory, layout: TiffLayout) -> None:
     compression = page.number(_COMPRESSION) or 1
     if compression not in _COMPRESSIONS:
         name = _OTHER_COMPRESSIONS.get(compression, f"number {compression}")
@@ -129,7 +129,7 @@ def _check_kind(page: Directory, layout: Layout) -> None:
         layout.mends = [(page.place(_PHOTOMETRIC), page.short(_RGB))]
 
 
-def _check_extents(data: bytes, page: Directory, layout: Layout) -> None:
+def _check_extents(data: bytes, page: Directory, layout: TiffLayout) -> None:
     """Raises CorruptOriginal where a strip or tile is not all there."""
     tags = (_TILE_PLACES, _TILE_SIZES) if layout.tiled else (_STRIP_PLACES, _STRIP_SIZES)
     places, sizes = (page.numbers(tag, _PARTS) for tag in tags)

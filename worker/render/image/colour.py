@@ -67,7 +67,7 @@ def _converted(image: pyvips.Image, stated: Stated | None) -> pyvips.Image:
             try:
                 return _from_stated(image, hdr) if hdr else _by_profile(image, embedded=True)
             except pyvips.Error:
-                # A damaged profile is no reason to refuse sound pixels.
+                # Sound pixels with a damaged profile are rendered as if they came without a profile.
                 pass
         image = image.copy()
         image.remove("icc-profile-data")

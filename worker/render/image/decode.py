@@ -1,7 +1,7 @@
 """From an original's bytes to upright sRGB pixels: what it is, what it claims, then its pixels.
 
 In this order, so that each step can refuse before a costlier one begins: the format by content, the
-skeleton (`anatomy`, `svg`), the header by its library, the limits, and only then a decoder.
+skeleton (`skeleton`, `svg`), the header by its library, the limits, and only then a decoder.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class _Raster(Opened):
                 turned = orientation in _TURNED
                 exif = image.get("exif-data") if image.get_typeof("exif-data") else b""
         except RenderOutOfMemory as error:
-            # A header needs none to speak of: libtiff means a tag of four billion values.
+            # A sound header takes little memory: libtiff means a tag of four billion values.
             raise CorruptOriginal("its header asks for what no picture needs") from error
         self.exif = read_exif(data if name == "tiff" else bytes(exif))
         self._stated = anatomy.stated or (ADOBE_RGB if self.exif.adobe_rgb else None)
@@ -120,7 +120,7 @@ class _Raster(Opened):
             except pyvips.Error as error:
                 if _DAMAGE.search(str(error)):
                     raise
-            # A warning that says nothing of damage; only truncation and errors count from here on.
+            # Only a harmless warning; from here on truncation and errors count.
             return self._pixels(_STRICT)
 
     def _open(self, fail_on: str) -> pyvips.Image:

@@ -49,7 +49,7 @@ class Svg(Opened):
     """What librsvg draws, once it has been read as text.
 
     Raises (constructor):
-        UnsupportedFormat, OriginalTooLarge, CorruptOriginal: nothing has been drawn yet.
+        UnsupportedFormat, OriginalTooLarge, CorruptOriginal: refused before it is drawn.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Svg(Opened):
         self._decode_picture = decode_picture
         self._background = drawing.background
         longest, shortest = sorted((drawing.width, drawing.height), reverse=True)
-        # A banner is drawn larger than is asked for: librsvg draws nothing below a pixel.
+        # A banner is drawn larger than asked: librsvg leaves out what is thinner than a pixel.
         thinnest = ceil(min(SVG_EDGE_PX, longest / shortest))
         self._edge_px = edge_px = min(max(edge_px, thinnest), SVG_EDGE_PX)
         if shortest * edge_px < longest:
@@ -93,8 +93,8 @@ class Svg(Opened):
     def _as_styled(self, outline: bytes, width: int, height: int) -> tuple[int, int]:
         """The size to draw at, and its scale, by what style sheets make of the stated one.
 
-        Asked of the outline: the library's tree of all that is drawn can take a gigabyte, and is
-        not needed for a header. Where it finds none the stated size stays, for `_load` to judge.
+        It loads the outline only: the library's tree of a whole drawing can take a gigabyte. If the
+        library finds no size, the stated one stays, for `_load` to judge.
         """
         scale = self._scale
         for _ in range(_ROUNDS):
@@ -167,7 +167,7 @@ class Svg(Opened):
         """Not drawn yet, at the size wanted.
 
         Raises:
-            UnsupportedFormat: the library finds another shape in it, or none.
+            UnsupportedFormat: the library cannot find this shape in it.
         """
         wanted, scale = self.header, self._scale
         for _ in range(_ROUNDS):

@@ -1,7 +1,7 @@
 """libvips, set up once, and its errors as the worker's. Imported in child processes only.
 
-One thread, no cache between pictures, and of its dozens of loaders only those that read the formats
-we render, and these only from memory: a path would also open `.csv` or `.v` files, and would let an
+One thread, without a cache between pictures. Of its dozens of loaders it may use those of our
+formats, and these only from memory: a path would also open `.csv` or `.v` files, and would let an
 SVG read its neighbours.
 """
 
@@ -47,7 +47,7 @@ def translated() -> Iterator[None]:
     except pyvips.Error as error:
         text = " ".join(str(error).split())
         if _LIBRARY_LIMIT.search(text):
-            # No shortage: it is the file that asks for too much.
+            # Memory is not short: the file asks for too much.
             raise OriginalTooLarge(text) from error
         if tells_of_no_memory(text):
             raise RenderOutOfMemory(text) from error
