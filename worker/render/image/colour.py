@@ -67,7 +67,7 @@ def _converted(image: pyvips.Image, stated: Stated | None) -> pyvips.Image:
             try:
                 return _from_stated(image, hdr) if hdr else _by_profile(image, embedded=True)
             except pyvips.Error:
-                # Sound pixels with a damaged profile are rendered as if they came without a profile.
+                # Sound pixels with a damaged profile are rendered as if they came without it.
                 pass
         image = image.copy()
         image.remove("icc-profile-data")
