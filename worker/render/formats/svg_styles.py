@@ -15,8 +15,8 @@ _URL = re.compile(r"url\(\s*+[\"']?([^\"')]*+)", re.IGNORECASE)
 _ESCAPE = re.compile(r"\\(?:([0-9a-fA-F]{1,6})\s?|(.))", re.DOTALL)
 _IMPORT = re.compile(r"@import\b", re.IGNORECASE)
 _WEB_IMPORT = re.compile(
-    r"@import\b\s*+(?:(?:url\(\s*+)?(?:\"https?://[^\"\n]*+\"|'https?://[^'\n]*+')(?:\s*+\))?|"
-    r"url\(\s*+https?://[^\s\"'()]*+\s*+\))[^;{}()\"']*+;?",
+    r"@import\b\s*+(?:(?:url\(\s*+)?(?:\"(?:https?:)?//[^\"\n]*+\"|'(?:https?:)?//[^'\n]*+')"
+    r"(?:\s*+\))?|url\(\s*+(?:https?:)?//[^\s\"'()]*+\s*+\))[^;{}()\"']*+;?",
     re.IGNORECASE,
 )
 """Of a font, as a rule. librsvg passes over it as a browser does that is offline."""
@@ -27,6 +27,11 @@ _TOKEN = re.compile(
     r"url\([^()\"']*+\)|/\*(?s:.*?)(?:\*/|\Z)|\"[^\"\n]*+\"|'[^'\n]*+'", re.IGNORECASE
 )
 _BRACE = re.compile(r"([{}])")
+# Up to the next rule only: a million rules that do not end must not each be read to the end.
+_AT_BLOCK = re.compile(
+    r"(@(?:media|supports|container|layer|scope)\b[^{};@]*\{(?:[^{}]*\{[^{}]*\})*[^{}]*\})",
+    re.IGNORECASE,
+)
 _COMPOUND = re.compile(r"[\s>+~]+")
 _ANY = re.compile(r"[(|*\[\"']")
 _MARK = re.compile(r"([.#]?)([^.#:]+)")
@@ -169,6 +174,18 @@ def _blocks(sheet: str) -> tuple[list[tuple[str, str]], str]:
             rest.append(prelude)
         prelude = text
     return found, " ".join([*rest, opened or "", prelude])
+
+
+def outside_at_rules(sheet: str) -> list[str]:
+    """A sheet in parts: what always holds, a block under a condition, what always holds, ..."""
+    if "@" not in sheet:
+        return [sheet]
+    return _AT_BLOCK.split(sheet)
+
+
+def blocks_of(sheet: str) -> list[tuple[str, str]]:
+    """Selectors and declarations of a sheet, without its comments."""
+    return _blocks(_TOKEN.sub(_without_comments, sheet))[0]
 
 
 def _without_comments(match: re.Match[str]) -> str:

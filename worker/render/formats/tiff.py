@@ -22,6 +22,8 @@ _SUB_IFDS, _EXIF_IFD, _DNG_VERSION = 0x14A, 0x8769, 0xC612
 _DATE_TIME, _ORIENTATION = 0x132, 0x112
 _TIMES = ((0x9003, 0x9011), (0x9004, 0x9012), (_DATE_TIME, 0x9010))
 """When it was taken, digitised, and changed, each with its offset from UTC."""
+_COLOUR_SPACE, _INTEROPERABILITY_IFD, _INTEROPERABILITY = 0xA001, 0xA005, 1
+_UNCALIBRATED = 0xFFFF
 
 _SHORT, _LONG, _IFD = 3, 4, 13
 _ITEM_BYTES = {1: 1, 2: 1, _SHORT: 2, _LONG: 4, 7: 1, _IFD: 4}
@@ -95,10 +97,11 @@ class Directory:
 
 @dataclass(frozen=True, slots=True)
 class Exif:
-    """What the manifest keeps of an EXIF block."""
+    """What is read of an EXIF block; the manifest keeps the first two."""
 
     taken_at: str | None = None
     camera: str | None = None
+    adobe_rgb: bool = False
 
 
 def directories(data: bytes, most: int) -> Iterator[Directory]:
@@ -177,11 +180,16 @@ def read_exif(block: bytes) -> Exif:
     except CorruptOriginal:
         return Exif()
     at = first.number(_EXIF_IFD)
+    order = "<" if block[:1] == b"I" else ">"
     try:
-        details = _directory(block, "<" if block[:1] == b"I" else ">", at) if at else None
+        details = _directory(block, order, at) if at else None
     except CorruptOriginal:
         details = None
-    return Exif(taken_at=_taken_at(first, details), camera=camera)
+    return Exif(
+        taken_at=_taken_at(first, details),
+        camera=camera,
+        adobe_rgb=details is not None and _is_adobe_rgb(block, order, details),
+    )
 
 
 def read_orientation(block: bytes) -> int:
@@ -192,6 +200,17 @@ def read_orientation(block: bytes) -> int:
         return 1
     found = first.number(_ORIENTATION) if first else None
     return found if found is not None and 1 <= found <= 8 else 1  # noqa: PLR2004 (EXIF's eight)
+
+
+def _is_adobe_rgb(block: bytes, order: str, details: Directory) -> bool:
+    """Whether a camera says so in DCF's way: colours uncalibrated, interoperability R03."""
+    at = details.number(_INTEROPERABILITY_IFD)
+    if not at or details.number(_COLOUR_SPACE) != _UNCALIBRATED:
+        return False
+    try:
+        return _directory(block, order, at).text(_INTEROPERABILITY) == "R03"
+    except CorruptOriginal:
+        return False
 
 
 def _camera(maker: str, model: str) -> str | None:

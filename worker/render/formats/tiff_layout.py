@@ -116,7 +116,7 @@ def _check_kind(page: Directory, layout: TiffLayout) -> None:
     _check_numbers(page, photometric, compression, layout)
 
 
-def _check_numbers(page: Directory, photometric: int, compression: int, layout: Layout) -> None:
+def _check_numbers(page: Directory, photometric: int, compression: int, layout: TiffLayout) -> None:
     """How large and of what kind they are, and which of them belong to the picture."""
     if photometric == _YCBCR and compression != _JPEG:
         raise UnsupportedFormat("a TIFF of YCbCr without JPEG compression")
@@ -142,7 +142,7 @@ def _check_numbers(page: Directory, photometric: int, compression: int, layout: 
 
 
 def _pass_off_lab(
-    page: Directory, photometric: int, compression: int, depth: int, layout: Layout
+    page: Directory, photometric: int, compression: int, depth: int, layout: TiffLayout
 ) -> None:
     if photometric == _LAB and depth == 8:  # noqa: PLR2004
         if compression in {_JPEG, _WEBP}:
