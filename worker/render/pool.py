@@ -49,7 +49,7 @@ class RenderPool:
     def __init__(
         self, settings: RenderSettings, slots: int, log: Log, *, told_unconfined: bool = False
     ) -> None:
-        """Set `told_unconfined` if another pool has already logged the missing parts of the sandbox."""
+        """Set `told_unconfined` if another pool has logged the missing parts of the sandbox."""
         self._settings = settings
         self._log = log
         self._changed = threading.Condition()
