@@ -182,9 +182,9 @@ def backfill(  # noqa: PLR0913
 
 
 def _joined(name: str, given: list[str]) -> str:
-    """The comma list of a repeated flag.
+    """Return the comma list of a repeated flag.
 
-    Each is checked alone, because `--include '{a' --include 'b}'` joined would be one valid glob.
+    Each value is checked alone: `--include '{a' --include 'b}'` joined would be one valid glob.
     """
     for each in given:
         try:

@@ -24,14 +24,14 @@ _SETTINGS = (
 
 
 def _named(text: str) -> Path:
-    """A path; an empty one would be the current folder, and is a variable without a value."""
+    """Return a path; refuse an empty one, which would be the current folder (an empty variable)."""
     if not text:
         raise UsageFault("a name is empty: write . for the current folder")
     return Path(text)
 
 
 def _sizes(text: str) -> Ladder:
-    """Just the sizes that are named."""
+    """Return a ladder of exactly the named sizes."""
     try:
         return Ladder.exactly(text)
     except ValueError as error:

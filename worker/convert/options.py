@@ -1,4 +1,4 @@
-"""What the `convert` verb was asked for, and the recipe that follows from it."""
+"""The options of the `convert` verb, and the recipe that follows from them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from worker.settings.settings import Settings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConvertOptions:
-    """Beside the settings. `sizes` takes the place of the settings' ladder."""
+    """The options besides the settings. `sizes` takes the place of the settings' ladder."""
 
     source: Path
     output: Path
@@ -30,7 +30,7 @@ class ConvertOptions:
     as_json: bool = False
 
     def recipe(self, settings: Settings, codec: str) -> Recipe:
-        """Everything that decides the bytes."""
+        """Return the recipe: everything that decides the bytes."""
         recipe = settings.recipe(codec)
         return dataclasses.replace(
             recipe,

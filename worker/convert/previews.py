@@ -1,4 +1,4 @@
-"""Previews: a few small pictures for the report's page, rendered as any other, in a child."""
+"""Previews are a few small pictures for the report's page; children render them like any other."""
 
 from __future__ import annotations
 
@@ -33,14 +33,15 @@ def previews(
     *,
     told_unconfined: bool = False,
 ) -> dict[str, str]:
-    """A `data:` address of a small WebP by name; one that cannot be rendered is left out.
+    """Return the `data:` address of a small WebP for each name.
 
-    So are all that are left once the run shall `end`. `told_unconfined`: as of `RenderPool`.
+    Pictures that cannot be rendered are left out, and so are the rest when the run must `end`.
+    `told_unconfined`: see `RenderPool`.
     """
     made: dict[str, str] = {}
     if not names or end.asked:
         return made
-    # The run's own renditions are of no use: `full` alone would be far too large for a page.
+    # The run's own renditions may be only `full`, which is far too large for a page.
     with tempfile.TemporaryDirectory(prefix="photo-worker-previews-") as scratch:
         pool = RenderPool(
             RenderSettings(

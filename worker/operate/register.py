@@ -24,7 +24,7 @@ def run_register(
     version: int | None,
     as_json: bool,
 ) -> ExitCode:
-    """Register every original that the arguments name; 7 if one could not be read.
+    """Register every original that the arguments name; return 7 if an original could not be read.
 
     Raises:
         UsageFault, ConfigurationError: see `find_sources` and `check_allowed`.
@@ -58,7 +58,7 @@ def _publish(
     *,
     as_json: bool,
 ) -> ExitCode:
-    """Print what was published, also where it is cut short; standard error has the rest."""
+    """Print the published events, even if an error ends it; standard error shows the failures."""
     sent, code, printer = [], ExitCode.OK, Printer()
     with ExitStack() as stack:
         store = open_store(settings)

@@ -1,4 +1,4 @@
-"""Sources: the originals that `SOURCE...` on a command line names. Reads names only."""
+"""This module finds the originals that `SOURCE...` on a command line names. It reads only names."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ class Source:
     file: Path | None
     url: str | None
     fault: str | None = None
-    """Why a file of a folder cannot be a photo; its `photo_id` is for people then."""
+    """The reason why a file cannot be a photo; then `photo_id` is only for messages."""
 
     @property
     def bucket(self) -> str | None:
-        """The bucket of an object; `None` for a file."""
+        """Return the bucket of an object; `None` for a file."""
         return self.url.removeprefix("gs://").partition("/")[0] if self.url else None
 
     @property
     def where(self) -> str:
-        """The file or the URL, for messages."""
+        """Return the file or the URL, for messages."""
         return str(self.file or self.url)
 
 
 def find_sources(arguments: Iterable[str], photo_id: str | None = None) -> list[Source]:
-    """What `SOURCE...` names: objects, files, and the pictures below folders.
+    """Return what `SOURCE...` names: objects, files, and the pictures below folders.
 
     A file's photo id is its name, in a folder its path below that folder; the ending stays, so
     that `a.jpg` and `a.png` do not overwrite each other. Files and folders that cannot be read, or
@@ -44,7 +44,7 @@ def find_sources(arguments: Iterable[str], photo_id: str | None = None) -> list[
     them.
 
     Raises:
-        UsageFault: something is not there, or its own name is impossible, or two have one photo id.
+        UsageFault: a source does not exist or has an impossible name, or two have one photo id.
     """
     sources = [source for argument in arguments for source in _expand(argument)]
     if photo_id is not None:
@@ -94,7 +94,7 @@ def _expand(argument: str) -> Iterator[Source]:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UsageFault(f"{argument}: no such file or folder") from error
     except OSError:
-        mode = stat.S_IFREG  # the upload tells why
+        mode = stat.S_IFREG  # the upload reports the error
     if stat.S_ISREG(mode):
         yield Source(photo_id=path.name, file=path, url=None)
         return
@@ -108,7 +108,7 @@ def _expand(argument: str) -> Iterator[Source]:
 
 
 def _inside(folder: Path, entry: Entry) -> Source:
-    """A file below a folder, or the folder itself, which cannot be read."""
+    """Return the source of a file below a folder, or of a folder that cannot be read."""
     name = folder.resolve().name if entry.name == "." else entry.name
     try:
         check_photo_id(name)
@@ -119,11 +119,11 @@ def _inside(folder: Path, entry: Entry) -> Source:
 
 
 def _at_home(argument: str) -> Path:
-    """The path with its `~` expanded, which shells leave as it is in `PHOTOS=~/x` after `make`."""
+    """Return the path with its `~` expanded; shells do not expand it in `make PHOTOS=~/x`."""
     path = Path(argument)
     try:
         return path if path.exists() else path.expanduser()
-    except (OSError, RuntimeError):  # it cannot be looked at, or the user is unknown
+    except (OSError, RuntimeError):  # the path cannot be read, or the user is unknown
         return path
 
 
@@ -137,7 +137,7 @@ def _object(url: str) -> Source:
 
 
 def _is_source(entry: Entry) -> bool:
-    """Whether it is a picture by its name and may be a file, or a folder that cannot be read."""
+    """Return True for a file with a picture's name, and for a folder that cannot be read."""
     if entry.error is not None:
         return True
     if not named_like_a_picture(entry.name):
