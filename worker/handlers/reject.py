@@ -1,4 +1,4 @@
-"""Reject: a permanent failure goes on record in the photo's manifest."""
+"""Reject: record a permanent failure in the photo's manifest."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from worker.photo.outcome import Effect, Outcome, unchanged
 from worker.photo.ports import Renderer
 
 _MESSAGE_MAX = 500
-"""Characters. A decoder's complaint can run to pages, and browsers read manifests."""
+"""Characters. A decoder's error message can fill pages, and browsers download manifests."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,7 @@ class Rejector:
     fresh_id: Callable[[], str]
 
     def __call__(self, event: Register, error: Permanent) -> Outcome:
-        """Record it, unless a newer version is known; a ready photo stays ready.
+        """Record the failure unless the manifest makes it irrelevant; a ready photo stays ready.
 
         Raises:
             Transient: the manifest cannot be read or written now.
@@ -52,7 +52,8 @@ class Rejector:
             event.photo_id, lambda current: rejected_after(current, rejected)
         )
         if isinstance(committed, NoOp):
-            # The attempt that committed the current manifest may have died before its outcome.
+            # The attempt that committed the current manifest may have died before it published the
+            # outcome.
             already = committed is NoOp.ALREADY_CURRENT
             return unchanged(committed, self.manifests.read(event.photo_id) if already else None)
         return Outcome(effect=Effect.REJECTED, manifest=committed.manifest)

@@ -135,7 +135,7 @@ class Consumer:
         """
         if self._stream is None:
             return True
-        self._scheduler.close_admission()
+        self._scheduler.refuse_new()
         self._half_close()
         self._stream.cancel()
         if self._closes():

@@ -83,7 +83,7 @@ class DrainingScheduler(ThreadScheduler):  # type: ignore[misc] # (the client ha
     def _forget(self, future: Future[None]) -> None:
         self._queued.pop(future, None)
 
-    def close_admission(self) -> None:
+    def refuse_new(self) -> None:
         """Nack at once what has not begun; what still arrives is nacked at the shutdown."""
         with self._lock:
             if self._draining_since is not None:
@@ -99,7 +99,7 @@ class DrainingScheduler(ThreadScheduler):  # type: ignore[misc] # (the client ha
 
     def shutdown(self, await_msg_callbacks: bool = False) -> list[Message]:  # noqa: ARG002, FBT001, FBT002
         """Settle everything; called by the client once the stream is closed."""
-        self.close_admission()
+        self.refuse_new()
         # Again: the client may have put messages on hold since the first look.
         self.nack_held()
         with self._lock:

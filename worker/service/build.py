@@ -131,7 +131,7 @@ def build(settings: Settings, capacity: Capacity, scratch: Scratch, log: Log) ->
         publisher=tracing.publisher(publisher),
         topics=Topics(outcome=settings.outcome_topic, dead_letter=settings.dead_letter_topic),
         fatal_errors=fatal_errors,
-        pause=gate_closed.wait,
+        wait_before_nack=gate_closed.wait,
         worker_name=f"photo-worker/{__version__} {socket.gethostname()}:{os.getpid()}",
         log=log,
         brake=brake,
