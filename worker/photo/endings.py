@@ -1,4 +1,4 @@
-"""Endings: which names are a picture's, and the content type that each ending stands for."""
+"""Endings: the endings of picture files, and the content type that each ending stands for."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _CONTENT_TYPES: Final = {
 
 
 def named_like_a_picture(name: str) -> bool:
-    """Whether a file's or an object's name has the ending of a format that is rendered."""
+    """Return True if a file's or object's name has the ending of a format that is rendered."""
     return _ending(name) in _CONTENT_TYPES
 
 
 def content_type(name: str) -> str:
-    """What a file of this name is uploaded as."""
+    """Return the content type with which a file of this name is uploaded."""
     return _CONTENT_TYPES.get(_ending(name), "application/octet-stream")
 
 
