@@ -1,6 +1,7 @@
-"""Wiring: what both `run` and the operator's verbs construct from the settings.
+"""Wiring: the parts that both `run` and the operator's verbs construct from the settings.
 
-Clients of the services, a check that the named resources exist, and a child that decodes.
+The parts are clients of the services and a child that decodes. `check_resources` checks that the
+named resources exist.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from worker.system.machine import read_machine
 def open_store(
     settings: Settings, *, connections: int = 8, patience: Patience | None = None
 ) -> GcsStore:
-    """A client of Cloud Storage. By default its retries end before a drain does.
+    """Return a client of Cloud Storage. By default its retries end before a drain ends.
 
     Raises:
         Fatal: credentials are missing.
@@ -44,7 +45,7 @@ def open_store(
 
 
 def open_subscriber(settings: Settings) -> pubsub_v1.SubscriberClient:
-    """A client of subscriptions, on the emulator where one is set.
+    """Return a client of subscriptions, on the emulator if the settings name one.
 
     Raises:
         Fatal: credentials are missing.
@@ -61,7 +62,8 @@ def check_resources(
     """Check that the subscription, topics and buckets in the settings exist.
 
     Raises:
-        SubscriptionUnavailable, BucketUnavailable: one does not, or is forbidden.
+        SubscriptionUnavailable: the subscription or a topic is missing.
+        BucketUnavailable: a bucket is missing or forbidden.
         StreamLost: a service does not answer.
     """
     if settings.subscription:
@@ -79,7 +81,7 @@ def check_resources(
 
 
 def buckets_of(settings: Settings) -> Buckets:
-    """The buckets and names of originals and of output."""
+    """Return the buckets and names of originals and of output."""
     return Buckets(
         originals=frozenset(settings.originals_buckets),
         renditions=settings.renditions_bucket or "",
@@ -91,7 +93,7 @@ def buckets_of(settings: Settings) -> Buckets:
 def originals_of(
     settings: Settings, store: GcsStore, buckets: Buckets, *, grace_seconds: float
 ) -> Originals:
-    """Originals within the settings' limits; a missing one is asked for again for so long."""
+    """Return the originals within the settings' limits, with this grace period."""
     return Originals(
         store,
         buckets=buckets,
@@ -113,20 +115,20 @@ def render_settings(settings: Settings, capacity: Capacity, scratch: Path) -> Re
 
 
 def now() -> datetime:
-    """The moment, in UTC."""
+    """Return the current time, in UTC."""
     return datetime.now(UTC)
 
 
 def fresh_id() -> str:
-    """A random hex id of 32 digits."""
+    """Return a random hex id of 32 digits."""
     return uuid.uuid4().hex
 
 
 def open_probe(settings: Settings, store: GcsStore) -> Probe:
-    """A child process that decodes originals as this machine's worker would.
+    """Return a child process that decodes originals as this machine's worker would.
 
     Raises:
-        RenderFailed: it cannot be started.
+        RenderFailed: the child cannot be started.
     """
     return Probe(
         store,

@@ -1,7 +1,7 @@
 """The gate between the stream and `dispatch`: a delivery waits here while Cloud Storage is silent.
 
 If deliveries were tried and nacked during an outage, they would use up their delivery attempts
-within minutes. So they are held, with their leases extended, until the service answers or the
+within minutes. So the gate holds them, with their leases extended, until the service answers or the
 worker drains.
 """
 
@@ -24,18 +24,18 @@ class RenderQueue(Protocol):
         """Accept renders again."""
 
     def close_admission(self) -> None:
-        """Turn away renders that wait or arrive; running ones go on."""
+        """Refuse renders that wait or arrive; running renders go on."""
 
 
 class Gate:
-    """Hands deliveries to `dispatch`, each in the thread that brings it; thread-safe.
+    """A gate that hands deliveries to `dispatch`, each in the thread that brings it; thread-safe.
 
     Args:
         dispatch: handles and answers one delivery.
-        storage_answers: whether Cloud Storage has answered lately.
-        renders: opened and closed with the gate.
-        leases: keeps which deliveries are held, and which are being handled.
-        closed: set while the gate is closed. `dispatch` waits on it before it nacks.
+        storage_answers: returns True if Cloud Storage has answered lately.
+        renders: the queue that opens and closes with the gate.
+        leases: records which deliveries are held, and which are being handled.
+        closed: set while the gate is closed. `dispatch` waits on this event before a nack.
     """
 
     def __init__(
@@ -53,12 +53,12 @@ class Gate:
         self._closed = closed
 
     def open(self) -> None:
-        """Let deliveries through; called before a stream opens."""
+        """Let deliveries through; the consumer calls this before a stream opens."""
         self._closed.clear()
         self._renders.open_admission()
 
     def close(self) -> None:
-        """Give back what waits for Cloud Storage or for a slot; called when a drain begins."""
+        """Nack what waits for Cloud Storage or a slot; the consumer calls this to begin a drain."""
         self._closed.set()
         self._renders.close_admission()
 

@@ -1,8 +1,8 @@
-"""Values: what the text of a variable means.
+"""Values: turn the text of a variable into a value.
 
-Each function takes a text and returns what it means, or raises ValueError with what is expected.
-What is already a value passes unchanged. `picture_file` reads its file, so that a wrong watermark
-is told together with all other problems.
+Each function takes a text and returns its value, or raises ValueError with the expected form. An
+argument that is already a value is returned unchanged. `picture_file` reads its file, so a wrong
+watermark is reported together with all other problems.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _SCALE: Final = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1
 
 
 def auto(value: object) -> object:
-    """`None` for `auto`: the machine, or another setting, decides."""
+    """Return `None` for `auto`: the machine, or another setting, decides."""
     return None if value in ("auto", "") else value
 
 
 def size(value: object) -> object:
-    """Bytes from `512`, `64k`, `64 MiB` or `2GB`; all units are powers of 1,024."""
+    """Return bytes from `512`, `64k`, `64 MiB` or `2GB`; all units are powers of 1,024."""
     if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
         return int(match[1]) * _SCALE[match[2][:1].lower()]
     return value
@@ -42,7 +42,7 @@ Bytes = Annotated[int, BeforeValidator(size), Field(gt=0)]
 
 
 def bucket(text: str) -> str:
-    """A bucket's name, also from `gs://NAME/`."""
+    """Return a bucket's name, also from `gs://NAME/`."""
     name = text.removeprefix("gs://").rstrip("/")
     if not _BUCKET.fullmatch(name):
         raise ValueError("must be a bucket's name: 3 to 222 of a-z, 0-9, '.', '_' and '-'")
@@ -50,7 +50,7 @@ def bucket(text: str) -> str:
 
 
 def buckets(value: object) -> object:
-    """Buckets' names from a comma list, each once."""
+    """Return the names of buckets from a comma list, each once."""
     if not isinstance(value, str):
         return value
     names = [name.strip() for name in value.split(",") if name.strip()]
@@ -60,25 +60,25 @@ def buckets(value: object) -> object:
 
 
 def globs(value: object) -> object:
-    """Globs from a comma list, each looked at as a whole (`*.{jpg,png}` is one)."""
+    """Return globs from a comma list; a comma in braces does not split (`*.{jpg,png}`)."""
     if not isinstance(value, str):
         return value
     return Globs(include=split_globs(value)).include
 
 
 def ladder_of(value: object) -> object:
-    """A ladder from its comma list."""
+    """Return a ladder from its comma list."""
     return Ladder.parse(value) if isinstance(value, str) else value
 
 
 def picture_file(value: object) -> object:
-    """A picture's file, read once; it must begin like a picture that can be rendered."""
+    """Read a picture's file; it must begin like a picture that can be rendered."""
     if not isinstance(value, str):
         return value
     try:
         path = Path(value)
         if path.exists() and not (path.is_file() or path.is_dir()):
-            # To open a pipe would wait for a writer.
+            # `open` would wait for the writer of a pipe.
             raise ValueError("it is a pipe or a device, not a file")  # noqa: TRY301
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
@@ -94,14 +94,17 @@ def picture_file(value: object) -> object:
 
 
 def position(value: object) -> object:
-    """Where a watermark lies, in any spelling: `Center`, `north_east`."""
+    """Return a watermark's position from any spelling, such as `Center` or `north_east`."""
     if not isinstance(value, str):
         return value
     return value.lower().replace("_", "-").replace("center", "centre")
 
 
 def colour(value: object) -> object:
-    """`#rrggbb` of that, of `#rgb`, or of either without the `#` that a shell would mind."""
+    """Return `#rrggbb` from `#rrggbb` or `#rgb`; the `#`, a shell's comment sign, may be missing.
+
+    Return `None` from `transparent`.
+    """
     if not isinstance(value, str):
         return value
     if value.lower() == "transparent":
@@ -114,10 +117,10 @@ def colour(value: object) -> object:
 
 
 def resource_path(kind: str, name: str, project: str | None) -> str:
-    """`projects/P/topics/T` from a full or a short name (`kind`: topic or subscription).
+    """Return `projects/P/topics/T` from a full or a short name (`kind`: topic or subscription).
 
     Raises:
-        ValueError: a short name without a project, or a name that is neither.
+        ValueError: a short name comes without a project, or the name is neither full nor short.
     """
     if re.fullmatch(rf"projects/[^/]+/{kind}s/[^/]+", name):
         return name
