@@ -20,7 +20,7 @@ from worker.render.formats.guard import judged
 from worker.render.formats.skeleton import Anatomy, dissect
 from worker.render.formats.svg_budget import BLEND_WEIGHT, FILTER_STEP_WEIGHT, Budget
 from worker.render.formats.svg_lost import NOT_CHOSEN, Lost
-from worker.render.formats.svg_pictures import Nested, Picture, from_url, place_of, tag
+from worker.render.formats.svg_pictures import EmbeddedPicture, Nested, from_url, place_of, tag
 from worker.render.formats.svg_resolve import background_of, background_of_sheet, resolved
 from worker.render.formats.svg_size import EDGE_PX, stated_size, unit_px
 from worker.render.formats.svg_styles import Styles, blends, surfaces, urls
@@ -78,7 +78,7 @@ class Drawing:
     memory_bytes: int
     surfaces: int
     background: str = ""
-    pictures: list[Picture] = field(default_factory=list)
+    pictures: list[EmbeddedPicture] = field(default_factory=list)
 
 
 @judged
@@ -140,7 +140,7 @@ class _Reader:
         self._depth = depth
         self._text = b""
         self._parser = expat.ParserCreate()
-        self.pictures: list[Picture] = []
+        self.pictures: list[EmbeddedPicture] = []
         self.background = ""
         self._lost = Lost()
         self.budget = Budget()
@@ -210,7 +210,7 @@ class _Reader:
         self._kinds.append(kind)
         if self._lost.enter(kind, attributes):
             place = place_of(self._text, self._parser.CurrentByteIndex, name)
-            self.pictures.append(Picture(name, {**attributes, **NOT_CHOSEN}, place))
+            self.pictures.append(EmbeddedPicture(name, {**attributes, **NOT_CHOSEN}, place))
         if kind == "style":
             self._sheet_tag = tag(name, attributes)
         weight = self._weight(kind, attributes)
@@ -312,7 +312,7 @@ class _Reader:
             weight += costs
         if embedded:
             place = place_of(self._text, self._parser.CurrentByteIndex, name)
-            self.pictures.append(Picture(name, attributes, place, embedded))
+            self.pictures.append(EmbeddedPicture(name, attributes, place, embedded))
         return weight
 
     def _measured(self, anatomy: Anatomy) -> int:

@@ -28,11 +28,11 @@ class Nested:
     """A drawing in a drawing: its text, and the pictures in it."""
 
     text: bytes
-    pictures: list[Picture]
+    pictures: list[EmbeddedPicture]
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class EmbeddedPicture:
     """An element with pictures: its tag, the bytes of the text where that stands, and each one."""
 
     name: str
@@ -78,7 +78,7 @@ def place_of(text: bytes, start: int, name: str) -> tuple[int, int]:
 
 
 def replaced(
-    text: bytes, pictures: list[Picture], drawable: Callable[[bytes], tuple[str, bytes]]
+    text: bytes, pictures: list[EmbeddedPicture], drawable: Callable[[bytes], tuple[str, bytes]]
 ) -> bytes:
     """The text with other pictures: `drawable` makes a kind ("png") and bytes of each one's bytes.
 
