@@ -7,12 +7,10 @@ from contextlib import ExitStack
 from worker.console.printer import Printer
 from worker.console.text import size, to_json
 from worker.photo.ladder import DEFAULT_LADDER
-from worker.pubsub.clients import PubSubPublisher
 from worker.render.capacity import Capacity
 from worker.render.memory import largest_pixels
 from worker.settings.settings import Settings
 from worker.system.machine import Machine, read_machine
-from worker.wiring import check_resources, open_store, open_subscriber
 
 _MEGAPIXEL = 1_000_000
 
@@ -78,6 +76,10 @@ def as_text(planned: dict[str, object]) -> str:
 
 
 def _check(settings: Settings) -> None:
+    # The clients of Google take half a CPU second to import; --no-check runs without them.
+    from worker.pubsub.clients import PubSubPublisher
+    from worker.wiring import check_resources, open_store, open_subscriber
+
     with ExitStack() as stack:
         store, subscriber = open_store(settings), open_subscriber(settings)
         publisher = PubSubPublisher(settings.pubsub_emulator_host)
