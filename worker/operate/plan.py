@@ -9,7 +9,6 @@ from worker.console.printer import Printer
 from worker.console.text import size, to_json
 from worker.errors import RendererBroken, RenderFailed, SlotUnavailable
 from worker.photo.ladder import DEFAULT_LADDER
-from worker.pubsub.clients import PubSubPublisher
 from worker.render.capacity import Capacity
 from worker.render.handshake import START_SECONDS, shake_hands
 from worker.render.memory import largest_pixels
@@ -17,7 +16,6 @@ from worker.render.slot import Child
 from worker.settings.settings import Settings
 from worker.system.machine import Machine, read_machine
 from worker.system.scratch import Scratch
-from worker.wiring import check_resources, open_store, open_subscriber, render_settings
 
 _MEGAPIXEL = 1_000_000
 
@@ -94,6 +92,8 @@ def _try_watermark(settings: Settings, capacity: Capacity) -> None:
         ConfigurationError: it cannot.
         RendererBroken: no child process comes up.
     """
+    from worker.wiring import render_settings
+
     with Scratch() as scratch:
         try:
             child = Child(capacity.render_memory_bytes, scratch)
@@ -110,6 +110,10 @@ def _try_watermark(settings: Settings, capacity: Capacity) -> None:
 
 
 def _check(settings: Settings) -> None:
+    # The clients of Google take half a CPU second to import; --no-check runs without them.
+    from worker.pubsub.clients import PubSubPublisher
+    from worker.wiring import check_resources, open_store, open_subscriber
+
     with ExitStack() as stack:
         store, subscriber = open_store(settings), open_subscriber(settings)
         publisher = PubSubPublisher(settings.pubsub_emulator_host)

@@ -48,7 +48,8 @@ _RGB, _YCBCR, _LAB = 2, 6, 8
 _PHOTOMETRICS = {0, 1, _RGB, 3, 5, _YCBCR, _LAB}
 _COLOURS = {_RGB: 3, 5: 4, _YCBCR: 3, _LAB: 3}
 _ALPHAS = {1, 2}
-_MAX_SAMPLES = 64
+_MAX_SAMPLES = 5
+"""Four inks and alpha; the decoder holds all of a page's samples, also those that are left out."""
 _UNSIGNED, _SIGNED, _FLOAT, _UNDEFINED = 1, 2, 3, 4
 _DEPTHS = {_UNSIGNED: {1, 2, 4, 8, 16}, _UNDEFINED: {1, 2, 4, 8, 16}, _FLOAT: {16, 32}}
 
@@ -121,6 +122,8 @@ def _check_numbers(page: Directory, photometric: int, compression: int, layout: 
     if photometric == _YCBCR and compression != _JPEG:
         raise UnsupportedFormat("a TIFF of YCbCr without JPEG compression")
     samples = page.number(_SAMPLES) or 1
+    if samples > _MAX_SAMPLES:
+        raise UnsupportedFormat(f"a TIFF of {samples} bands")
     if samples > 1 and layout.tiled and page.number(_PLANES) == 2:  # noqa: PLR2004
         raise UnsupportedFormat("a TIFF whose colours are in tiles of their own")
     layout.bands = _meant(page, _COLOURS.get(photometric, 1), samples)
