@@ -21,7 +21,7 @@ from worker.render.image.drawing import SVG_EDGE_PX, Svg
 from worker.render.image.heif import HeifPicture
 from worker.render.image.opened import Opened
 from worker.render.image.pixels import Pixels
-from worker.render.image.vips import pyvips, translated
+from worker.render.image.vips import decoders_words, pyvips, translated
 
 _LOADERS = {
     "jpeg": "jpegload_buffer",
@@ -132,7 +132,7 @@ class _Raster(Opened):
             self._data = _mended(self._data, mends)
             warning, pixels = self._warning()
         if _DAMAGE.search(warning):
-            raise CorruptOriginal(" ".join(warning.split()))
+            raise CorruptOriginal(decoders_words(warning))
         # A warning that says nothing of damage; only truncation and errors count from here on.
         return pixels or self._pixels(_STRICT)
 

@@ -79,6 +79,11 @@ def complaints() -> str:
     return str(pyvips.ffi.string(pyvips.vips_lib.vips_error_buffer()), "utf-8", "replace")
 
 
+def decoders_words(text: str) -> str:
+    """Return an error of libvips on one line, without the name of the function that failed."""
+    return _CALL.sub("", " ".join(text.split()))
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """Turn what libvips raises into the worker's errors, in the decoder's words."""
@@ -88,7 +93,7 @@ def translated() -> Iterator[None]:
     except MemoryError as error:
         raise RenderOutOfMemory("the slot's memory limit was reached") from error
     except pyvips.Error as error:
-        text = " ".join(str(error).split())
+        text = decoders_words(str(error))
         if _LIBRARY_LIMIT.search(text):
             # Memory is not short: the file asks for too much.
             raise OriginalTooLarge(text) from error
@@ -96,6 +101,6 @@ def translated() -> Iterator[None]:
             raise RenderOutOfMemory(text) from error
         if _DECODER_LIMIT.search(text):
             raise UnsupportedFormat(f"a variety that is not read: {text}") from error
-        told = [_CALL.sub("", text), *(each for each in _complaints.texts if each not in text)]
+        told = [text, *(each for each in _complaints.texts if each not in text)]
         said = "; ".join(filter(None, told))
         raise CorruptOriginal(said or "the decoder refuses it without a reason") from error
