@@ -35,9 +35,9 @@ soak: ## Kill workers for SOAK_SECONDS=600, then 5,000 events for memory
 	@SOAK_SECONDS=$(SOAK_SECONDS) exec $(TEST) python -m pytest --capture=no \
 	  tests/e2e/test_kills.py tests/e2e/test_flat_memory.py
 
-fuzz: ## Damage FUZZ_FILES=5000 pictures and render them
-	@FUZZ_FILES=$(FUZZ_FILES) exec $(TEST) python -m pytest tests/fuzz/test_mutated_pictures.py \
-	  --capture=no
+fuzz: ## Damage FUZZ_FILES=5000 pictures and render them, and 20,000 for the parsers alone
+	@FUZZ_FILES=$(FUZZ_FILES) FUZZ_SKELETONS=20000 exec $(TEST) python -m pytest --capture=no \
+	  tests/fuzz/test_mutated_skeletons.py tests/fuzz/test_mutated_pictures.py
 
 lint: ## Check style, types and the direction of imports
 	@exec $(DEV) ruff format --check .

@@ -1,6 +1,7 @@
-"""Wiring: what both `run` and the operator's verbs construct from the settings.
+"""Wiring: the parts that both `run` and the operator's verbs construct from the settings.
 
-Clients of the services, a check that the named resources exist, and a child that decodes.
+The parts are clients of the services and a child that decodes. `check_resources` checks that the
+named resources exist.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from worker.handlers.originals import Originals
 from worker.photo.events import Buckets
 from worker.photo.globs import Globs
 from worker.photo.layout import Layout
-from worker.photo.limits import Limits
 from worker.pubsub.clients import PubSubPublisher, Subscriber, check_subscription
 from worker.render.capacity import Capacity
 from worker.render.job import RenderSettings
@@ -32,7 +32,7 @@ from worker.system.machine import read_machine
 def open_store(
     settings: Settings, *, connections: int = 8, patience: Patience | None = None
 ) -> GcsStore:
-    """A client of Cloud Storage. By default its retries end before a drain does.
+    """Return a client of Cloud Storage. By default its retries end before a drain ends.
 
     Raises:
         Fatal: credentials are missing.
@@ -47,7 +47,7 @@ def open_store(
 
 
 def open_subscriber(settings: Settings) -> pubsub_v1.SubscriberClient:
-    """A client of subscriptions, on the emulator where one is set.
+    """Return a client of subscriptions, on the emulator if the settings name one.
 
     Raises:
         Fatal: credentials are missing.
@@ -64,7 +64,8 @@ def check_resources(
     """Check that the subscription, topics and buckets in the settings exist.
 
     Raises:
-        SubscriptionUnavailable, BucketUnavailable: one does not, or is forbidden.
+        SubscriptionUnavailable: the subscription or a topic is missing.
+        BucketUnavailable: a bucket is missing or forbidden.
         StreamLost: a service does not answer.
     """
     if settings.subscription:
@@ -98,7 +99,7 @@ def told_of_nesting(settings: Settings, store: GcsStore) -> str | None:
 
 
 def buckets_of(settings: Settings) -> Buckets:
-    """The buckets and names of originals and of output."""
+    """Return the buckets and names of originals and of output."""
     return Buckets(
         originals=frozenset(settings.originals_buckets),
         renditions=settings.renditions_bucket or "",
@@ -107,22 +108,14 @@ def buckets_of(settings: Settings) -> Buckets:
     )
 
 
-def limits_of(settings: Settings) -> Limits:
-    """The largest original."""
-    return Limits(
-        max_original_bytes=settings.max_original_bytes,
-        max_original_pixels=settings.max_original_pixels,
-    )
-
-
 def originals_of(
     settings: Settings, store: GcsStore, buckets: Buckets, *, grace_seconds: float
 ) -> Originals:
-    """Originals within the settings' limits; a missing one is asked for again for so long."""
+    """Return the originals within the settings' limits, with this grace period."""
     return Originals(
         store,
         buckets=buckets,
-        limits=limits_of(settings),
+        limits=settings.limits,
         grace_seconds=grace_seconds,
     )
 
@@ -140,24 +133,24 @@ def render_settings(settings: Settings, capacity: Capacity, scratch: Path) -> Re
 
 
 def now() -> datetime:
-    """The moment, in UTC."""
+    """Return the current time, in UTC."""
     return datetime.now(UTC)
 
 
 def fresh_id() -> str:
-    """A random hex id of 32 digits."""
+    """Return a random hex id of 32 digits."""
     return uuid.uuid4().hex
 
 
 def open_probe(settings: Settings, store: GcsStore) -> Probe:
-    """A child process that decodes originals as this machine's worker would.
+    """Return a child process that decodes originals as this machine's worker would.
 
     Raises:
-        RenderFailed: it cannot be started.
+        RenderFailed: the child cannot be started.
     """
     return Probe(
         store,
         memory_bytes=settings.capacity(read_machine()).render_memory_bytes,
-        limits=limits_of(settings),
+        limits=settings.limits,
         timeout_seconds=settings.render_timeout_seconds,
     )

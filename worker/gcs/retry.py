@@ -1,8 +1,8 @@
-"""Retries: a request to Cloud Storage is sent until it is answered or patience ends.
+"""Retries: send a request to Cloud Storage until the service answers or patience ends.
 
-This is the only loop of retries, with full jitter. The client's own is off, because two nested
-loops would outlast a drain. The exceptions of Google, requests and urllib3 end here, except for two
-answers that callers decide about: `NotFound` and `PreconditionFailed`.
+This is the only retry loop, with full jitter. The client's own loop is off, because two nested
+loops would outlast a drain. This module translates the exceptions of Google, requests and urllib3,
+except for two answers that callers decide about: `NotFound` and `PreconditionFailed`.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ _TRANSIENT: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """Sends requests with patience; thread-safe."""
+    """A retry loop for requests; thread-safe."""
 
     patience: Patience
 
     def __call__(self, request: Callable[[], T]) -> T:
-        """What the request returns, after as many attempts as it takes and patience allows.
+        """Call the request until it succeeds or patience ends; return its result.
 
         Raises:
             api.NotFound, api.PreconditionFailed: the service's answer.

@@ -1,7 +1,7 @@
 """Google Cloud Storage: `ports.ObjectStore` over Google's client.
 
-Every operation is one HTTP request, which `retry` sends until it succeeds. "Not found" and "another
-generation" are answers here, not faults.
+An operation sends one HTTP request at a time, which `retry` repeats until it succeeds. "Not found"
+and "another generation" count as answers, not as faults.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from worker.gcs.unpack import unpack
 from worker.photo.checksum import crc32c_of, crc32c_of_file
 from worker.photo.ports import StoredObject
 
-# Otherwise the client reads each bucket's metadata in the background, for traces that are off, with
-# a permission that the worker may lack.
+# Without this, the client reads each bucket's metadata in the background, for traces that are off
+# and with a permission that the worker may lack.
 os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
 
 
@@ -55,7 +55,7 @@ class GcsStore:
         patience: Patience | None = None,
         billing_project: str | None = None,
     ) -> None:
-        """`connections` sizes the HTTP pool: one for each thread.
+        """Create the client; `connections` is the size of the HTTP pool, one for each thread.
 
         `billing_project` pays for requests to "requester pays" buckets.
 
@@ -143,14 +143,14 @@ class GcsStore:
             raise refusal from None
 
     def _found(self, request: Callable[[], T]) -> T | None:
-        """What the request returns; `None` where the object does not exist."""
+        """Return the request's result, or `None` if the object does not exist."""
         try:
             return self._retries(request)
         except api.NotFound:
             return None
 
     def _size_bytes(self, bucket: str, name: str, incoming: Incoming) -> int:
-        """The size as stored, known before the first byte."""
+        """Return the stored size before the first byte is read."""
         if incoming.size_bytes is not None:
             return incoming.size_bytes
         blob = self._blob(bucket, name, incoming.generation)
@@ -235,8 +235,8 @@ class GcsStore:
     def _page(
         self, bucket: str, prefix: str, start: str | None, end: str | None, token: str | None
     ) -> tuple[list[StoredObject], str | None]:
-        # A fresh iterator for each page: the client's is a generator, which ends the listing
-        # silently when it is asked again after a failure.
+        # Each page gets a new iterator. The client's iterator is a generator; after a failure, it
+        # would end the listing silently.
         listing = self._client.list_blobs(
             self._bucket(bucket),
             prefix=prefix,
@@ -310,6 +310,6 @@ def _stored(blob: Any) -> StoredObject:  # noqa: ANN401 (the client has no types
         generation=int(blob.generation),
         size_bytes=int(blob.size),
         crc32c=blob.crc32c or "",
-        # Without a time it counts as new, because the sweep deletes by age.
+        # Without a time the object counts as new, because the sweep deletes by age.
         created=blob.time_created or datetime.now(UTC),
     )

@@ -1,4 +1,4 @@
-"""Reject: a permanent failure goes on record in the photo's manifest."""
+"""Reject: record a permanent failure in the photo's manifest."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from worker.photo.outcome import Effect, Outcome, unchanged
 from worker.photo.ports import Renderer
 
 _MESSAGE_MAX = 500
-"""Characters. A decoder's complaint can run to pages, and browsers read manifests."""
+"""Characters. A decoder's error message can fill pages, and browsers download manifests."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +73,8 @@ class Rejector:
             event.photo_id, lambda current: rejected_after(current, rejected), seen
         )
         if isinstance(committed, NoOp):
-            # The attempt that committed the current manifest may have died before its outcome.
+            # The attempt that committed the current manifest may have died before it published the
+            # outcome.
             already = committed is NoOp.ALREADY_CURRENT
             return unchanged(committed, self.manifests.read(event.photo_id) if already else None)
         return Outcome(effect=Effect.REJECTED, manifest=committed.manifest)

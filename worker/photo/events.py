@@ -1,8 +1,8 @@
-"""Events: a message's data and attributes, parsed into frozen records.
+"""Events: parse a message's data and attributes into frozen records.
 
-Two producers are understood: the gallery's back end (JSON data with a `type`) and GCS
-notifications (attributes `eventType`, `bucketId`, ...). `delivery` has the facts of transport
-(message id, delivery attempt).
+There are two producers: the gallery's back end (JSON data with a `type`) and GCS notifications
+(attributes `eventType`, `bucketId`, ...). `delivery` has the facts of transport (message id,
+delivery attempt).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ OBJECT_NAME_MAX_BYTES = 1024
 """GCS's limit for an object's name, in UTF-8."""
 
 VERSION_MAX = 2**63 - 1
-"""A GCS generation is a signed 64 bit number; versions share its scale."""
+"""A GCS generation is a signed 64-bit number; versions have the same range."""
 
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -68,7 +68,7 @@ def _object_url(value: str) -> str:
 
 
 def _generation(value: object) -> object:
-    # JSON producers tend to send the number that their GCS client gave them.
+    # JSON producers often send the number that their GCS client gave them.
     is_number = isinstance(value, int) and not isinstance(value, bool)
     return str(value) if is_number else value
 
@@ -97,7 +97,7 @@ def check_photo_id(value: str) -> None:
     """Check that a text may be a photo id.
 
     Raises:
-        ValueError: it may not; the message says why.
+        ValueError: the text is no valid photo id; the message says why.
     """
     _photo_id(value)
 
@@ -165,7 +165,7 @@ class Buckets:
     globs: Globs = _EVERYTHING
 
     def is_output(self, bucket: str, name: str) -> bool:
-        """Whether an object is the worker's own."""
+        """Return True if an object is the worker's own output."""
         return bucket == self.renditions and self.layout.is_output(name)
 
 
@@ -175,7 +175,7 @@ def parse(data: bytes, attributes: Mapping[str, str], buckets: Buckets) -> Event
     Raises:
         InvalidEvent: it is neither an event nor a notification; the text names each wrong field.
         ForbiddenSource: it is a notification about a bucket outside of `originals`, so there is no
-            photo to record it for.
+            photo whose manifest could record the failure.
     """
     if "eventType" in attributes and "objectId" in attributes:
         return _notification(attributes, buckets)
@@ -192,7 +192,7 @@ NOTIFIED = {
 }
 """The notifications that are events, and their event types.
 
-A bucket with object versioning archives what is deleted or overwritten.
+A bucket with object versioning archives an object that is deleted or overwritten.
 """
 
 
@@ -226,7 +226,7 @@ def _no_change_of_an_original(attributes: Mapping[str, str], buckets: Buckets) -
     if name.endswith("/"):
         return "folder marker"
     if buckets.is_output(attributes.get("bucketId", ""), name):
-        # Taken for originals, the worker's own writes would feed it forever.
+        # If the worker registered its own output, that would cause more output without end.
         return "own output"
     if kind != "OBJECT_FINALIZE" and "overwrittenByGeneration" in attributes:
         return "overwritten, the finalize of the new generation registers it"
@@ -234,7 +234,7 @@ def _no_change_of_an_original(attributes: Mapping[str, str], buckets: Buckets) -
 
 
 def explain(error: ValidationError) -> str:
-    """Each wrong field and what was expected, on one line."""
+    """Return each wrong field with what was expected, on one line."""
     problems = []
     for item in error.errors(include_url=False):
         path = ".".join(str(step) for step in item["loc"] if step not in _TAGS)

@@ -1,4 +1,4 @@
-"""Probe: what an original is, and whether its pixels can be read, found out in a child process."""
+"""A probe finds out in a child process what an original is, and if its pixels can be decoded."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from worker.system.scratch import Scratch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbedPicture:
-    """Format by content, and the size as displayed, in pixels."""
+    """The format (by content), and the size as displayed, in pixels."""
 
     format: str
     width: int
@@ -31,7 +31,7 @@ class ProbedPicture:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probed:
-    """The picture, if its header can be read, and what a worker would refuse it for."""
+    """The picture (`None` if its header is unreadable), and the worker's refusal, if any."""
 
     picture: ProbedPicture | None
     refused: Permanent | None
@@ -40,7 +40,7 @@ class Probed:
 class Probe:
     """One child process, and the bucket that originals come from; for one thread.
 
-    `codec` is what a recipe names. A context manager, which ends the child.
+    `codec` is the text that a recipe names. Leaving the context ends the child.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Probe:
         """Start the child.
 
         Raises:
-            RenderCrashed, RenderTimeout: it does not come up.
+            RenderCrashed, RenderTimeout: the child does not come up.
         """
         self._store = store
         self._limits = limits
@@ -64,7 +64,7 @@ class Probe:
             raise
 
     def _start(self) -> str:
-        """Another child; its codec."""
+        """Replace the child; return the new child's codec."""
         self._end_child()
         self._child = Child(self._memory_bytes, self._scratch.path)
         return verified_ready(self._receive(self._child)).codec
@@ -75,7 +75,7 @@ class Probe:
             self._child = None
 
     def __enter__(self) -> Self:
-        """It runs already."""
+        """Return the probe itself; the child has run since `__init__`."""
         return self
 
     def __exit__(
@@ -89,10 +89,10 @@ class Probe:
         self._scratch.cleanup()
 
     def __call__(self, original: StoredObject) -> Probed:
-        """Download an original and decode it, in another child if it killed the last one.
+        """Download an original and decode it; start a new child first if the last one died.
 
         Raises:
-            Transient: it cannot be downloaded now, or no child can be started.
+            Transient: the original cannot be downloaded now, or a child cannot be started.
         """
         path = self._scratch.path / "original"
         generation = str(original.generation)
@@ -107,13 +107,13 @@ class Probe:
         return self._look_at(path)
 
     def of_file(self, file: Path) -> Probed:
-        """The same of a file of this machine.
+        """Decode a local file.
 
         Raises:
-            OSError: it cannot be read.
-            Transient: no child can be started.
+            OSError: the file cannot be read.
+            Transient: a child cannot be started.
         """
-        # The child sees no file but those of its folder.
+        # The child can read only the files of the scratch folder.
         return self._look_at(Path(shutil.copyfile(file, self._scratch.path / "original")))
 
     def _look_at(self, path: Path) -> Probed:
@@ -144,7 +144,8 @@ class Probe:
             else:
                 refusal = found
         except RenderFailed as error:
-            # It is dead, or may still answer: the next original must not get this one's answer.
+            # If the child is not dead, it may still answer. The next original must not get that
+            # answer.
             self._end_child()
             refusal = error
         if isinstance(refusal, SlotUnavailable):

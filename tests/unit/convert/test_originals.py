@@ -92,6 +92,21 @@ def test_a_file_is_a_picture_by_its_name_or_by_its_content(tmp_path: Path) -> No
     assert reasons(sightings) == {"empty": "no_picture", "text": "no_picture"}
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"BM\x36\x48\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0",
+        b"\0\0\0\x0cJXL \r\n\x87\n",
+        b"II+\0\x08\0\0\0",
+        b"II*\0\x10\0\0\0CR\x02\0",
+    ],
+)
+def test_a_picture_that_is_refused_by_name_is_not_passed_over(tmp_path: Path, head: bytes) -> None:
+    (tmp_path / "backup.old").write_bytes(head + bytes(50))
+    (tmp_path / "letter").write_text("BMW, my dear, is a maker of cars")
+    assert names(walk(tmp_path)) == ["backup.old"]
+
+
 def test_the_output_and_hidden_folders_of_convert_are_left_out(tmp_path: Path) -> None:
     make(tmp_path, "a.jpg", "out/a.jpg.webp", "sub/.photo-worker/scratch/original.jpg")
     assert names(walk(tmp_path, avoid=tmp_path / "out")) == ["a.jpg"]

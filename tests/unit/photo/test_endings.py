@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from worker.photo.endings import content_type, named_like_a_picture
+from worker.photo.endings import content_type, named_like_a_picture, why_refused
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,10 @@ def test_a_picture(name: str, kind: str) -> None:
 def test_anything_else(name: str) -> None:
     assert not named_like_a_picture(name)
     assert content_type(name) == "application/octet-stream"
+
+
+@pytest.mark.parametrize("name", ["a.bmp", "b/A.DIB", "c.jxl"])
+def test_a_picture_that_is_not_rendered_is_a_picture_and_says_why(name: str) -> None:
+    assert named_like_a_picture(name)
+    assert "not read" in why_refused(name)
+    assert not why_refused("a.jpg")

@@ -121,7 +121,7 @@ def test_a_crash_that_says_nothing_of_memory_is_a_crash(
         child.receive(soon())
 
 
-def test_a_library_that_aborts_for_want_of_memory_is_told_by_its_last_words(
+def test_a_library_that_aborts_for_want_of_memory_is_told_by_its_stderr_tail(
     child: Child, tmp_path: Path
 ) -> None:
     child.receive(soon())

@@ -56,7 +56,7 @@ def test_a_silent_storage_holds_deliveries_and_the_drain_gives_them_back(app: Ap
     app.storage._answered_at -= SILENT_SECONDS + 1
     answers = handle_one(app)
     assert answers == []
-    app.consumer._scheduler.close_admission()
+    app.consumer._scheduler.refuse_new()
     eventually(lambda: answers == ["nack"], "the drain gives it back", seconds=10)
 
 
@@ -77,7 +77,7 @@ def test_waiting_for_a_silent_storage_is_held_and_not_handled(app: App) -> None:
     handle_one(app)
     assert app.leases.oldest_seconds > 0
     assert app.leases.longest_handling_seconds == 0
-    app.consumer._scheduler.close_admission()
+    app.consumer._scheduler.refuse_new()
     eventually(lambda: app.leases.oldest_seconds == 0, "the drain lets it go", seconds=10)
 
 

@@ -1,8 +1,8 @@
 """The boxes of AVIF and HEIC: whether all of the picture is there, and what it says of itself.
 
-libheif draws a photo of grey tiles from the first tenth of a file, of green ones where zeros are,
-and says nothing. A file holds many items (tiles, thumbnails, gain maps) with properties of their
-own; only what belongs to the primary one, or to the tiles that it is made of, counts. Pure.
+libheif silently draws grey tiles where a file ends early, and green ones where zeros are. A file
+holds many items (tiles, thumbnails, gain maps) with properties of their own; only what belongs to
+the primary one, or to the tiles that it is made of, counts. Pure.
 """
 
 from __future__ import annotations
@@ -11,13 +11,16 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from worker.errors import CorruptOriginal
+from worker.errors import CorruptOriginal, UnsupportedFormat
 
 _MAX_BOXES = 100_000
 _ESSENTIAL = {b"ftyp", b"meta", b"mdat", b"moov", b"idat"}
 
 _HOLE = bytes(64)
 """HEVC never has more than two zeros in a row (ITU-T H.265, 7.4.2): interrupted copies have."""
+
+_MAX_EXTENTS = 32
+"""Of one item: libheif's own limit."""
 
 _METADATA = {b"Exif", b"mime"}
 _CHROMA = ("400", "420", "422", "444")
@@ -27,12 +30,15 @@ _CHROMA = ("400", "420", "422", "444")
 class Boxes:
     """What the boxes say of the primary picture.
 
-    `nclx` is primaries and transfer (ISO/IEC 23091-2), `premultiplied` whether its colours are
-    multiplied with its alpha, `chroma` its subsampling ("420", or empty where it is not told), and
+    `nclx` is primaries and transfer (ISO/IEC 23091-2), `full_range` whether its codes use all
+    values (they do where it is not told: ISO/IEC 23000-22, 7.3.6.4), `premultiplied` whether its
+    colours are multiplied with its alpha, `chroma` its subsampling ("420", or empty where it is not
+    told), and
     `coded_bits` the depth of a sample, 0 where that is not told. Bytes are those of all items.
     """
 
     nclx: tuple[int, int] | None = None
+    full_range: bool = True
     premultiplied: bool = False
     chroma: str = ""
     coded_bits: int = 0
@@ -57,8 +63,10 @@ def walk_boxes(data: bytes) -> Boxes:
 
     Raises:
         CorruptOriginal: a box that holds the picture, or a part of an item, is not all there.
+        UnsupportedFormat: a film without a still picture.
     """
     found = Boxes()
+    still = film = False
     for kind, start, end in _boxes(data, 0, len(data)):
         if end > len(data):
             if kind in _ESSENTIAL:
@@ -66,10 +74,14 @@ def walk_boxes(data: bytes) -> Boxes:
                     f"the file ends at byte {len(data):,}, inside its box {kind!r} up to {end:,}"
                 )
             break  # what phones append after the last box
+        film = film or kind == b"moov"
         if kind == b"meta":
             items = _items(data, start + 4, end, found)
             _check_extents(data, items)
             _describe(items, found)
+            still = still or bool(items.primary)
+    if film and not still:
+        raise UnsupportedFormat("a film of AVIF or HEIC without a still picture (no pitm)")
     return found
 
 
@@ -106,7 +118,9 @@ def _items(data: bytes, at: int, limit: int, found: Boxes) -> _Items:
                     entry = _Fields(data[inner:until])
                     item = entry.number(4 if entry.version > 2 else 2)  # noqa: PLR2004
                     entry.number(2)
-                    items.kinds[item] = entry.number(4).to_bytes(4, "big")
+                    kind_of_item = entry.number(4).to_bytes(4, "big")
+                    _check_names(kind_of_item, entry.rest())
+                    items.kinds[item] = kind_of_item
         elif kind == b"iref":
             wide = data[start : start + 1] not in {b"\0", b""}
             for name, inner, until in _boxes(data, start + 4, end):
@@ -130,10 +144,25 @@ class _Fields:
         self._at += size
         return int.from_bytes(value.ljust(size, b"\0"), "big")
 
+    def rest(self) -> bytes:
+        """What has not been read yet."""
+        return self._box[self._at :]
+
     @property
     def ended(self) -> bool:
         """Whether more was read than is there."""
         return self._at > len(self._box)
+
+
+def _check_names(kind: bytes, rest: bytes) -> None:
+    """The item's type and, of metadata, its content type: pi_heif crashes where they are no text.
+
+    Raises:
+        CorruptOriginal
+    """
+    names = rest.split(b"\0", 3)[1:] if kind in _METADATA else []
+    if not all(name.isascii() for name in (kind, *names[:2])):
+        raise CorruptOriginal(f"an item of the type {kind!r} has no readable name")
 
 
 def _locations(box: _Fields, items: _Items) -> None:
@@ -148,7 +177,10 @@ def _locations(box: _Fields, items: _Items) -> None:
         box.number(2)
         base = box.number(base_size)
         extents = items.extents.setdefault(item, [])
-        for _ in range(box.number(2)):
+        count = box.number(2)
+        if count > _MAX_EXTENTS:
+            raise CorruptOriginal(f"{count:,} extents of one item")
+        for _ in range(count if index_size or offset_size or length_size else min(count, 1)):
             box.number(index_size)
             offset, length = base + box.number(offset_size), box.number(length_size)
             if box.ended:
@@ -217,6 +249,7 @@ def _property(name: bytes, content: bytes, found: Boxes) -> None:
     if name == b"colr" and content[:4] == b"nclx" and found.nclx is None:
         primaries, transfer = struct.unpack(">HH", content[4:8].ljust(4, b"\0"))
         found.nclx = primaries, transfer
+        found.full_range = content[10:11] >= b"\x80"
     elif name == b"av1C" and len(content) > 3 and not found.chroma:  # noqa: PLR2004
         # AV1-ISOBMFF 2.3.3: high bit depth, twelve bits, monochrome, subsampling of x and of y.
         high, twelve, grey, sub_x, sub_y = (content[2] >> bit & 1 for bit in (6, 5, 4, 3, 2))

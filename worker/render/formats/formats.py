@@ -1,4 +1,4 @@
-"""Which format an original has, by its content; never by its name or content type."""
+"""Which format an original has, by its content; its name and content type do not count."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import zlib
 
 from worker.errors import CorruptOriginal, UnsupportedFormat
+from worker.render.formats.guard import judged
 from worker.render.formats.tiff import is_raw
 
 RENDERED = ("jpeg", "png", "webp", "gif", "tiff", "avif", "heic", "svg")
@@ -21,10 +22,17 @@ _SIGNATURES: tuple[tuple[str, re.Pattern[bytes]], ...] = (
 _NEARLY = (
     (b"II+\0", "a BigTIFF, which is not read; an ordinary TIFF is"),
     (b"MM\0+", "a BigTIFF, which is not read; an ordinary TIFF is"),
+    (b"\xff\x0a", "a JPEG XL, which is not read"),
+    (b"\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL, which is not read"),
     (b"\xff\xfe<\0", "a text in UTF-16, which is not read; an SVG in UTF-8 is"),
     (b"\xfe\xff\0<", "a text in UTF-16, which is not read; an SVG in UTF-8 is"),
 )
 """What a reader may well take for one that is rendered, so that the message should name it."""
+
+# Its two letters begin many a text; the size of its header is one of a few.
+_BMP = re.compile(rb"BM.{8}.{4}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0", re.DOTALL)
+_PICTURES = re.compile(rb"(?:II\+\0|MM\0\+|II\*\0|MM\0\*|\xff\x0a|\0\0\0\x0cJXL )")
+"""The beginnings of pictures that may be refused all the same: BigTIFF, raw files, JPEG XL."""
 
 _AVIF_BRANDS = {b"avif", b"avis"}
 _HEIC_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs"}
@@ -44,11 +52,12 @@ _SVG_HEAD_BYTES = 1 << 16
 _GZIP = b"\x1f\x8b\x08"
 
 
+@judged
 def sniff(data: bytes) -> str:
     """One of `RENDERED`. `svg` may be gzipped.
 
     Raises:
-        UnsupportedFormat: none that is rendered, a camera's raw file among them.
+        UnsupportedFormat: any other, such as a camera's raw file.
         CorruptOriginal: it begins as one and its first table is nonsense.
     """
     head = data[:64]
@@ -64,6 +73,8 @@ def sniff(data: bytes) -> str:
     text = inflated_head(data) if head.startswith(_GZIP) else data[:_SVG_HEAD_BYTES]
     if _SVG.match(text):
         return "svg"
+    if _BMP.match(head):
+        raise UnsupportedFormat("a BMP, which is not read")
     for beginning, what in _NEARLY:
         if head.startswith(beginning):
             raise UnsupportedFormat(what)
@@ -73,8 +84,18 @@ def sniff(data: bytes) -> str:
     )
 
 
+def looks_like_a_picture(head: bytes) -> bool:
+    """Whether a file that begins so is a picture, be it one that is refused by name."""
+    if _BMP.match(head) or _PICTURES.match(head):
+        return True
+    try:
+        return bool(sniff(head))
+    except (UnsupportedFormat, CorruptOriginal):
+        return False
+
+
 def inflated_head(data: bytes) -> bytes:
-    """The beginning of a gzipped text, or nothing where it is none."""
+    """The beginning of a gzipped text; empty if it is not gzip."""
     try:
         return zlib.decompressobj(wbits=31).decompress(data[:_SVG_HEAD_BYTES], _SVG_HEAD_BYTES)
     except zlib.error:

@@ -1,6 +1,6 @@
 """The skeleton of a JPEG: its frame, its scans, and the damage that decoders pass over in silence.
 
-Pure; every loop has an end, and no pixel is decoded.
+Pure; every loop has an end, and pixels stay encoded.
 """
 
 from __future__ import annotations
@@ -18,13 +18,19 @@ same finding in an audit of libjpeg-turbo."""
 _MAX_SEGMENTS = 100_000
 """A JPEG has a few dozen."""
 
-# A marker, but neither a stuffed zero, a restart, nor TEM: those belong to a scan's data. One
-# literal byte first, which the search can skip to: with `\xff+` it takes twelve times as long.
+# A marker except stuffed zeros, restarts and TEM, which belong to a scan's data. It begins with
+# one literal byte, which the search can skip to: with `\xff+` it takes twelve times as long.
 _MARKER = re.compile(rb"\xff([^\x00\x01\xff\xd0-\xd7])")
 _TABLES, _START, _END, _SCAN, _RESTARTS = 0xC4, 0xD8, 0xD9, 0xDA, 0xDD
+_EOI = b"\xff\xd9"
+_FILL = b"\xff"
+# Zeros before a restart marker, but not the stuffed one that belongs to a 0xff.
+_PADDING = re.compile(rb"(?:(?<=[^\xff\x00])|(?<=\xff\x00))\x00+(?=\xff[\xd0-\xd7])")
 _APP1, _APP2 = 0xE1, 0xE2
 _FRAMES = {*range(0xC0, 0xD0)} - {_TABLES, 0xC8, 0xCC}
 _SEQUENTIAL = {0xC0, 0xC1}
+_PROGRESSIVE = {0xC2, 0xCA}
+_ARITHMETIC = {0xC9, 0xCA}
 _OTHER_PROCESSES = {
     **dict.fromkeys((0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF), "a hierarchical JPEG"),
     0xCB: "a lossless JPEG in arithmetic coding",
@@ -36,6 +42,11 @@ _WHOLE_SPECTRUM = b"\x00\x3f\x00"
 
 _HOLE = bytes(256)
 """More than a block of any kind takes, several times over."""
+
+_SPARE_ZEROS = 3
+"""Zeros that may belong to the last blocks: a stuffed one, and two of flat colours."""
+
+_MOST_COMPONENTS = 4
 
 _BITS = 8
 
@@ -59,23 +70,37 @@ class Skeleton:
 def walk_jpeg(data: bytes) -> Skeleton:
     """Up to the first end of an image: what follows (previews, gain maps, films) is another.
 
+    An end that is missing, or stands behind zeros, is mended: the decoder then tells whether the
+    rows before it are all there.
+
     Raises:
-        CorruptOriginal: it ends early, or pixels are missing in its midst.
-        UnsupportedFormat: a kind of JPEG that no decoder here reads.
+        CorruptOriginal: it ends before its last scan, or pixels are missing in its midst.
+        UnsupportedFormat: a kind of JPEG that the decoders here cannot read.
         OriginalTooLarge: segments without an end.
     """
     found = Skeleton()
-    tables = _Tables()
+    tables = _JpegTables()
     at = 2
     for _ in range(_MAX_SEGMENTS):
         marker = _MARKER.search(data, at)
-        if tables.tell_holes and data.find(_HOLE, at, marker and marker.start()) >= 0:
+        end = marker.start() if marker else len(data)
+        hole = data.find(_HOLE, at, end) if tables.tell_holes else -1
+        if hole >= 0 and data.count(b"\0", hole, end) < end - hole:
             raise CorruptOriginal("zeros in the midst of its pixels")
-        if marker is None:
-            raise CorruptOriginal(f"the file ends without a JPEG's end, at byte {len(data):,}")
-        tables.check_restarts(data, at, marker.start())
-        if marker[1][0] == _END or found.scans > MAX_SCANS:
+        tables.check_restarts(data, at, end)
+        if found.scans > MAX_SCANS:
             return found
+        if marker is None or marker[1][0] == _END or (marker[1][0] == _START and found.scans):
+            whole = marker is not None and marker[1][0] == _END
+            if not whole and not tables.complete:
+                raise CorruptOriginal(f"the file ends without a JPEG's end, at byte {end:,}")
+            place = _end_of_pixels(data, at, end)
+            if not whole or place < end:
+                found.mends.append((place, _EOI))
+            return found
+        if not found.scans and marker.start() > at:
+            # Bytes between segments are harmless there; behind pixels the same warning is damage.
+            found.mends.append((at, _FILL * (marker.start() - at)))
         at = marker.end()
         if marker[1][0] != _START:
             length = max(2, int.from_bytes(data[at : at + 2], "big"))
@@ -89,13 +114,31 @@ def walk_jpeg(data: bytes) -> Skeleton:
     raise OriginalTooLarge(f"more than {_MAX_SEGMENTS:,} segments")
 
 
+def _end_of_pixels(data: bytes, start: int, end: int) -> int:
+    """Where an end belongs: before the zeros of an interrupted copy, and before half an end."""
+    if end == len(data) and end > start and data[end - 1 :] == _FILL:
+        return end - 1
+    pixels = len(data[start:end].rstrip(b"\0"))
+    return start + min(pixels + _SPARE_ZEROS, end - start)
+
+
+def padding_mends(data: bytes) -> list[tuple[int, bytes]]:
+    """Fill bytes in place of zeros before restart markers, as webcams write them."""
+    return [(run.start(), _FILL * len(run[0])) for run in _PADDING.finditer(data)]
+
+
 def _segment(code: int, content: bytes, found: Skeleton) -> None:
     if code == _SCAN:
+        count = content[0] if content else 0
+        if not 1 <= count <= _MOST_COMPONENTS or len(content) != 4 + 2 * count:
+            raise CorruptOriginal(f"a scan's header of {len(content)} bytes for {count} components")
         found.scans += 1
     elif code in _OTHER_PROCESSES and not found.width:
         raise UnsupportedFormat(f"{_OTHER_PROCESSES[code]}, which is not read")
     elif code in _FRAMES and not found.width:
-        if content and content[0] != _BITS:
+        if len(content) < 6 or len(content) != 6 + 3 * content[5]:  # noqa: PLR2004
+            raise CorruptOriginal(f"a frame's header of {len(content)} bytes")
+        if content[0] != _BITS:
             raise UnsupportedFormat(f"a JPEG of {content[0]} bits a sample, not of {_BITS}")
         found.height = int.from_bytes(content[1:3], "big")
         found.width = int.from_bytes(content[3:5], "big")
@@ -107,13 +150,14 @@ def _segment(code: int, content: bytes, found: Skeleton) -> None:
         found.profile_bytes += len(content)
 
 
-class _Tables:
+class _JpegTables:
     """What the segments so far say of the scan that follows.
 
     Zeros are the first code of a Huffman table. In tables made for one picture it may be "end of
     block", and zeros then are flat blocks, of which a picture can have any number. In the table
-    that cameras use for brightness it is a coefficient of -1: 63 of them in block after block are
-    no photo's. So only there (`tell_holes`) zeros where a copy was interrupted can be told.
+    that cameras use for brightness it is a coefficient of -1: a photo does
+    not have 63 of them in block after block. So only that table (`tell_holes`) tells zeros where a
+    copy was interrupted.
     """
 
     def __init__(self) -> None:
@@ -125,6 +169,21 @@ class _Tables:
         self._sampling: dict[int, tuple[int, int]] = {}
         self._interval = 0
         self._restarts: int | None = None
+        self._frame = 0
+        # The coefficients of each component that no scan so far has told to the last bit.
+        self._missing: dict[int, set[int]] = {}
+
+    @property
+    def complete(self) -> bool:
+        """Whether a decoder can tell that all is there, should the file end with this scan.
+
+        In arithmetic coding it cannot: there zeros are left out at the end of each scan.
+        """
+        return (
+            bool(self._missing)
+            and not any(self._missing.values())
+            and self._frame not in _ARITHMETIC
+        )
 
     def take(self, code: int, content: bytes) -> None:
         """The next segment; `tell_holes`, `scan_is_odd` and the restarts are of what follows it."""
@@ -139,15 +198,23 @@ class _Tables:
                 at += 17 + sum(content[at + 1 : at + 17])
         elif code == _RESTARTS:
             self._interval = int.from_bytes(content[:2], "big")
-        elif code == _SCAN and len(content) == 4 + 2 * content[0]:
+        elif code == _SCAN:
             components = content[1 : 1 + 2 * content[0]]
             self._restarts = self._expected_restarts(components[::2])
+            first, last, bits = content[-3:]
+            for each in components[::2]:
+                if self._frame not in _PROGRESSIVE:
+                    self._missing[each] = set()
+                elif not bits & 15:
+                    self._missing[each] = self._missing.get(each, set()) - {*range(first, last + 1)}
             if self._sequential:
                 used = {0x10 | which & 0x0F for which in components[1::2]}
                 self.tell_holes = any(self._first.get(table) for table in used)
                 self.scan_is_odd = content[-3:] != _WHOLE_SPECTRUM
 
     def _take_frame(self, code: int, content: bytes) -> None:
+        self._frame = code
+        self._missing = {each: {*range(64)} for each in content[6::3]}
         self._sequential = code in _SEQUENTIAL
         self._size = int.from_bytes(content[3:5], "big"), int.from_bytes(content[1:3], "big")
         # Of a lossless frame the units are pixels, not blocks.

@@ -14,7 +14,10 @@ from dataclasses import dataclass, field
 
 from worker.errors import CorruptOriginal, OriginalTooLarge, UnsupportedFormat
 from worker.render.formats.boxes import walk_boxes
+from worker.render.formats.gif import walk_gif
+from worker.render.formats.guard import judged
 from worker.render.formats.jpeg import MAX_SCANS, walk_jpeg
+from worker.render.formats.stated import PngColour, Stated, by_numbers
 from worker.render.formats.tiff_layout import survey_tiff
 
 MAX_PAGES = 10_000
@@ -24,24 +27,24 @@ MAX_PROFILE_BYTES = 8_000_000
 """A colour profile, inflated: libpng's own limit for a chunk (PNG_USER_CHUNK_MALLOC_MAX)."""
 
 MAX_METADATA_BYTES = 16 << 20
-"""EXIF, XMP and text together, inflated; they are read into memory, never rendered."""
-
-_GIF_SPARE_ZEROS = 8
+"""EXIF, XMP and text together, inflated; libraries read them into memory."""
 
 _MAX_PARTS = 300_000
-"""Chunks or blocks: more are no picture's, and only cost time."""
+"""Chunks or blocks; sound pictures have fewer."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Anatomy:
     """What a walk finds; sizes in pixels (0: not looked for), counts at least what a reader sees.
 
-    `nclx` are AVIF's and HEIC's colour numbers: primaries and transfer (ISO/IEC 23091-2), and
-    `premultiplied` says that their colours are multiplied with alpha; `chroma` and `coded_bits` are
-    how they are coded (`Header` has them). `page` of a TIFF is the one to render, `tiled` how it is
-    stored, and `lab` that its bytes are CIELAB. `frame` is the rectangle (left, top, width, height)
-    that a GIF's first frame covers, where that is less than the whole. `mends` are places and what
-    must be written there before a decoder reads the file.
+    `stated` is colour by other means than a profile. `narrow` says that codes are of 16 to 235
+    and no decoder widens them. `premultiplied` says that the colours of an AVIF or HEIC are
+    multiplied with alpha; `chroma` and `coded_bits` are how they are coded (`Header` has them).
+    `page` of a TIFF is the one to render, `tiled` how it is stored, `lab` that its bytes are
+    CIELAB, and `bands` those that are colours and alpha, where there are others too. `exif` is a
+    PNG's, wherever it stands in the file. `frame` is the rectangle (left, top, width, height) that
+    a GIF's first frame covers, where that is less than the whole. `mends` are places and what must
+    be written there before a decoder reads the file.
     """
 
     width: int = 0
@@ -50,7 +53,8 @@ class Anatomy:
     scans: int = 1
     profile_bytes: int = 0
     metadata_bytes: int = 0
-    nclx: tuple[int, int] | None = None
+    stated: Stated | None = None
+    narrow: bool = False
     premultiplied: bool = False
     chroma: str = ""
     coded_bits: int = 0
@@ -58,6 +62,8 @@ class Anatomy:
     tiled: bool = False
     part_rows: int = 0
     lab: bool = False
+    bands: tuple[int, ...] = ()
+    exif: bytes = b""
     frame: tuple[int, int, int, int] | None = None
     mends: list[tuple[int, bytes]] = field(default_factory=list)
 
@@ -77,12 +83,13 @@ class Anatomy:
                 raise OriginalTooLarge(f"more than {most:,} {what}")
 
 
+@judged
 def dissect(name: str, data: bytes) -> Anatomy:
     """Walk an original of the format `name`.
 
     Raises:
         CorruptOriginal: it ends before its own skeleton does.
-        UnsupportedFormat: a variety that no decoder here reads, or reads wrongly.
+        UnsupportedFormat: a variety that the decoders here cannot read, or read wrongly.
         OriginalTooLarge: see `Anatomy.check`.
     """
     anatomy = Anatomy()
@@ -99,6 +106,7 @@ def _jpeg(data: bytes, anatomy: Anatomy) -> None:
 
 
 def _png(data: bytes, anatomy: Anatomy) -> None:
+    colour = PngColour()
     at = 8
     for _ in range(_MAX_PARTS):
         length, kind = struct.unpack(">I4s", data[at : at + 8].ljust(8, b"\0"))
@@ -106,8 +114,11 @@ def _png(data: bytes, anatomy: Anatomy) -> None:
         if end > len(data):
             raise CorruptOriginal(f"the file ends inside a PNG chunk, at byte {len(data):,}")
         if kind == b"IEND":
+            anatomy.stated, anatomy.narrow = colour.stated(), colour.narrow
             return
-        _png_chunk(kind, data[body : end - 4] if kind != b"IDAT" else b"", anatomy)
+        chunk = data[body : end - 4] if kind != b"IDAT" else b""
+        colour.take(kind, chunk)
+        _png_chunk(kind, chunk, anatomy)
         if max(anatomy.profile_bytes, anatomy.metadata_bytes) > MAX_METADATA_BYTES:
             return
         at = end
@@ -131,6 +142,8 @@ def _png_chunk(kind: bytes, chunk: bytes, anatomy: Anatomy) -> None:
         anatomy.metadata_bytes += _inflated(chunk, start, left) + len(chunk)
     elif kind in {b"eXIf", b"tEXt"}:
         anatomy.metadata_bytes += len(chunk)
+        if kind == b"eXIf" and not anatomy.exif:
+            anatomy.exif = chunk
 
 
 def _inflated(chunk: bytes, start: int, most: int) -> int:
@@ -146,55 +159,10 @@ def _after_nul(chunk: bytes, start: int) -> int:
 
 
 def _gif(data: bytes, anatomy: Anatomy) -> None:
-    """To the trailer; a file without one is whole if it ends between two blocks."""
-    screen_width, screen_height, flags = struct.unpack("<HHB", data[6:11].ljust(5, b"\0"))
-    anatomy.width, anatomy.height = screen_width, screen_height
-    anatomy.pages = 0
-    at = 13 + _gif_table_bytes(flags)
-    for _ in range(_MAX_PARTS):
-        kind = data[at : at + 1]
-        if anatomy.pages > MAX_PAGES:
-            return
-        if kind == b"\x2c":  # an image
-            left, top, width, height, flags = struct.unpack(
-                "<HHHHB", data[at + 1 : at + 10].ljust(9, b"\0")
-            )
-            # A frame may be larger than the screen that the file claims to be for.
-            anatomy.width = max(anatomy.width, left + width)
-            anatomy.height = max(anatomy.height, top + height)
-            if not anatomy.pages and not (
-                left == top == 0 and width >= screen_width and height >= screen_height
-            ):
-                anatomy.frame = left, top, width, height
-            anatomy.pages += 1
-            at = _after_gif_blocks(data, at + 11 + _gif_table_bytes(flags))
-        elif kind == b"\x21":  # an extension
-            at = _after_gif_blocks(data, at + 2)
-        elif not anatomy.pages:
-            raise CorruptOriginal("a GIF without a frame")
-        elif kind in {b"\x3b", b""}:
-            return
-        elif kind == b"\0" and any(data[at : at + _GIF_SPARE_ZEROS]):
-            at += 1  # some writers end their blocks twice
-        else:
-            # Where a copy was interrupted, and decoders make do with half a frame.
-            raise CorruptOriginal(f"no block of a GIF begins at byte {at:,}")
-    raise OriginalTooLarge(f"more than {_MAX_PARTS:,} GIF blocks")
-
-
-def _gif_table_bytes(flags: int) -> int:
-    return 3 << (flags & 7) + 1 if flags & 0x80 else 0
-
-
-def _after_gif_blocks(data: bytes, at: int) -> int:
-    for _ in range(_MAX_PARTS):
-        if at >= len(data):
-            raise CorruptOriginal(f"the file ends inside a GIF block, at byte {len(data):,}")
-        size = data[at]
-        at += 1 + size
-        if size == 0:
-            return at
-    raise OriginalTooLarge(f"more than {_MAX_PARTS:,} GIF blocks")
+    found = walk_gif(data, MAX_PAGES)
+    anatomy.width, anatomy.height = found.width, found.height
+    anatomy.pages, anatomy.frame = found.frames, found.first
+    anatomy.mends = found.mends
 
 
 def _webp(data: bytes, anatomy: Anatomy) -> None:
@@ -234,11 +202,15 @@ def _tiff(data: bytes, anatomy: Anatomy) -> None:
     anatomy.tiled, anatomy.part_rows = layout.tiled, layout.part_rows
     anatomy.profile_bytes, anatomy.metadata_bytes = layout.profile_bytes, layout.metadata_bytes
     anatomy.lab, anatomy.mends = layout.lab, layout.mends
+    anatomy.bands = layout.bands
 
 
 def _heif(data: bytes, anatomy: Anatomy) -> None:
     boxes = walk_boxes(data)
-    anatomy.nclx, anatomy.premultiplied = boxes.nclx, boxes.premultiplied
+    anatomy.stated = by_numbers(*boxes.nclx) if boxes.nclx else None
+    anatomy.premultiplied = boxes.premultiplied
+    # libheif widens the codes of colours, and leaves those of grey as they are.
+    anatomy.narrow = boxes.chroma == "400" and not boxes.full_range
     anatomy.chroma, anatomy.coded_bits = boxes.chroma, boxes.coded_bits
     anatomy.profile_bytes, anatomy.metadata_bytes = boxes.profile_bytes, boxes.metadata_bytes
 

@@ -19,7 +19,11 @@ _CAMERA_MAX_CHARS = 80
 
 _SUBFILE_TYPE, _COMPRESSION, _PHOTOMETRIC, _MAKE, _MODEL = 0xFE, 0x103, 0x106, 0x10F, 0x110
 _SUB_IFDS, _EXIF_IFD, _DNG_VERSION = 0x14A, 0x8769, 0xC612
-_TAKEN_AT, _TAKEN_AT_OFFSET = 0x9003, 0x9011
+_DATE_TIME, _ORIENTATION = 0x132, 0x112
+_TIMES = ((0x9003, 0x9011), (0x9004, 0x9012), (_DATE_TIME, 0x9010))
+"""When it was taken, digitised, and changed, each with its offset from UTC."""
+_COLOUR_SPACE, _INTEROPERABILITY_IFD, _INTEROPERABILITY = 0xA001, 0xA005, 1
+_UNCALIBRATED = 0xFFFF
 
 _SHORT, _LONG, _IFD = 3, 4, 13
 _ITEM_BYTES = {1: 1, 2: 1, _SHORT: 2, _LONG: 4, 7: 1, _IFD: 4}
@@ -83,7 +87,7 @@ class Directory:
         return struct.pack(self._order + "H", value)
 
     def text(self, tag: int) -> str:
-        """A text tag up to its first NUL; empty where there is none."""
+        """A text tag up to its first NUL; empty without the tag."""
         kind, count, at = self._entries.get(tag, (0, 0, 0))
         if kind not in {2, 7}:
             return ""
@@ -93,17 +97,18 @@ class Directory:
 
 @dataclass(frozen=True, slots=True)
 class Exif:
-    """What the manifest keeps of an EXIF block."""
+    """What is read of an EXIF block; the manifest keeps the first two."""
 
     taken_at: str | None = None
     camera: str | None = None
+    adobe_rgb: bool = False
 
 
 def directories(data: bytes, most: int) -> Iterator[Directory]:
     """The chain of directories of a TIFF, or of an EXIF block after its `Exif` mark.
 
     Raises:
-        CorruptOriginal: no TIFF, or the chain leaves the data or bites its own tail.
+        CorruptOriginal: it is not a TIFF, or the chain leaves the data or returns to itself.
         OriginalTooLarge: it has more than `most` links.
     """
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
@@ -134,13 +139,13 @@ def _directory(data: bytes, order: str, offset: int) -> Directory:
         tag, kind, items, value = struct.unpack_from(order + "HHII", data, at)
         inline = _ITEM_BYTES.get(kind, 8) * items <= 4  # noqa: PLR2004 (an entry holds four bytes)
         entries.setdefault(tag, (kind, items, at + 8 if inline else value))
-    # EXIF writers leave the last link out now and then; in a file it is never the last four bytes.
+    # Some EXIF writers leave out the last link, which then reads as zero: the end.
     following = int.from_bytes(data[end : end + 4], "little" if order == "<" else "big")
     return Directory(data, order, entries, following)
 
 
 def is_raw(data: bytes) -> bool:
-    """Whether a TIFF is a camera's raw file: its first picture is only a preview, or no picture.
+    """Whether a TIFF is a camera's raw file: its first picture is a preview at most.
 
     CR2, NEF, ARW, DNG, PEF, SRW and 3FR all begin like a TIFF; a decoder of TIFFs would turn their
     preview, often of 160 x 120 pixels, into the photo.
@@ -160,9 +165,10 @@ def is_raw(data: bytes) -> bool:
 
 
 def read_exif(block: bytes) -> Exif:
-    """Capture time and camera from an EXIF block, or from a TIFF; nothing of it is worth an error.
+    """Capture time and camera from an EXIF block or a TIFF; damage leaves them empty.
 
-    The time is ISO 8601, with its offset where the camera wrote one. The camera is maker and model
+    The time is ISO 8601, with its offset where the camera wrote one; where it did not write when
+    the picture was taken, when it was digitised or else written. The camera is maker and model
     without control characters, the maker only where the model does not begin with it.
     """
     block = block.removeprefix(b"Exif\0\0")
@@ -171,12 +177,40 @@ def read_exif(block: bytes) -> Exif:
         if first is None:
             return Exif()
         camera = _camera(first.text(_MAKE), first.text(_MODEL))
-        at = first.number(_EXIF_IFD)
-        order = "<" if block[:1] == b"I" else ">"
-        details = _directory(block, order, at) if at else None
     except CorruptOriginal:
         return Exif()
-    return Exif(taken_at=_taken_at(details) if details else None, camera=camera)
+    at = first.number(_EXIF_IFD)
+    order = "<" if block[:1] == b"I" else ">"
+    try:
+        details = _directory(block, order, at) if at else None
+    except CorruptOriginal:
+        details = None
+    return Exif(
+        taken_at=_taken_at(first, details),
+        camera=camera,
+        adobe_rgb=details is not None and _is_adobe_rgb(block, order, details),
+    )
+
+
+def read_orientation(block: bytes) -> int:
+    """The orientation of an EXIF block, 1 to 8; 1 where there is none."""
+    try:
+        first = next(directories(block.removeprefix(b"Exif\0\0"), 1), None)
+    except CorruptOriginal:
+        return 1
+    found = first.number(_ORIENTATION) if first else None
+    return found if found is not None and 1 <= found <= 8 else 1  # noqa: PLR2004 (EXIF's eight)
+
+
+def _is_adobe_rgb(block: bytes, order: str, details: Directory) -> bool:
+    """Whether a camera says so in DCF's way: colours uncalibrated, interoperability R03."""
+    at = details.number(_INTEROPERABILITY_IFD)
+    if not at or details.number(_COLOUR_SPACE) != _UNCALIBRATED:
+        return False
+    try:
+        return _directory(block, order, at).text(_INTEROPERABILITY) == "R03"
+    except CorruptOriginal:
+        return False
 
 
 def _camera(maker: str, model: str) -> str | None:
@@ -190,20 +224,22 @@ def _clean(text: str) -> str:
     return " ".join("".join(c if c.isprintable() and c != "�" else " " for c in text).split())
 
 
-def _taken_at(details: Directory) -> str | None:
-    match = _DATE.match(details.text(_TAKEN_AT))
-    if match is None:
-        return None
-    year, month, day, hour, minute, second = match.groups()
-    time = f"{year}-{month}-{day}T{hour}:{minute}:{second}"
-    offset = _OFFSET.match(details.text(_TAKEN_AT_OFFSET))
-    if not _is_real(time):
-        return None
-    return time + offset[0] if offset and _is_real(time + offset[0]) else time
+def _taken_at(first: Directory, details: Directory | None) -> str | None:
+    for tag, offset_tag in _TIMES:
+        holder = first if tag == _DATE_TIME else details
+        match = _DATE.match(holder.text(tag)) if holder else None
+        if match is None:
+            continue
+        year, month, day, hour, minute, second = match.groups()
+        time = f"{year}-{month}-{day}T{hour}:{minute}:{second}"
+        if _is_real(time):
+            offset = _OFFSET.match(details.text(offset_tag)) if details else None
+            return time + offset[0] if offset and _is_real(time + offset[0]) else time
+    return None
 
 
 def _is_real(time: str) -> bool:
-    """Whether there was such a day and hour; cameras whose clock was never set write others."""
+    """Whether such a day and hour exist; a camera whose clock is not set writes zeros."""
     try:
         datetime.fromisoformat(time)
     except ValueError:

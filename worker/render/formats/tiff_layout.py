@@ -14,6 +14,7 @@ from worker.render.formats.tiff import Directory, directories
 _SUBFILE_TYPE, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES = 0xFE, 258, 259, 262, 277
 _PLANES, _TILE_WIDTH, _TILE_ROWS, _STRIP_ROWS, _SAMPLE_FORMAT = 284, 322, 323, 278, 339
 _STRIP_PLACES, _STRIP_SIZES, _TILE_PLACES, _TILE_SIZES = 273, 279, 324, 325
+_EXTRA_SAMPLES = 338
 _PROFILE = 34675
 _METADATA = (270, 700, 33723, 34377)
 """Description, XMP, IPTC and Photoshop's own; what libvips takes into memory."""
@@ -45,17 +46,22 @@ _OTHER_COMPRESSIONS = {
 
 _RGB, _YCBCR, _LAB = 2, 6, 8
 _PHOTOMETRICS = {0, 1, _RGB, 3, 5, _YCBCR, _LAB}
+_COLOURS = {_RGB: 3, 5: 4, _YCBCR: 3, _LAB: 3}
+_ALPHAS = {1, 2}
+_MAX_SAMPLES = 5
+"""Four inks and alpha; the decoder holds all of a page's samples, also those that are left out."""
 _UNSIGNED, _SIGNED, _FLOAT, _UNDEFINED = 1, 2, 3, 4
 _DEPTHS = {_UNSIGNED: {1, 2, 4, 8, 16}, _UNDEFINED: {1, 2, 4, 8, 16}, _FLOAT: {16, 32}}
 
 
 @dataclass(slots=True)
-class Layout:
+class TiffLayout:
     """What a survey finds; `pages` counts all, `page` is the one to render.
 
     `part_rows` are those of one of its strips or tiles (0: not told, so all are in one strip).
     `lab` means that its bytes are CIELAB, which libvips takes for its own packed kind of it; the
-    `mends` pass them off as RGB.
+    `mends` pass them off as RGB. `bands` are those of the picture, alpha last, where there are
+    others too.
     """
 
     pages: int = 0
@@ -63,12 +69,13 @@ class Layout:
     tiled: bool = False
     part_rows: int = 0
     lab: bool = False
+    bands: tuple[int, ...] = ()
     profile_bytes: int = 0
     metadata_bytes: int = 0
     mends: list[tuple[int, bytes]] = field(default_factory=list)
 
 
-def survey_tiff(data: bytes, most_pages: int) -> Layout:
+def survey_tiff(data: bytes, most_pages: int) -> TiffLayout:
     """Choose a page and look at how it is stored.
 
     Raises:
@@ -76,7 +83,7 @@ def survey_tiff(data: bytes, most_pages: int) -> Layout:
         UnsupportedFormat: it is stored in a way that is not read, or not read rightly.
         OriginalTooLarge: more than `most_pages`.
     """
-    layout = Layout()
+    layout = TiffLayout()
     chosen: Directory | None = None
     for number, page in enumerate(directories(data, most_pages)):
         layout.pages = number + 1
@@ -97,19 +104,29 @@ def _is_reduced(page: Directory) -> bool:
     return bool((page.number(_SUBFILE_TYPE) or 0) & _REDUCED)
 
 
-def _check_kind(page: Directory, layout: Layout) -> None:
+def _check_kind(page: Directory, layout: TiffLayout) -> None:
     compression = page.number(_COMPRESSION) or 1
     if compression not in _COMPRESSIONS:
         name = _OTHER_COMPRESSIONS.get(compression, f"number {compression}")
         raise UnsupportedFormat(f"a TIFF whose compression ({name}) is not read")
     photometric = page.number(_PHOTOMETRIC)
-    if photometric is not None and photometric not in _PHOTOMETRICS:
+    if photometric is None:
+        raise UnsupportedFormat("a TIFF that does not say what its numbers mean (no photometric)")
+    if photometric not in _PHOTOMETRICS:
         raise UnsupportedFormat(f"a TIFF of a colour space (photometric {photometric}) not read")
+    _check_numbers(page, photometric, compression, layout)
+
+
+def _check_numbers(page: Directory, photometric: int, compression: int, layout: TiffLayout) -> None:
+    """How large and of what kind they are, and which of them belong to the picture."""
     if photometric == _YCBCR and compression != _JPEG:
         raise UnsupportedFormat("a TIFF of YCbCr without JPEG compression")
     samples = page.number(_SAMPLES) or 1
+    if samples > _MAX_SAMPLES:
+        raise UnsupportedFormat(f"a TIFF of {samples} bands")
     if samples > 1 and layout.tiled and page.number(_PLANES) == 2:  # noqa: PLR2004
         raise UnsupportedFormat("a TIFF whose colours are in tiles of their own")
+    layout.bands = _meant(page, _COLOURS.get(photometric, 1), samples)
     depths = set(page.numbers(_BITS, _PARTS)) or {1}
     kinds = set(page.numbers(_SAMPLE_FORMAT, _PARTS)) or {_UNSIGNED}
     depth, kind = max(depths), max(kinds)
@@ -120,8 +137,16 @@ def _check_kind(page: Directory, layout: Layout) -> None:
         raise UnsupportedFormat(
             f"a TIFF of {names.get(kind, '')}numbers of {', '.join(map(str, sorted(depths)))} bits"
         )
+    if compression == _JPEG and depth != 8:  # noqa: PLR2004
+        raise UnsupportedFormat(f"a TIFF in JPEG of {depth} bits")
     if samples > 1 and depth < 8:  # noqa: PLR2004
         raise UnsupportedFormat(f"a TIFF of {samples} colours of {depth} bits each")
+    _pass_off_lab(page, photometric, compression, depth, layout)
+
+
+def _pass_off_lab(
+    page: Directory, photometric: int, compression: int, depth: int, layout: TiffLayout
+) -> None:
     if photometric == _LAB and depth == 8:  # noqa: PLR2004
         if compression in {_JPEG, _WEBP}:
             raise UnsupportedFormat("a TIFF of CIELAB in a lossy compression")
@@ -129,7 +154,21 @@ def _check_kind(page: Directory, layout: Layout) -> None:
         layout.mends = [(page.place(_PHOTOMETRIC), page.short(_RGB))]
 
 
-def _check_extents(data: bytes, page: Directory, layout: Layout) -> None:
+def _meant(page: Directory, colours: int, samples: int) -> tuple[int, ...]:
+    """Colours and alpha, where a page has more bands than these; else nothing.
+
+    What is beside the colours is alpha only if the file says so (1 and 2); where it says nothing
+    at all, the first is taken for alpha, as by other readers.
+    """
+    kinds = page.numbers(_EXTRA_SAMPLES, _MAX_SAMPLES)
+    if not kinds or samples <= colours:
+        return ()
+    alpha = [colours + at for at, kind in enumerate(kinds) if kind in _ALPHAS]
+    bands = (*range(colours), *(band for band in alpha[:1] if band < samples))
+    return () if bands == (*range(samples),) else bands
+
+
+def _check_extents(data: bytes, page: Directory, layout: TiffLayout) -> None:
     """Raises CorruptOriginal where a strip or tile is not all there."""
     tags = (_TILE_PLACES, _TILE_SIZES) if layout.tiled else (_STRIP_PLACES, _STRIP_SIZES)
     places, sizes = (page.numbers(tag, _PARTS) for tag in tags)

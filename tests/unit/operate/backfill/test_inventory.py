@@ -145,6 +145,19 @@ def test_what_can_be_no_original_is_named() -> None:
     assert names(inventory) == ["e.jpg"]
 
 
+def test_a_picture_that_is_not_rendered_is_named(tmp_path: Path) -> None:
+    for name in ("a.bmp", "b.jpg", "c.JXL", "d.txt"):
+        (tmp_path / name).write_bytes(b"x")
+    inventory = folder_of(tmp_path)
+    found = {item.name: (item.left, item.why) for item in inventory.items()}
+    assert found["b.jpg"] == (None, "")
+    assert found["d.txt"][0] is Left.IGNORED
+    for name, what in (("a.bmp", "a BMP"), ("c.JXL", "a JPEG XL")):
+        left, why = found[name]
+        assert left is Left.IMPOSSIBLE
+        assert what in why
+
+
 def test_links_to_files_are_followed_and_circles_are_not(tmp_path: Path) -> None:
     inventory = folder_of(tmp_path / "album", "a/1.jpg")
     (tmp_path / "album" / "a" / "circle").symlink_to(tmp_path / "album")

@@ -6,8 +6,8 @@ import struct
 
 import pytest
 
-from tests.support.skeletons import box, heif
-from worker.errors import CorruptOriginal, OriginalTooLarge
+from tests.support.skeletons import box, full_box, heif
+from worker.errors import CorruptOriginal, OriginalTooLarge, UnsupportedFormat
 from worker.render.formats.boxes import Boxes, walk_boxes
 from worker.render.formats.skeleton import dissect
 
@@ -24,6 +24,35 @@ def test_a_box_that_is_cut_is_corrupt_and_a_cut_appendix_is_not() -> None:
     with pytest.raises(CorruptOriginal, match="mdat"):
         walk_boxes(whole[:-1])
     walk_boxes(whole + box(b"sefd", bytes(50))[:-10])
+
+
+@pytest.mark.parametrize(("sizes", "per_extent"), [(0, 0), (0x4400, 8)])
+def test_extents_without_end_are_refused_at_the_first(sizes: int, per_extent: int) -> None:
+    item = struct.pack(">HHH", 1, 0, 2000) + bytes(per_extent * 2000)
+    table = full_box(b"iloc", struct.pack(">HH", sizes, 1), item)
+    with pytest.raises(CorruptOriginal, match="2,000 extents"):
+        walk_boxes(box(b"ftyp", b"heic", bytes(4)) + full_box(b"meta", table))
+
+
+@pytest.mark.parametrize("kind", [b"E\xeaif", b"\xff\xff\xff\xff"])
+def test_an_item_whose_type_is_no_text_is_corrupt(kind: bytes) -> None:
+    """pi_heif looks it up as text, and crashes."""
+    walk_boxes(heif(kinds=(b"hvc1", b"Exif")))
+    with pytest.raises(CorruptOriginal, match="no readable name"):
+        walk_boxes(heif(kinds=(b"hvc1", kind)))
+
+
+def test_a_content_type_that_is_no_text_is_corrupt() -> None:
+    entry = full_box(
+        b"infe", struct.pack(">HH4s", 2, 0, b"mime"), b"\0application/xml\0", version=2
+    )
+    walk_boxes(box(b"ftyp", b"heic", bytes(4)) + _with_entry(entry))
+    with pytest.raises(CorruptOriginal, match="no readable name"):
+        walk_boxes(box(b"ftyp", b"heic", bytes(4)) + _with_entry(entry.replace(b"xml", b"\xe9ml")))
+
+
+def _with_entry(entry: bytes) -> bytes:
+    return full_box(b"meta", full_box(b"iinf", struct.pack(">H", 1), entry))
 
 
 def nclx(primaries: int, transfer: int) -> bytes:
@@ -103,3 +132,11 @@ def test_no_cut_and_no_flip_of_the_tables_is_a_bug() -> None:
                 assert isinstance(walk_boxes(data), Boxes)
             except CorruptOriginal:
                 continue
+
+
+def test_a_film_without_a_still_picture_is_unsupported_not_corrupt() -> None:
+    film = box(b"moov", bytes(20))
+    walk_boxes(heif() + film)
+    for meta in (b"", full_box(b"meta", box(b"hdlr", bytes(20)))):
+        with pytest.raises(UnsupportedFormat, match="still picture"):
+            walk_boxes(box(b"ftyp", b"avis", bytes(4)) + meta + film)

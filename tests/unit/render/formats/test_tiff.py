@@ -102,3 +102,52 @@ def test_a_chain_without_an_end_is_corrupt(data: bytes) -> None:
 def test_too_many_pages_are_too_large() -> None:
     with pytest.raises(OriginalTooLarge, match="more than 10 pages"):
         list(directories(tiff(*[[(0x100, SHORT, 1)]] * 11), 10))
+
+
+DATE_TIME, DIGITIZED, DIGITIZED_OFFSET = 0x132, 0x9004, 0x9012
+
+
+_Entry = tuple[int, int, int | bytes]
+
+
+def dated(plain: bytes, *details: tuple[int, bytes]) -> bytes:
+    """An EXIF block with a DateTime and these tags of its second directory."""
+    entries: list[_Entry] = [(tag, ASCII, value + b"\0\0\0\0") for tag, value in details]
+    first: list[_Entry] = [
+        (DATE_TIME, ASCII, plain + b"\0\0\0\0"),
+        (0x8769, LONG, -1),
+    ]
+    head = tiff(first)
+    body = tiff(entries)[8:] if entries else b""
+    moved = bytearray(body)
+    for number in range(len(entries)):
+        at = 2 + 12 * number + 8
+        (place,) = struct.unpack_from("<I", body, at)
+        struct.pack_into("<I", moved, at, place - 8 + len(head))
+    return b"Exif\0\0" + head + bytes(moved)
+
+
+ZEROS = b"0000:00:00 00:00:00"
+CHANGED, SCANNED = b"2018:03:04 05:06:07", b"2019:02:03 04:05:06"
+
+
+@pytest.mark.parametrize(
+    ("plain", "details", "expected"),
+    [
+        (CHANGED, [(DIGITIZED, SCANNED)], "2019-02-03T04:05:06"),
+        (CHANGED, [(TAKEN_AT, ZEROS), (DIGITIZED, SCANNED)], "2019-02-03T04:05:06"),
+        (CHANGED, [(TAKEN_AT, b"    :  :     :  :  ")], "2018-03-04T05:06:07"),
+        (CHANGED, [], "2018-03-04T05:06:07"),
+        (ZEROS, [(TAKEN_AT, ZEROS), (DIGITIZED, ZEROS)], None),
+        (ZEROS, [(DIGITIZED, SCANNED), (OFFSET, b"+05:00")], "2019-02-03T04:05:06"),
+        (
+            ZEROS,
+            [(DIGITIZED, SCANNED), (DIGITIZED_OFFSET, b"+02:00")],
+            "2019-02-03T04:05:06+02:00",
+        ),
+    ],
+)
+def test_the_first_date_that_is_one_counts_with_its_own_offset(
+    plain: bytes, details: list[tuple[int, bytes]], expected: str | None
+) -> None:
+    assert read_exif(dated(plain, *details)).taken_at == expected

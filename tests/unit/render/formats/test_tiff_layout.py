@@ -51,6 +51,7 @@ def test_places_that_are_not_in_the_file_are_corrupt() -> None:
     [
         ([(COMPRESSION, 50000)], "Zstandard"),
         ([(COMPRESSION, 34712)], "JPEG 2000"),
+        ([(COMPRESSION, 7), (BITS, 16)], "JPEG of 16 bits"),
         ([(COMPRESSION, 6)], "JPEG of the old kind"),
         ([(COMPRESSION, 4321)], "number 4321"),
         ([(BITS, 32)], "32 bits"),
@@ -111,7 +112,9 @@ def test_a_preview_is_not_the_picture(kinds: list[int], chosen: int) -> None:
 def test_metadata_and_profiles_are_measured() -> None:
     xmp, profile = (700, 1, bytes(17 << 20)), (34675, 7, bytes(9_000_000))
     for entry, what in ((xmp, "metadata"), (profile, "profile")):
-        data = bytearray(tiff([(256, SHORT, 1), (entry[0], ASCII, entry[2])]))
+        data = bytearray(
+            tiff([(256, SHORT, 1), (PHOTOMETRIC, SHORT, 1), (entry[0], ASCII, entry[2])])
+        )
         at = data.index(struct.pack("<HH", entry[0], ASCII))
         data[at + 2] = entry[1]
         with pytest.raises(OriginalTooLarge, match=what):
@@ -128,3 +131,8 @@ def test_eight_bits_of_lab_are_passed_off_as_rgb(order: str) -> None:
         struct.pack(order + "H", 8),
         struct.pack(order + "H", 2),
     )
+
+
+def test_numbers_without_a_meaning_are_unsupported() -> None:
+    with pytest.raises(UnsupportedFormat, match="no photometric"):
+        survey_tiff(tiff([(BITS, SHORT, 8), (PLACE, LONG, -1), (SIZE, LONG, 6)], tail=b"pixels"), 9)

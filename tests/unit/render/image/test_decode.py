@@ -97,10 +97,10 @@ SAMSUNG = sos_of_a_samsung(WHOLE)
         WHOLE[: len(WHOLE) // 2] + b"\xff\xd9",
         WHOLE[: len(WHOLE) // 2] + bytes(len(WHOLE) // 2),
         WHOLE[:4000] + b"\xff\xd8\xff\xe0" + WHOLE[4004:],
-        WHOLE[:-2],
+        WHOLE[:-40],
         SAMSUNG[:3000] + WHOLE[7000:],
     ],
-    ids=["zeroed", "ended", "zero-filled", "overwritten", "no-end", "samsung"],
+    ids=["zeroed", "ended", "zero-filled", "overwritten", "last-bytes", "samsung"],
 )
 def test_a_damaged_jpeg_makes_no_photo(data: bytes) -> None:
     with pytest.raises(CorruptOriginal):
