@@ -1,4 +1,4 @@
-"""Every failure of the worker, what becomes of its message, and the exit codes.
+"""Errors: every failure of the worker, what happens to its message, and the exit codes.
 
 The class of an exception decides: a `Permanent` one is recorded, dead-lettered and acked; a
 `Transient` one is nacked, and the subscription's backoff bounds the retries; a `Fatal` one ends the
@@ -16,6 +16,7 @@ class Reason(StrEnum):
     INVALID_EVENT = "invalid_event"
     FORBIDDEN_SOURCE = "forbidden_source"
     ORIGINAL_MISSING = "original_missing"
+    ORIGINAL_FORBIDDEN = "original_forbidden"
     ORIGINAL_TOO_LARGE = "original_too_large"
     UNSUPPORTED_FORMAT = "unsupported_format"
     CORRUPT_ORIGINAL = "corrupt_original"
@@ -25,7 +26,7 @@ class Reason(StrEnum):
 
 
 class ExitCode(IntEnum):
-    """What `photo-worker` exits with."""
+    """The exit codes of `photo-worker`."""
 
     OK = 0
     UNEXPECTED = 1
@@ -46,9 +47,13 @@ class WorkerError(Exception):
 
 
 class Permanent(WorkerError):
-    """The event cannot be honoured; its message belongs in the dead-letter topic."""
+    """The event cannot be honoured; its message belongs in the dead-letter topic.
+
+    `on_record`: a manifest says so already, since an earlier delivery of the same message.
+    """
 
     reason: Reason
+    on_record = False
 
 
 class InvalidEvent(Permanent):
@@ -64,9 +69,15 @@ class ForbiddenSource(Permanent):
 
 
 class OriginalMissing(Permanent):
-    """The original, or its pinned generation, is still missing after a short grace."""
+    """The original, or its pinned generation, is still missing after a short grace period."""
 
     reason = Reason.ORIGINAL_MISSING
+
+
+class OriginalForbidden(Permanent):
+    """Cloud Storage refuses this original, and answers for the others in its bucket."""
+
+    reason = Reason.ORIGINAL_FORBIDDEN
 
 
 class OriginalTooLarge(Permanent):
@@ -88,27 +99,27 @@ class CorruptOriginal(Permanent):
 
 
 class RenderFailed(Permanent):
-    """The child process died of this original; permanent on the last attempt only.
+    """The child process failed on this original; permanent only from a certain attempt on.
 
-    A neighbour that ate the memory, or an operator's `kill`, look the same from here, so `dispatch`
-    nacks the earlier attempts.
+    Another process that used up the memory, or an operator's `kill`, cause the same error, so
+    `dispatch` nacks the first attempts (`RENDER_ATTEMPTS`).
     """
 
 
 class RenderCrashed(RenderFailed):
-    """The child process died: a signal, an abort inside a codec."""
+    """The child process died by a signal or an abort inside a codec, or broke the protocol."""
 
     reason = Reason.RENDER_CRASHED
 
 
 class RenderTimeout(RenderFailed):
-    """The render ran past `RENDER_TIMEOUT_SECONDS` and was killed."""
+    """The render ran past `WORKER_RENDER_TIMEOUT_SECONDS` and was killed."""
 
     reason = Reason.RENDER_TIMEOUT
 
 
 class RenderOutOfMemory(RenderFailed):
-    """The render asked for more memory than its slot has."""
+    """The render asked for more memory than was predicted for it."""
 
     reason = Reason.RENDER_OUT_OF_MEMORY
 
@@ -132,11 +143,15 @@ class StorageUnavailable(Transient):
 
 
 class StorageForbidden(StorageUnavailable):
-    """A bucket refused this service account while the worker runs; an operator can mend that."""
+    """A bucket refused this service account while the worker runs; an operator can repair this."""
+
+
+class StorageRefused(StorageUnavailable):
+    """Cloud Storage refuses a request for what it is about: an object under another's key, say."""
 
 
 class ObjectMissing(Transient):
-    """An object that was there a moment ago is gone."""
+    """An object that existed a moment ago is gone."""
 
 
 class SlotUnavailable(Transient):
@@ -152,7 +167,7 @@ class PubSubUnavailable(Transient):
 
 
 class UnreadableManifest(Transient):
-    """The object at a manifest's name is something else, which is left as it is."""
+    """The object with a manifest's name is not a manifest; the worker does not change it."""
 
 
 class ManifestContended(Transient):
@@ -160,15 +175,15 @@ class ManifestContended(Transient):
 
 
 class Fenced(Transient):
-    """The sweep has retired the names of this attempt's renditions; the next attempt has others."""
+    """The sweep has retired this attempt's rendition names; the next attempt uses other names."""
 
 
 class Draining(Transient):
-    """This worker is about to stop; another one handles the message."""
+    """This worker is about to stop; another worker handles the message."""
 
 
 class Braked(Transient):
-    """The brake is on: the message goes back as it came, without a record."""
+    """The brake is on: the message is nacked, and its failure is not recorded."""
 
 
 # --- fatal: the worker cannot handle any message ----------------------------------------------
@@ -209,7 +224,7 @@ class NoCredentials(Fatal):
 
     @classmethod
     def of(cls, error: Exception) -> NoCredentials:
-        """Google's complaint, and what to do about it."""
+        """Return the error with Google's text and the remedies."""
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
         return cls(
             f"no Google credentials: {first_line} On a laptop: gcloud auth application-default "
@@ -236,7 +251,7 @@ class StreamLost(Fatal):
 
 
 class BrakeHeld(Fatal):
-    """The brake was on for too long: almost everything kept failing."""
+    """The brake was on for too long, and no trial succeeded."""
 
     exit_code = ExitCode.BRAKE
 

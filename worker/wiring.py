@@ -1,24 +1,29 @@
-"""Wiring: what both `run` and the operator's verbs construct from the settings.
+"""Wiring: the parts that both `run` and the operator's verbs construct from the settings.
 
-Clients of the services, a check that the named resources exist, and a child that decodes.
+The parts are clients of the services and a child that decodes. `check_resources` checks that the
+named resources exist.
 """
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from datetime import UTC, datetime
+from pathlib import Path
 
 from google.cloud import pubsub_v1
 
-from worker.errors import StorageUnavailable, StreamLost
+from worker.errors import BucketUnavailable, StorageUnavailable, StreamLost
 from worker.gcs.patience import Patience
 from worker.gcs.store import GcsStore
+from worker.handlers.neighbours import nested_prefixes
 from worker.handlers.originals import Originals
 from worker.photo.events import Buckets
 from worker.photo.globs import Globs
 from worker.photo.layout import Layout
-from worker.photo.limits import Limits
 from worker.pubsub.clients import PubSubPublisher, Subscriber, check_subscription
+from worker.render.capacity import Capacity
+from worker.render.job import RenderSettings
 from worker.render.probe import Probe
 from worker.settings.settings import Settings
 from worker.system.machine import read_machine
@@ -27,7 +32,7 @@ from worker.system.machine import read_machine
 def open_store(
     settings: Settings, *, connections: int = 8, patience: Patience | None = None
 ) -> GcsStore:
-    """A client of Cloud Storage. By default its retries end before a drain does.
+    """Return a client of Cloud Storage. By default its retries end before a drain ends.
 
     Raises:
         Fatal: credentials are missing.
@@ -37,11 +42,12 @@ def open_store(
         emulator_url=settings.storage_emulator_host,
         connections=connections,
         patience=patience or Patience.within(settings.drain_seconds),
+        billing_project=settings.billing_project,
     )
 
 
 def open_subscriber(settings: Settings) -> pubsub_v1.SubscriberClient:
-    """A client of subscriptions, on the emulator where one is set.
+    """Return a client of subscriptions, on the emulator if the settings name one.
 
     Raises:
         Fatal: credentials are missing.
@@ -58,7 +64,8 @@ def check_resources(
     """Check that the subscription, topics and buckets in the settings exist.
 
     Raises:
-        SubscriptionUnavailable, BucketUnavailable: one does not, or is forbidden.
+        SubscriptionUnavailable: the subscription or a topic is missing.
+        BucketUnavailable: a bucket is missing or forbidden.
         StreamLost: a service does not answer.
     """
     if settings.subscription:
@@ -75,8 +82,24 @@ def check_resources(
             ) from error
 
 
+def told_of_nesting(settings: Settings, store: GcsStore) -> str | None:
+    """What to warn of where another worker's output prefix lies within this one or around it.
+
+    `None` where a short look shows none, or where the bucket does not answer it.
+    """
+    layout = Layout(settings.output_prefix)
+    with contextlib.suppress(StorageUnavailable, BucketUnavailable):
+        if nested := nested_prefixes(store, settings.renditions_bucket or "", layout):
+            return (
+                f"WORKER_OUTPUT_PREFIX={settings.output_prefix!r} lies within another worker's "
+                f"prefix or around it ({', '.join(map(repr, nested))}): photos of both may have "
+                "one name; give each worker a folder of its own"
+            )
+    return None
+
+
 def buckets_of(settings: Settings) -> Buckets:
-    """The buckets and names of originals and of output."""
+    """Return the buckets and names of originals and of output."""
     return Buckets(
         originals=frozenset(settings.originals_buckets),
         renditions=settings.renditions_bucket or "",
@@ -88,37 +111,46 @@ def buckets_of(settings: Settings) -> Buckets:
 def originals_of(
     settings: Settings, store: GcsStore, buckets: Buckets, *, grace_seconds: float
 ) -> Originals:
-    """Originals within the settings' limits; a missing one is asked for again for so long."""
+    """Return the originals within the settings' limits, with this grace period."""
     return Originals(
         store,
         buckets=buckets,
-        limits=Limits(
-            max_original_bytes=settings.max_original_bytes,
-            max_original_pixels=settings.max_original_pixels,
-        ),
+        limits=settings.limits,
         grace_seconds=grace_seconds,
     )
 
 
+def render_settings(settings: Settings, capacity: Capacity, scratch: Path) -> RenderSettings:
+    """What every render has in common, in a scratch folder; the children name the codec."""
+    return RenderSettings(
+        recipe=settings.recipe(""),
+        max_pixels=settings.max_original_pixels,
+        timeout_seconds=settings.render_timeout_seconds,
+        memory_bytes=capacity.render_memory_bytes,
+        scratch=scratch,
+        watermark_file=settings.watermark,
+    )
+
+
 def now() -> datetime:
-    """The moment, in UTC."""
+    """Return the current time, in UTC."""
     return datetime.now(UTC)
 
 
 def fresh_id() -> str:
-    """A random hex id of 32 digits."""
+    """Return a random hex id of 32 digits."""
     return uuid.uuid4().hex
 
 
 def open_probe(settings: Settings, store: GcsStore) -> Probe:
-    """A child process that decodes originals as this machine's worker would.
+    """Return a child process that decodes originals as this machine's worker would.
 
     Raises:
-        RenderFailed: it cannot be started.
+        RenderFailed: the child cannot be started.
     """
     return Probe(
         store,
         memory_bytes=settings.capacity(read_machine()).render_memory_bytes,
-        max_pixels=settings.max_original_pixels,
+        limits=settings.limits,
         timeout_seconds=settings.render_timeout_seconds,
     )

@@ -96,7 +96,7 @@ resource "google_storage_notification" "originals" {
   bucket         = each.key
   topic          = google_pubsub_topic.events.id
   payload_format = "JSON_API_V1"
-  event_types    = ["OBJECT_FINALIZE", "OBJECT_DELETE"]
+  event_types    = ["OBJECT_FINALIZE", "OBJECT_DELETE", "OBJECT_ARCHIVE"]
 
   depends_on = [google_pubsub_topic_iam_member.storage]
 }

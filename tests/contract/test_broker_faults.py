@@ -24,6 +24,22 @@ def client_of(faults: Faults) -> Iterator[Client]:
         client.close()
 
 
+def test_the_backlog_is_shuffled_by_seed() -> None:
+    orders: list[list[bytes]] = []
+    for seed in (1, 1, 2):
+        with client_of(Faults(seed=seed, reorder=True)) as client:
+            # The order goes by seed and name, so the names must be equal.
+            client.project = "projects/same"
+            topic, subscription = client.topic(), f"{client.project}/subscriptions/same"
+            client.subscriber.create_subscription(name=subscription, topic=topic)
+            client.publish_batch(topic, [{"data": number} for number in NUMBERS])
+            stream = client.stream(subscription)
+            orders.append([stream.receive().message.data for _ in NUMBERS])
+    assert all(sorted(order) == sorted(NUMBERS) for order in orders)
+    assert orders[0] == orders[1] != orders[2]
+    assert NUMBERS not in orders
+
+
 def test_a_stream_is_reset_after_so_many_messages() -> None:
     with client_of(Faults(reset_stream_after=3)) as client:
         topic, subscription = client.pair()

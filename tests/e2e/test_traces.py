@@ -175,11 +175,3 @@ def test_a_collector_that_is_not_there_costs_neither_photos_nor_the_drain(
     assert all(line["severity"] == "WARNING" for line in complaints)
     assert "Traceback" not in worker.text()
     assert stage.take_all(stage.dead_letters) == []
-
-
-def test_an_exporter_that_does_not_exist_is_3(stage: Stage) -> None:
-    stage.environment["OTEL_TRACES_EXPORTER"] = "oltp"
-    worker = stage.worker()
-    assert worker.wait(30) == 3
-    assert "did you mean otlp?" in worker.text()
-    assert "Traceback" not in worker.text()

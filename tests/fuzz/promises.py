@@ -165,19 +165,26 @@ def check_ack(attempt: Attempt, manifest: Facts | None, letters: list[Letter]) -
     if "photo.rejected" in kinds:
         assert is_lettered, said
         assert message.failing, said
-        _check_letter(attempt, own[-1], said)
+        _check_letter(attempt, own[-1], manifest, said)
     else:
         assert "photo.ready" in kinds, said
         assert manifest["version"] == event.version, said
         assert manifest["state"] == "ready", said
 
 
-def _check_letter(attempt: Attempt, letter: Letter, said: str) -> None:
-    """It says why, and a crash is the picture's fault only on the last attempt."""
+def _check_letter(attempt: Attempt, letter: Letter, manifest: Facts, said: str) -> None:
+    """It says why, and a crash is the picture's fault only on the last attempt.
+
+    Once that is on record for this message, a delivery that was begun earlier repeats the verdict.
+    """
     facts = letter.attributes
     assert all(facts[f"dead_letter_{name}"] for name in ("reason", "message", "worker")), said
     if facts["dead_letter_reason"] == "render_crashed" and attempt.number:
-        assert attempt.number >= ATTEMPTS_OF_A_CRASH, said
+        message = attempt.message
+        assert message is not None
+        is_on_record = (manifest["rejection"] or {}).get("message_id") == str(message.number)
+        number = message.deliveries if is_on_record else attempt.number
+        assert number >= ATTEMPTS_OF_A_CRASH, said
 
 
 def check_final(photo_id: str, manifest: Facts | None, messages: Iterable[Message]) -> None:

@@ -63,7 +63,10 @@ def test_anything_that_looks_like_an_event(fields: dict[str, Any]) -> None:
         st.sampled_from(
             ["eventType", "bucketId", "objectId", "objectGeneration", "overwrittenByGeneration"]
         ),
-        st.text() | st.sampled_from(["OBJECT_FINALIZE", "OBJECT_DELETE", "renditions", "17"]),
+        st.text()
+        | st.sampled_from(
+            ["OBJECT_FINALIZE", "OBJECT_DELETE", "OBJECT_ARCHIVE", "renditions", "17"]
+        ),
     )
 )
 def test_any_attributes(attributes: dict[str, str]) -> None:

@@ -31,6 +31,7 @@ from worker.operate.sweep.survey import Survey
 from worker.operate.sweep.verify import Verifier
 from worker.photo.delivery import Delivery
 from worker.photo.events import Deregister, Register
+from worker.telemetry.counters import Counters
 
 QUALITIES = (80, 60, 80)
 SALTS = (b"80 ", b"60 ", b"80, another codec ")
@@ -45,6 +46,9 @@ FOREIGN = (
 ENOUGH_DELIVERIES = 12
 """Without faults a message is acked after fewer: a crashing picture needs three, and each sweep
 that is still running may send one back."""
+
+COUNTERS = Counters()
+"""Of all worlds: to make them takes longer than a short schedule."""
 
 BURSTS = (1, 1, 1, 2, 3, 5, 8, 20)
 
@@ -72,7 +76,8 @@ class World:
         self._log, self._entries = recording_log()
         self._workers = [self._worker(scratch, number) for number in range(len(SALTS))]
         self._dispatchers = [
-            dispatcher_of(worker, self.publisher, self._log) for worker in self._workers
+            dispatcher_of(worker, self.publisher, self._log, counters=COUNTERS)
+            for worker in self._workers
         ]
         self._sweeps = itertools.count()
 

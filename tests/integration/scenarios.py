@@ -81,11 +81,23 @@ class MeddledStore(GcsStore):
 class Bench:
     """One worker behind a proxy, and a way to the same buckets around it."""
 
-    def __init__(self, server: str, proxy: FaultProxy, chosen: Patience, scratch: Path) -> None:
+    def __init__(
+        self,
+        server: str,
+        proxy: FaultProxy,
+        chosen: Patience,
+        scratch: Path,
+        *,
+        billing_project: str | None = None,
+    ) -> None:
         self.scratch = scratch
         self.direct = GcsStore(project="faults", emulator_url=server, connections=4)
         self.store = MeddledStore(
-            project="faults", emulator_url=proxy.url, connections=4, patience=chosen
+            project="faults",
+            emulator_url=proxy.url,
+            connections=4,
+            patience=chosen,
+            billing_project=billing_project,
         )
         tail = uuid.uuid4().hex[:10]
         self.originals = f"originals-{tail}"

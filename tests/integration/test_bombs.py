@@ -74,7 +74,7 @@ BOMBS: dict[str, tuple[Callable[[], bytes], set[str]]] = {
     "svgz": (lambda: gzip.compress(drawing(" " * (400 << 20)), 6), {"original_too_large"}),
     "svg-embedded": (lambda: drawing(embedded(20_000, 20_000)), {"original_too_large"}),
     "svg-attribute": (lambda: drawing(f"<path d='{'M0 0L9 9' * 1_900_000}'/>"),
-                      {"corrupt_original"}),
+                      {"original_too_large"}),
     "svg-style": (lambda: drawing(f"<style>{'a b c{d:e}' * 100_000}</style>" + "<g/>" * 1000),
                   {"original_too_large"}),
     "svg-selectors": (lambda: drawing(f"<style>{'a b c,' * 300_000}z{{d:e}}</style>"

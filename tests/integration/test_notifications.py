@@ -145,26 +145,34 @@ def test_uploads_overwrites_and_deletes_and_nothing_else(
     assert letter.attributes["objectId"] == "b//c.jpg"
 
 
-def test_an_archived_generation_changes_nothing(notified: Notified) -> None:
+def test_a_versioned_bucket_archives_what_is_overwritten_and_what_is_deleted(
+    notified: Notified,
+) -> None:
     stage = notified.stage
     worker = notified.worker()
     stage.upload("a.jpg", PHOTO)
     generation = notified.generation("a.jpg")
     stage.wait_for("a.jpg", "ready", generation)
-    # Only versioned buckets archive, and the server lacks them.
-    message = PubsubMessage(
-        data=b"{}",
-        attributes={
+
+    def archived(**more: str) -> None:
+        # Only versioned buckets archive, and the server lacks them.
+        attributes = {
             "eventType": "OBJECT_ARCHIVE",
             "bucketId": stage.originals,
             "objectId": "a.jpg",
             "objectGeneration": str(generation),
-            "overwrittenByGeneration": str(generation + 1),
             "payloadFormat": "JSON_API_V1",
-        },
-    )
-    stage.publisher.publish(topic=notified.topic, messages=[message])
-    eventually(lambda: worker.lines("handled", why="notification OBJECT_ARCHIVE"), "it is handled")
+            **more,
+        }
+        message = PubsubMessage(data=b"{}", attributes=attributes)
+        stage.publisher.publish(topic=notified.topic, messages=[message])
+
+    archived(overwrittenByGeneration=str(generation + 1))
+    overwritten = "overwritten, the finalize of the new generation registers it"
+    eventually(lambda: worker.lines("handled", why=overwritten), "it is handled")
     manifest = stage.manifest("a.jpg")
     assert manifest is not None
     assert (manifest["state"], manifest["version"]) == ("ready", generation)
+
+    archived()
+    stage.wait_for("a.jpg", "deregistered", generation)

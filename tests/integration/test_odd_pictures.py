@@ -55,7 +55,7 @@ EXPECTED: dict[str, Ok | str | set[str]] = {
     **{f"orientation_landscape_{n}.jpg": LANDSCAPE for n in range(1, 9)},
     "orientation_portrait_6.jpg": Ok(format="jpeg", size=(1200, 1800), color="#909ca3"),
     "jpg-orientation-0.jpg": SMALL,
-    "jpg-cmyk-icc.jpg": Ok(format="jpeg", size=(2320, 1304), color="#686045"),
+    "jpg-cmyk-icc.jpg": Ok(format="jpeg", size=(2320, 1304), color=SEEDING),
     "jpg-display-p3.jpg": Ok(format="jpeg", size=(2320, 1304), color=SEEDING),
     "jpg-garbage-icc.jpg": SMALL,
     "jpg-truncated-50.jpg": CORRUPT,

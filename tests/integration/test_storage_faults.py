@@ -288,7 +288,7 @@ def _write(store: GcsStore, stored: StoredObject, _: Path) -> object:
 
 
 def _download(store: GcsStore, stored: StoredObject, into: Path) -> object:
-    store.download(stored, into)
+    store.fetch(stored.bucket, stored.name, str(stored.generation), into, lambda _: None)
     return into.read_bytes()
 
 

@@ -44,7 +44,7 @@ class Desk:
             outcome=OUTCOME if outcome else None,
             dead_letter=DEAD_LETTER if dead_letter else None,
             fatal_errors=self.fatal_errors,
-            pause=self._pause,
+            wait_before_nack=self._pause,
             brake=brake or Brake.disengaged(),
         )
 

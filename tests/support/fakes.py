@@ -21,7 +21,6 @@ import structlog
 
 from worker.errors import (
     BucketUnavailable,
-    ObjectMissing,
     PreconditionFailed,
     PublishFailed,
     WorkerError,
@@ -127,14 +126,6 @@ class MemoryStore:
         into.write_bytes(entry.data)
         self.after(request)
         return _stated(bucket, name, entry)
-
-    def download(self, stored: StoredObject, into: Path) -> None:
-        request = self._ask("download", stored.bucket, stored.name)
-        entry = self.entry(stored.bucket, stored.name)
-        if entry is None or entry.generation != stored.generation:
-            raise ObjectMissing(f"gs://{stored.bucket}/{stored.name} is gone")
-        into.write_bytes(entry.data)
-        self.after(request)
 
     def read(self, bucket: str, name: str) -> tuple[bytes, int] | None:
         request = self._ask("read", bucket, name)
@@ -274,6 +265,11 @@ class FakePublisher:
     ) -> str:
         if topic in self.broken:
             raise PublishFailed(f"{topic}: no confirmation")
+        assert len(attributes) <= 100, "Pub/Sub refuses more attributes"
+        assert all(
+            0 < len(name.encode()) <= 256 and len(value.encode()) <= 1024
+            for name, value in attributes.items()
+        ), attributes
         message = Message(
             topic=topic, data=data, attributes=dict(attributes), ordering_key=ordering_key
         )

@@ -123,6 +123,7 @@ class FaultProxy:
     """Stands before the server at a URL; a context manager.
 
     `before` is called with each request before anything becomes of it, in the connection's thread.
+    `refusal` may answer it in the server's place: by a status, a content type and a body.
     `position` is the byte of a body at which `TRUNCATE`, `STALL` and `FLIP` happen, by default in
     its middle. A `SLOW` body comes in `pieces`, each after `pause_seconds`.
     """
@@ -130,6 +131,7 @@ class FaultProxy:
     def __init__(self, upstream: str, *, upload_bytes_per_second: int | None = None) -> None:
         """Listen on a free port; with `upload_bytes_per_second`, behind a link so slow."""
         self.before: Callable[[Request], None] = lambda _: None
+        self.refusal: Callable[[Request], tuple[int, str, bytes] | None] = lambda _: None
         self.position: int | None = None
         self.pieces = 3
         self.pause_seconds = 0.005
@@ -256,6 +258,10 @@ class FaultProxy:
         except Exception as error:  # noqa: BLE001 (whatever the test's hook raises, `stop` tells)
             self._broken.append(error)
             return _Then.RESET
+        if (refused := self.refusal(request)) is not None:
+            request.status = refused[0]
+            client.sendall(_status(*refused))
+            return _Then.KEEP
         if fault is not None and (then := self._refuse(fault, request, message, client)):
             return then
         if fault is Fault.HANG_AFTER:
@@ -302,7 +308,9 @@ class FaultProxy:
                 self._forward_half(message)
                 return _Then.RESET
             case _:
-                client.sendall(_status(int(fault)))
+                reason = http.client.responses[int(fault)]
+                body = json.dumps({"error": {"code": int(fault), "message": reason}}).encode()
+                client.sendall(_status(int(fault), "application/json", body))
                 return _Then.KEEP
 
     def _forward(
@@ -367,12 +375,10 @@ def _hang(client: socket.socket) -> _Then:
     return _Then.CLOSE
 
 
-def _status(code: int) -> bytes:
-    reason = http.client.responses[code]
-    body = json.dumps({"error": {"code": code, "message": reason}}).encode()
+def _status(code: int, content_type: str, body: bytes) -> bytes:
     answer = _Message(
-        first_line=f"HTTP/1.1 {code} {reason}",
-        headers=[("Content-Type", "application/json")],
+        first_line=f"HTTP/1.1 {code} {http.client.responses[code]}",
+        headers=[("Content-Type", content_type)],
         body=body,
     )
     return answer.head() + body

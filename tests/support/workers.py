@@ -150,7 +150,7 @@ def dispatcher_of(
     **more: Any,
 ) -> Dispatcher:
     """What hands deliveries to a worker's handlers; `more` goes to the dispatcher as it is."""
-    given = {"fatal_errors": queue.SimpleQueue(), "pause": lambda _: None, **more}
+    given = {"fatal_errors": queue.SimpleQueue(), "wait_before_nack": lambda _: None, **more}
     return Dispatcher(
         buckets=buckets,
         register=worker.register,

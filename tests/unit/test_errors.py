@@ -32,6 +32,7 @@ def test_the_reasons_are_the_contracts() -> None:
         "invalid_event",
         "forbidden_source",
         "original_missing",
+        "original_forbidden",
         "original_too_large",
         "unsupported_format",
         "corrupt_original",

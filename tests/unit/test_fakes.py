@@ -19,15 +19,6 @@ def test_crc32c_is_the_published_check_value() -> None:
     assert crc32c(b"123456789") == "4waSgw=="
 
 
-def test_generations_grow_over_names_and_deletions() -> None:
-    store = MemoryStore()
-    first = write(store, "x", b"1", 0)
-    store.delete("b", "x")
-    second = write(store, "x", b"2", 0)
-    third = write(store, "y", b"3", 0)
-    assert first < second < third
-
-
 @pytest.mark.parametrize("page_size", [1, 2, 3, 1000])
 def test_listing_is_in_order_and_bounded(page_size: int) -> None:
     store = MemoryStore(page_size)

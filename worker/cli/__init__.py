@@ -1,5 +1,5 @@
-"""The command line: one module for each verb or two. It parses flags, and makes one call.
+"""The command line: each module has one or two verbs; a verb parses flags and makes one call.
 
-May import every other room, but loads it only when the verb runs. Begin with `main`; `flags` has
-what verbs share.
+The package may import every other room, but loads it only when the verb runs. Begin with `main`;
+`flags` has the code that verbs share.
 """

@@ -43,17 +43,19 @@ def backfill(  # noqa: PLR0913
     stale: Annotated[
         bool,
         typer.Option(
-            "--stale", help="Only what has a manifest, out of date.", rich_help_panel=_WHICH
+            "--stale", help="Only photos with an outdated manifest.", rich_help_panel=_WHICH
         ),
     ] = False,
     only_missing: Annotated[
         bool,
-        typer.Option("--only-missing", help="Only what has none.", rich_help_panel=_WHICH),
+        typer.Option(
+            "--only-missing", help="Only photos without a manifest.", rich_help_panel=_WHICH
+        ),
     ] = False,
     rejected: Annotated[
         bool,
         typer.Option(
-            "--rejected", help="Also what was refused before, once more.", rich_help_panel=_WHICH
+            "--rejected", help="Also photos that were refused before.", rich_help_panel=_WHICH
         ),
     ] = False,
     include: Annotated[
@@ -73,33 +75,33 @@ def backfill(  # noqa: PLR0913
         ),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="At most so many events in this run.")
+        int | None, typer.Option(min=1, metavar="N", help="Publish N events at most in this run.")
     ] = None,
     max_events: Annotated[
         int,
         typer.Option(
             min=1,
             metavar="N",
-            help="Stop with exit code 7 before the run, its earlier parts counted, publishes more.",
+            help="Stop with exit code 7 before the run and its earlier parts publish more.",
         ),
     ] = 1_000_000,
     rate: RateFlag = None,
     checkpoint: CheckpointFlag = None,
     wait: Annotated[
         bool,
-        typer.Option("--wait", help="Wait until each photo is ready or rejected; 7 if any is."),
+        typer.Option("--wait", help="Wait for all outcomes; 7 if a photo is rejected."),
     ] = False,
     wait_seconds: Annotated[
         float,
         typer.Option(
             min=1,
             metavar="SECONDS",
-            help="With --wait: give up when nothing has ended for so long.",
+            help="With --wait: give up after so long without an outcome.",
         ),
     ] = 900,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Publish and upload nothing: only count, and estimate."),
+        typer.Option("--dry-run", help="Only count and estimate."),
     ] = False,
     sample: Annotated[
         int,
@@ -107,7 +109,7 @@ def backfill(  # noqa: PLR0913
             min=0,
             max=1000,
             metavar="N",
-            help="Originals to decode for it; 0: no estimate.",
+            help="Originals to decode for it; 0 skips the estimate.",
             rich_help_panel=_ESTIMATE,
         ),
     ] = 20,
@@ -118,22 +120,26 @@ def backfill(  # noqa: PLR0913
     vcpu_price: Annotated[
         float,
         typer.Option(
-            min=0, metavar="DOLLARS", help="Of a vCPU for an hour.", rich_help_panel=_ESTIMATE
+            min=0, metavar="DOLLARS", help="Price of a vCPU for an hour.", rich_help_panel=_ESTIMATE
         ),
     ] = 0.0125,
     write_price: Annotated[
         float,
-        typer.Option(min=0, metavar="DOLLARS", help="Of 1,000 writes.", rich_help_panel=_ESTIMATE),
+        typer.Option(
+            min=0, metavar="DOLLARS", help="Price of 1,000 writes.", rich_help_panel=_ESTIMATE
+        ),
     ] = 0.005,
     read_price: Annotated[
         float,
-        typer.Option(min=0, metavar="DOLLARS", help="Of 1,000 reads.", rich_help_panel=_ESTIMATE),
+        typer.Option(
+            min=0, metavar="DOLLARS", help="Price of 1,000 reads.", rich_help_panel=_ESTIMATE
+        ),
     ] = 0.0004,
     as_json: JsonFlag = False,
 ) -> None:
     """Publish a register event for each original whose photo is missing or out of date."""
     if stale and only_missing:
-        raise UsageFault("--stale and --only-missing leave nothing; take one of them, or neither")
+        raise UsageFault("--stale and --only-missing exclude each other; take one of them")
     check_finite(
         rate=rate,
         wait_seconds=wait_seconds,
@@ -176,9 +182,9 @@ def backfill(  # noqa: PLR0913
 
 
 def _joined(name: str, given: list[str]) -> str:
-    """The comma list of a repeated flag.
+    """Return the comma list of a repeated flag.
 
-    Each is checked alone, because `--include '{a' --include 'b}'` joined would be one valid glob.
+    Each value is checked alone: `--include '{a' --include 'b}'` joined would be one valid glob.
     """
     for each in given:
         try:

@@ -115,7 +115,7 @@ def worker(  # noqa: PLR0913
 
 
 def open_output(*, as_json: bool, folder: Path | None) -> ReportOutput:
-    """Where the report goes; checked first, because measuring may take hours."""
+    """Return the report's output; check the folder first, because measuring may take hours."""
     from worker.lab.bench.report import ReportOutput
 
     output = ReportOutput(as_json=as_json, folder=folder)
@@ -124,10 +124,10 @@ def open_output(*, as_json: bool, folder: Path | None) -> ReportOutput:
 
 
 def plain_settings(flags: dict[str, str]) -> Settings:
-    """Settings whose recipe is a plain ladder, which is all that is measured and compared.
+    """Return settings whose recipe is a plain ladder; `bench` measures only such recipes.
 
     Raises:
-        ConfigurationError: they ask for more, or are wrong.
+        ConfigurationError: the settings ask for more than a plain ladder, or are wrong.
     """
     settings = Settings.load(os.environ, flags)
     more = ("target_bytes", "target_quality", "watermark", "background")

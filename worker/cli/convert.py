@@ -12,6 +12,8 @@ from worker.cli.flags import RECIPE, JsonFlag, with_settings
 from worker.console.printer import Printer
 from worker.errors import UsageFault
 from worker.photo.globs import Globs, split_globs
+from worker.photo.ladder import Ladder
+from worker.photo.looks import OutputFormat
 from worker.settings.settings import Settings
 
 _SETTINGS = (
@@ -22,10 +24,18 @@ _SETTINGS = (
 
 
 def _named(text: str) -> Path:
-    """A path; an empty one would be the current folder, and is a variable without a value."""
+    """Return a path; refuse an empty one, which would be the current folder (an empty variable)."""
     if not text:
         raise UsageFault("a name is empty: write . for the current folder")
     return Path(text)
+
+
+def _sizes(text: str) -> Ladder:
+    """Return a ladder of exactly the named sizes."""
+    try:
+        return Ladder.exactly(text)
+    except ValueError as error:
+        raise UsageFault(f"--sizes {text}: {error}") from error
 
 
 _GLOB = "repeatable, or a comma list; `*.jpg` is about any folder, `/2026/**` about one."
@@ -43,8 +53,9 @@ def convert(  # noqa: PLR0913 (one flag each)
         typer.Argument(parser=_named, metavar="OUT", help="The folder that renditions go to."),
     ],
     sizes: Annotated[
-        str | None,
+        Ladder | None,
         typer.Option(
+            parser=_sizes,
             metavar="LIST",
             help="Just these sizes, in place of the ladder: `full`, `1280` or `320,1280,full`. "
             "One size alone is called IN's name with `.webp` behind it, without a folder.",
@@ -52,7 +63,8 @@ def convert(  # noqa: PLR0913 (one flag each)
         ),
     ] = None,
     output_format: Annotated[
-        str, typer.Option("--format", metavar="webp|png", help="What is written.")
+        OutputFormat,
+        typer.Option("--format", case_sensitive=False, metavar="webp|png", help="What is written."),
     ] = "webp",
     include: Annotated[
         list[str] | None,
@@ -89,18 +101,18 @@ def convert(  # noqa: PLR0913 (one flag each)
 ) -> None:
     """Convert a folder of pictures to a folder of WebP, without any cloud; resumable."""
     settings = Settings.load(os.environ, flags)
-    from worker.convert.options import ConvertOptions, format_of, sizes_of
+    from worker.convert.options import ConvertOptions
     from worker.convert.run import run_convert
 
-    if output_format.lower() == "png" and (settings.target_bytes or settings.target_quality):
+    if output_format == "png" and (settings.target_bytes or settings.target_quality):
         raise UsageFault(
             "PNG is without loss and meets no target: drop --format png, or --target-*"
         )
     options = ConvertOptions(
         source=source,
         output=output,
-        sizes=None if sizes is None else sizes_of(sizes),
-        output_format=format_of(output_format),
+        sizes=sizes,
+        output_format=output_format,
         globs=_globs(include, exclude),
         keep_smaller=keep_smaller,
         dry_run=dry_run,

@@ -77,11 +77,15 @@ def _meant(  # noqa: PLR0913
     ] = None,
     older_than: Annotated[
         timedelta | None,
-        typer.Option(metavar="AGE", parser=age, help="Dead for so long.", rich_help_panel=_BY),
+        typer.Option(
+            metavar="AGE", parser=age, help="Dead for longer than this.", rich_help_panel=_BY
+        ),
     ] = None,
     newer_than: Annotated[
         timedelta | None,
-        typer.Option(metavar="AGE", parser=age, help="Dead since then.", rich_help_panel=_BY),
+        typer.Option(
+            metavar="AGE", parser=age, help="Dead for less than this.", rich_help_panel=_BY
+        ),
     ] = None,
 ) -> Filter:
     return Filter(
@@ -148,22 +152,25 @@ def replay(  # noqa: PLR0913
         Path | None,
         typer.Option("--from", metavar="FILE", help="An archive of `purge` instead."),
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="At most so many.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Replay N letters at most.")
+    ] = None,
     rate: RateFlag = None,
     canary: Annotated[
         int,
         typer.Option(
             min=0,
             metavar="N",
-            help="Replay so many first; stop if they fail again (looks at the manifests).",
+            help="Replay N letters first, and stop if they fail again (by their manifests).",
         ),
     ] = 0,
     canary_seconds: Annotated[
         float,
-        typer.Option(min=1, metavar="SECONDS", help="How long their outcomes are waited for."),
+        typer.Option(min=1, metavar="SECONDS", help="How long to wait for their outcomes."),
     ] = 300,
     max_replays: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Leave what has been replayed so often already.")
+        int,
+        typer.Option(min=1, metavar="N", help="Leave letters that were replayed N times already."),
     ] = 3,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
     as_json: JsonFlag = False,
@@ -199,7 +206,9 @@ def purge(
     *,
     archive: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Where they are kept; dead-letters-TIME.jsonl if unset."),
+        typer.Option(
+            metavar="FILE", help="The file that keeps them; dead-letters-TIME.jsonl if unset."
+        ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: JsonFlag = False,

@@ -1,4 +1,4 @@
-"""What the verbs' command lines have in common: help, a flag for each setting, ages, labels."""
+"""Code that the verbs' command lines share: help, a flag for each setting, ages, labels."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RECIPE = (
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 RateFlag = Annotated[
-    float | None, typer.Option(min=0.1, metavar="N", help="At most so many events a second.")
+    float | None, typer.Option(min=0.1, metavar="N", help="Publish N events a second at most.")
 ]
 CheckpointFlag = Annotated[
     str | None,
@@ -42,11 +42,11 @@ class VerbGroup(TyperGroup):
     """Verbs whose help names a flag without its type: `--json` and not `--json <bool>`."""
 
     def get_params(self, ctx: Any) -> Any:  # noqa: ANN401 (typer's private classes)
-        """Its own options."""
+        """Return the group's own options."""
         return _untyped(super().get_params(ctx))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401
-        """The verb of this name, if there is one."""
+        """Return the verb of this name, if there is one."""
         command = super().get_command(ctx, cmd_name)
         if command is not None:
             _untyped(command.get_params(ctx))
@@ -66,7 +66,7 @@ def _describe(name: str) -> str:
     if field.default in (None, ()):
         return shown
     default = f"{field.default // MIB} MiB" if name.endswith("_bytes") else str(field.default)
-    default = default.replace(",", ", ")  # a long list needs where to break
+    default = default.replace(",", ", ")  # a long list needs places for line breaks
     return rf"{shown} [dim]\[default: {default}][/dim]"
 
 
@@ -118,7 +118,7 @@ _UNITS = {"": "seconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "day
 
 
 def age(text: str) -> timedelta:
-    """`90s`, `15m`, `1h` or `2d`; a plain number is seconds."""
+    """Parse `90s`, `15m`, `1h` or `2d`; a plain number is seconds."""
     match = _AGE.fullmatch(text.strip().lower())
     if match is None:
         raise typer.BadParameter(f"{text!r} is no age; say 90s, 15m, 1h or 2d")
@@ -129,7 +129,7 @@ def age(text: str) -> timedelta:
 
 
 def labels_of(pairs: list[str]) -> dict[str, str]:
-    """Labels from `KEY=VALUE` texts."""
+    """Return labels from `KEY=VALUE` texts."""
     wrong = [pair for pair in pairs if "=" not in pair]
     if wrong:
         raise typer.BadParameter(f"{wrong[0]!r} is not KEY=VALUE", param_hint="--label")

@@ -101,7 +101,8 @@ def main(verbs: typer.Typer = app, name: str = "photo-worker") -> None:
     if sys.platform == "win32":
         complain("it runs on Linux and macOS; on Windows run it in WSL")
         sys.exit(ExitCode.USAGE)
-    # A script's background command starts with SIGINT ignored, and would keep the leases it holds.
+    # A script's background command starts with SIGINT ignored. Without this handler, SIGINT would
+    # not end the verb, which would keep its leases.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         # `python -m worker` has the same name, so that completion is installed for the command.

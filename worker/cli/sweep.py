@@ -19,28 +19,30 @@ _REPAIR = ("topic", "pubsub_emulator_host")
 def sweep(
     flags: dict[str, str],
     *,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would be removed.")
+    ] = False,
     older_than: Annotated[
         timedelta,
         typer.Option(
             metavar="AGE",
             parser=age,
-            help="Leave alone what is younger and might still be committed: 90s, 15m, 1h, 2d. "
-            "Safe at any value; a render that a sweep overtakes has to begin again.",
+            help="Spare younger renditions, which might still be committed: 90s, 15m, 1h, 2d. "
+            "Safe at any value; a render that a sweep overtakes begins again.",
         ),
     ] = "1h",  # type: ignore[assignment]
     repair: Annotated[
         bool,
         typer.Option(
             "--repair",
-            help="Strike renditions that are lost out of their manifests, and register those "
-            "photos again (needs the topic).",
+            help="Strike lost renditions out of their manifests, and register those photos again "
+            "(needs the topic).",
         ),
     ] = False,
     checkpoint: CheckpointFlag = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Remove renditions that no manifest names and none may name again; report untrue manifests."""
+    """Remove renditions that manifests cannot name any more; report untrue manifests."""
     need = ("renditions_bucket", "topic") if repair else ("renditions_bucket",)
     settings = Settings.load(os.environ, flags, need=need)
     from worker.operate.sweep.run import SweepOptions, run_sweep
@@ -58,7 +60,7 @@ def verify(
     checkpoint: CheckpointFlag = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """See that each ready manifest's renditions exist with the stated size and checksum."""
+    """Check that the renditions of each ready manifest exist with its sizes and checksums."""
     settings = Settings.load(os.environ, flags, need=("renditions_bucket",))
     from worker.operate.sweep.run import run_verify
 

@@ -1,4 +1,4 @@
-"""What every verb needs of a terminal: progress, output whose reader may leave, harmless text.
+"""This package has what every verb needs of a terminal: progress, results, text and signals.
 
-May import `telemetry`, `photo` and `errors`.
+The package may import `telemetry`, `photo` and `errors`. Begin with `printer`, or with `stop`.
 """

@@ -1,4 +1,4 @@
-"""Printer: standard output, through which every verb prints its results."""
+"""Every verb prints its results on standard output through this module."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Printer:
     def __call__(self, text: str) -> None:
         """Print a text and a line end.
 
-        After its reader has gone (`| head`) it is silent: the work and its exit code go on.
+        If the reader has gone (`| head`), print nothing more; the work continues to its exit code.
 
         Raises:
             Fatal: standard output cannot be written, as on a full disk.
@@ -32,13 +32,13 @@ class Printer:
         except OSError as error:
             self._reader_gone = True
             with suppress(OSError):
-                # Python flushes once more at its end, and would complain there.
+                # Python flushes standard output again when it exits, and would print an error.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             if not isinstance(error, BrokenPipeError):
                 raise Fatal(f"standard output cannot be written: {error.strerror}") from error
 
 
 def complain(*lines: str) -> None:
-    """Tell standard error, as the program; indented lines belong to the line before."""
+    """Print lines to standard error, with the program's name; indented ones continue a line."""
     for line in lines:
         typer.echo(line if line.startswith(" ") else f"photo-worker: {line}", err=True)

@@ -13,16 +13,16 @@ from worker.telemetry.logs import Log
 
 _REDRAW_SECONDS = 0.2
 LINE_SECONDS = 10.0
-"""Between two lines of a log."""
+"""The seconds between two lines of a log."""
 
 Show = Callable[[Mapping[str, object]], None]
-"""Is given the counts so far, as often as the caller likes."""
+"""A function that takes the counts so far, as often as the caller likes."""
 
 
 @contextmanager
 def progress(what: str, log: Log) -> Iterator[Show]:
     """Show counts while the block runs; standard output stays free for results."""
-    # It is missing where it was closed before the start.
+    # `sys.stderr` is `None` if standard error was closed before the start.
     if not (sys.stderr and sys.stderr.isatty()):
         yield paced(LINE_SECONDS, lambda counts: log.info(what, **counts))
         return
@@ -31,7 +31,7 @@ def progress(what: str, log: Log) -> Iterator[Show]:
 
 
 def paced(seconds: float, show: Show) -> Show:
-    """Show counts at most once in so many seconds, the first time after as many."""
+    """Show counts at most once in `seconds`, for the first time after `seconds`."""
     due = time.monotonic() + seconds
 
     def show_when_due(counts: Mapping[str, object]) -> None:

@@ -1,4 +1,4 @@
-"""Text: durations, sizes, names and JSON as standard output has them."""
+"""This module formats durations, sizes, names and JSON for standard output."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _WHOLE_FROM: Final = 100
 
 
 def plain(text: str) -> str:
-    """A text on one line, with whatever a terminal would obey made visible."""
+    """Return a text on one line; control characters become visible escapes."""
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 def duration(seconds: float) -> str:
-    """Seconds in the two largest units that they fill: `12 s`, `4 min 5 s`, `2 h`, `3 d 4 h`."""
+    """Return seconds in the two largest units: `12 s`, `4 min 5 s`, `2 h`, `3 d 4 h`."""
     rest = round(seconds)
     for (unit, length), (finer, finer_length) in pairwise(_UNITS):
         if rest >= length:
@@ -27,7 +27,7 @@ def duration(seconds: float) -> str:
 
 
 def size(size_bytes: int) -> str:
-    """Bytes in the largest unit that they fill: `812 B`, `3.4 MiB`, `512 MiB`."""
+    """Return bytes in the largest unit that they fill: `812 B`, `3.4 MiB`, `512 MiB`."""
     scaled, unit = float(size_bytes), "B"
     for larger in ("KiB", "MiB", "GiB", "TiB"):
         if scaled < _KIB:
@@ -38,6 +38,6 @@ def size(size_bytes: int) -> str:
 
 
 def to_json(value: object, *, indent: int | None = 2) -> str:
-    """JSON that is always UTF-8: half a surrogate pair, of a file's name, stays escaped."""
+    """Return JSON that is valid UTF-8: half of a surrogate pair in a file's name stays escaped."""
     text = json.dumps(value, ensure_ascii=False, indent=indent)
     return text.encode(errors="backslashreplace").decode()

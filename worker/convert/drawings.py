@@ -1,6 +1,6 @@
-"""Charts of the report's page, in its colours, light or dark.
+"""This module draws the charts of the report's page, in the page's colours, light or dark.
 
-Bars are HTML, so that their text is as large as the page's on any screen; one curve is SVG.
+Bars are HTML, so that their text is as large as the page's on any screen. The curve is SVG.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Final, NamedTuple
 from worker.console.text import size
 
 _CURVE: Final = 1000, 100
-"""The curve's own units: it is stretched to the room that there is."""
+"""The curve's own units; the page stretches the curve to the width that it has."""
 
 
 class Bar(NamedTuple):
-    """One row: its name, its length, and what stands behind it. `kind` is a class of the page."""
+    """One row: its name, its length, and the text after the bar. `kind` is a CSS class."""
 
     label: str
     value: float
@@ -26,7 +26,7 @@ class Bar(NamedTuple):
 
 
 def bars(rows: Sequence[Bar]) -> str:
-    """A table with a bar in each row; the longest fills its room."""
+    """Return a table with a bar in each row; the longest bar has the full width."""
     most = max((row.value for row in rows), default=0) or 1
     noted = any(row.note for row in rows)
     lines = []
@@ -42,7 +42,7 @@ def bars(rows: Sequence[Bar]) -> str:
 
 
 def curve(samples: Sequence[tuple[float, int]]) -> str:
-    """Bytes over seconds, from zero to the most."""
+    """Return a curve of bytes over seconds, from zero to the largest sample."""
     end = max((at for at, _ in samples), default=0.0) or 1.0
     most = max((in_use for _, in_use in samples), default=0) or 1
     width, height = _CURVE

@@ -1,4 +1,4 @@
-"""The render pool of one run: its size, and the pool itself, started for the first picture."""
+"""The render pool of one run: its size, and the pool, which starts with the first picture."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from worker.system.machine import Machine
 from worker.telemetry.logs import Log
 
 PARENT_BYTES: Final = 64 * MIB
-"""This process: 50 MiB over ten thousand pictures."""
+"""This process took 50 MiB over ten thousand pictures."""
 
 _LEAST_RENDER_BYTES: Final = 96 * MIB
-"""Of one slot: a 12 MP photo."""
+"""The memory of one slot; it is enough for a 12 MP photo."""
 
 PACKAGES: Final = ("pyvips", "pyvips-binary", "pillow", "pi-heif")
-"""Of these, and of this package, the versions decide the bytes."""
+"""The versions of these packages, and of this package, decide the bytes."""
 
 _NOTE: Final = "codec"
 
 
 def plan_slots(settings: Settings, machine: Machine) -> tuple[int, int]:
-    """Render slots, and what all renders may have together, in bytes.
+    """Return the number of render slots, and the memory of all renders together, in bytes.
 
     Raises:
-        ConfigurationError: not even one render fits.
+        ConfigurationError: the memory is too small for one render.
     """
     memory_bytes = settings.memory_bytes or machine.memory_bytes
     room = memory_bytes - PARENT_BYTES
@@ -51,13 +51,13 @@ class Engine:
     def __init__(self, settings: RenderSettings, slots: int, log: Log) -> None:
         self.slots = slots
         self.started = False
-        """Whether there was anything to render."""
+        """True after the first render has started the pool."""
 
         self._lock = threading.Lock()
         self._pool = RenderPool(settings, slots, log)
 
     def pool(self) -> RenderPool:
-        """The pool, started.
+        """Return the pool; start it at the first call.
 
         Raises:
             RendererBroken: child processes cannot be started.
@@ -69,17 +69,17 @@ class Engine:
             return self._pool
 
     def close_admission(self) -> None:
-        """Turn away what waits; what runs goes on."""
+        """Turn away waiting renders; running renders go on."""
         self._pool.close_admission()
 
     def stop(self) -> None:
-        """End the children, at once."""
+        """Kill the children at once."""
         if self.started:
             self._pool.stop()
 
 
 def codec_of(state: StateFile, pool: Callable[[], RenderPool]) -> str:
-    """The libraries that encode. A child is asked only where other packages are installed.
+    """Return the libraries that encode; ask a child only if the installed packages have changed.
 
     Raises:
         RendererBroken: child processes cannot be started.

@@ -1,8 +1,8 @@
-"""Intake: an original's bytes, copied to where a child process may read them, and their hash.
+"""Intake copies an original to where a child process may read it, and hashes its bytes.
 
-A copy, because a child that a hostile picture has taken over may write below the scratch folder;
-through a link it would reach the original. What is hashed is what is rendered, even where the
-original changes meanwhile.
+It makes a copy instead of a link, because a child that a hostile picture has taken over may write
+below the scratch folder; through a link it would reach the original. The rendered bytes are the
+hashed bytes, even if the original changes meanwhile.
 """
 
 from __future__ import annotations
@@ -18,23 +18,24 @@ from worker.errors import WorkerError
 from worker.photo.limits import Limits
 
 ORIGINAL: Final = "original"
-"""What the copy is called in its scratch folder."""
+"""The name of the copy in its scratch folder."""
 
 _HEAD_BYTES: Final = 1 << 14
-"""Enough for every signature, and for the prologue of all but a very talkative SVG."""
+"""Enough for every signature, and for the prologue of an SVG unless it is unusually long."""
 
 _CHUNK_BYTES: Final = 1 << 18
 
 _APPLE_DOUBLE: Final = b"\x00\x05\x16\x07"
-"""What a Mac writes beside a file on foreign disks (`._IMG_1.jpg`), RFC 1740."""
+"""The signature of the file that a Mac writes beside a file on foreign disks (`._IMG_1.jpg`), RFC
+1740."""
 
 
 class NoPicture(WorkerError):
-    """A Mac's notes about another file, under a picture's name."""
+    """The file has a picture's name, but holds a Mac's notes about another file."""
 
 
 class OriginalUnreadable(WorkerError):
-    """The original cannot be read, or is not there any more; `cause` is what the system said."""
+    """The original cannot be read or does not exist any more; `cause` is the system's error."""
 
     def __init__(self, cause: OSError) -> None:
         super().__init__(str(cause))
@@ -45,9 +46,9 @@ def take_in(found: Found, into: Path, limits: Limits) -> Content:
     """Copy an original.
 
     Raises:
-        NoPicture: it is something else's companion.
-        OriginalUnreadable: it cannot be read (any more).
-        OriginalTooLarge, CorruptOriginal: it has too many bytes, or is empty.
+        NoPicture: the file holds a Mac's notes about another file.
+        OriginalUnreadable: the original cannot be read (any more).
+        OriginalTooLarge, CorruptOriginal: the original has too many bytes, or is empty.
         OSError: the copy cannot be written.
     """
     try:
@@ -67,10 +68,10 @@ def take_in(found: Found, into: Path, limits: Limits) -> Content:
 
 
 def head_of(path: str) -> bytes:
-    """The first bytes of a file.
+    """Return the first bytes of a file.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     descriptor = _open_regular(path)
     try:
@@ -80,7 +81,7 @@ def head_of(path: str) -> bytes:
 
 
 def _open_regular(path: str) -> int:
-    # Without O_NONBLOCK the opening of a pipe would wait.
+    # Without O_NONBLOCK, opening a pipe would wait for a writer.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
@@ -91,7 +92,7 @@ def _open_regular(path: str) -> int:
 def _copy(descriptor: int, into: Path, limits: Limits) -> bytes:
     digest = hashlib.sha256()
     copied = 0
-    # One for the whole copy: to make another for each piece costs as much as to read it.
+    # One buffer for the whole copy: making a new one for each piece costs as much as reading it.
     buffer = memoryview(bytearray(_CHUNK_BYTES))
     chunk = _read(descriptor, buffer)
     if bytes(chunk[: len(_APPLE_DOUBLE)]) == _APPLE_DOUBLE:
@@ -100,7 +101,7 @@ def _copy(descriptor: int, into: Path, limits: Limits) -> bytes:
         while chunk:
             digest.update(chunk)
             copied += len(chunk)
-            limits.check_bytes(copied)  # it may grow while it is read
+            limits.check_bytes(copied)  # the file may grow while it is read
             while chunk:
                 chunk = chunk[os.write(copy.fileno(), chunk) :]
             chunk = _read(descriptor, buffer)

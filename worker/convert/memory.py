@@ -1,7 +1,7 @@
-"""Memory over time: what this process and its children hold, native memory too.
+"""This module samples the memory of this process and its children over time, native memory too.
 
-A sample is the sum of the proportional set sizes, so what processes share is counted once. The
-number of samples is bounded: when there are too many, each two become one.
+A sample is the sum of the proportional set sizes, so shared pages are counted once. The number of
+samples is bounded: when there are too many, each two become one.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ SAMPLES: Final = 240
 _SECONDS: Final = 0.5
 
 _SHARE: Final = 0.005
-"""Of a core, at most: the kernel walks every page of a process to tell its share of them."""
+"""Sampling takes at most this share of a core: for each sample the kernel walks all pages."""
 
 
 class MemoryWatch:
-    """Samples from `start` to `stop`; read the figures after that. Without a /proc there are 0."""
+    """Samples from `start` to `stop`; read the figures after `stop`. Without a /proc they are 0."""
 
     def __init__(self) -> None:
         self.peak_bytes = 0
         self.samples: list[tuple[float, int]] = []
-        """Seconds since the start, and bytes: the most since the sample before."""
+        """Seconds since the start, and bytes: the largest value since the sample before."""
 
         self._every = 1
         self._since = 0
@@ -36,7 +36,7 @@ class MemoryWatch:
         self._thread = threading.Thread(target=self._run, name="memory", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the sampling thread."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -56,7 +56,7 @@ class MemoryWatch:
         self.take(self._in_use(), time.monotonic() - self._started)
 
     def take(self, in_use_bytes: int, seconds: float) -> None:
-        """Count in one look; 0 bytes mean that the system has no /proc, and are left out."""
+        """Add one sample; 0 bytes mean that the system has no /proc, and are left out."""
         if not in_use_bytes:
             return
         self.peak_bytes = max(self.peak_bytes, in_use_bytes)

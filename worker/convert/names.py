@@ -1,12 +1,12 @@
-"""What the files of an original are called below the output; pure text.
+"""This module names the files of an original below the output; it only handles text.
 
-The original's whole name stays, its ending too: `a.jpg` and `a.png` are two pictures.
+A name begins with the original's whole name, with its ending: `a.jpg` and `a.png` are two pictures.
 
     ladder         sub/a.jpg  →  sub/a.jpg/320.webp … sub/a.jpg/full.webp
     a single size  sub/a.jpg  →  sub/a.jpg.webp
 
-An original that is kept because its WebP would be larger takes that one's place:
-`sub/a.jpg/full.jpg` in a ladder, `sub/a.jpg` where there is a single size.
+If an original is kept because its WebP would be larger, it takes the place of the WebP:
+`sub/a.jpg/full.jpg` in a ladder, `sub/a.jpg` for a single size.
 """
 
 from __future__ import annotations
@@ -22,35 +22,35 @@ SUMMARY: Final = "summary.json"
 FAILURES: Final = "failures.jsonl"
 
 HIDDEN: Final = ".photo-worker"
-"""The folder of `state` and of what is half done; the walk passes by it wherever it lies."""
+"""The folder of `state` and of unfinished files; the walk leaves it out wherever it is."""
 
 STATE: Final = "convert.sqlite"
-"""The file of `state` in it."""
+"""The file of `state` in the hidden folder."""
 
 _RESERVED: Final = frozenset({SUMMARY, FAILURES, HIDDEN})
-"""What `convert` writes itself at the top of the output."""
+"""The names that `convert` itself writes at the top of the output."""
 
 _SUFFIX: Final = re.compile(r"|(/([0-9]+|full))?\.(webp|png)|/full(\.[^/]*)?", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Naming:
-    """How one run calls its files: `ending` is that of renditions, `.webp`."""
+    """The naming of one run's files; `ending` is the ending of renditions, such as `.webp`."""
 
     single: bool
     ending: str
 
     @classmethod
     def of(cls, ladder: Ladder, output_format: str) -> Naming:
-        """A ladder of one rung is a single size."""
+        """Return the naming for a ladder; a ladder of one rung is a single size."""
         return cls(single=len(ladder.rungs) == 1, ending=f".{output_format}")
 
     def rendition(self, rung: str) -> str:
-        """What comes behind the original's name."""
+        """Return what follows the original's name in a rendition's name."""
         return self.ending if self.single else f"/{rung}{self.ending}"
 
     def kept(self, name: str) -> str:
-        """The same for an original that is kept as it is."""
+        """Return what follows the original's name if the original is kept as it is."""
         if self.single:
             return ""
         last = name.rpartition("/")[2]
@@ -58,23 +58,23 @@ class Naming:
         return f"/{FULL}.{ending}" if dot and stem else f"/{FULL}"
 
     def top(self, name: str) -> str:
-        """The one name that all of an original's renditions lie at, or below."""
+        """Return the name at which, or below which, all of an original's renditions are."""
         return name + self.ending if self.single else name
 
 
 def is_suffix(suffix: str) -> bool:
-    """Whether `convert` can have given a file this name behind its original's."""
+    """Return True if `convert` can have put this suffix after an original's name."""
     return _SUFFIX.fullmatch(suffix) is not None
 
 
 def is_reserved(name: str) -> bool:
-    """Whether a name in the output is, or lies below, what `convert` writes there itself.
+    """Return True if a name is one that `convert` itself writes in the output, or lies below one.
 
-    On a disk that ignores case the name is a `folded` one.
+    On a disk that ignores case, pass the `folded` name.
     """
     return name.partition("/")[0] in _RESERVED
 
 
 def folded(name: str) -> str:
-    """The same for all names that a disk which ignores case and composition takes for one."""
+    """Return the same text for all names that a disk without case or composition takes for one."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())

@@ -1,13 +1,11 @@
-"""What the `convert` verb was asked for, and the recipe that follows from it."""
+"""The options of the `convert` verb, and the recipe that follows from them."""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import get_args
 
-from worker.errors import UsageFault
 from worker.photo.globs import Globs
 from worker.photo.ladder import Ladder
 from worker.photo.looks import OutputFormat
@@ -17,7 +15,7 @@ from worker.settings.settings import Settings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConvertOptions:
-    """Beside the settings. `sizes` takes the place of the settings' ladder."""
+    """The options besides the settings. `sizes` takes the place of the settings' ladder."""
 
     source: Path
     output: Path
@@ -32,34 +30,10 @@ class ConvertOptions:
     as_json: bool = False
 
     def recipe(self, settings: Settings, codec: str) -> Recipe:
-        """Everything that decides the bytes."""
+        """Return the recipe: everything that decides the bytes."""
         recipe = settings.recipe(codec)
         return dataclasses.replace(
             recipe,
             ladder=self.sizes or recipe.ladder,
             looks=dataclasses.replace(recipe.looks, format=self.output_format),
         )
-
-
-def sizes_of(text: str) -> Ladder:
-    """Just the sizes that are named.
-
-    Raises:
-        UsageFault: one of them is not `full` or a number of pixels.
-    """
-    try:
-        return Ladder.exactly(text)
-    except ValueError as error:
-        raise UsageFault(f"--sizes {text}: {error}") from error
-
-
-def format_of(text: str) -> OutputFormat:
-    """What renditions are written as.
-
-    Raises:
-        UsageFault: the format is unknown.
-    """
-    for known in get_args(OutputFormat):
-        if text.lower() == known:
-            return known  # type: ignore[no-any-return]
-    raise UsageFault(f"--format {text}: expected {' or '.join(get_args(OutputFormat))}")

@@ -1,10 +1,10 @@
 # A million names: a text costs a tenth of a Path.
 # ruff: noqa: PTH116, PTH118
-"""Originals: which pictures lie below a folder.
+"""This module finds the pictures below a folder.
 
 A file is a picture by the ending of its name, else by its first bytes. Links to files are followed,
 wherever they lead. Outputs of `convert` below the folder are left out, because they hold
-renditions. What cannot be read is a failure.
+renditions. A file or folder that cannot be read is a failure.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ from worker.system.walk import Entry, EntryKind, walk
 
 Sighting: TypeAlias = Found | PassedOver | Failed
 Identity: TypeAlias = tuple[int, int] | None
-"""Device and inode of a folder that is there."""
+"""Device and inode of a folder that exists."""
 
 
 def find_originals(root: str, globs: Globs, output: Identity) -> Iterator[Sighting]:
-    """Everything below `root` in the order of names; folders only if they fail or are left out.
+    """Yield everything below `root` in the order of names.
 
-    `output` is where renditions go, which may lie below `root`.
+    It yields a folder only if the folder fails or is left out. `output` is the folder of the
+    renditions, which may lie below `root`.
     """
     for entry in walk(root, enters=lambda folder: _is_entered(folder, output)):
         if entry.error is not None:
@@ -48,7 +49,7 @@ def find_originals(root: str, globs: Globs, output: Identity) -> Iterator[Sighti
 
 
 def sight(name: str, path: str) -> Sighting:
-    """What lies at a path that is a file or a link; `name` is what it is called in the output."""
+    """Find out what is at a path that is a file or a link; `name` is its name in the output."""
     like_a_picture = named_like_a_picture(name)
     try:
         status = os.stat(path)
@@ -60,13 +61,13 @@ def sight(name: str, path: str) -> Sighting:
             return PassedOver(name=name, why=Passed.NO_PICTURE)
     except OSError as error:
         if not like_a_picture and not isinstance(error, PermissionError):
-            return PassedOver(name=name, why=Passed.NO_PICTURE)  # a link to nowhere
+            return PassedOver(name=name, why=Passed.NO_PICTURE)  # a broken link
         return unreadable(name, error)
     return Found(name=name, path=path, size_bytes=status.st_size, mtime_ns=status.st_mtime_ns)
 
 
 def unreadable(name: str, error: OSError) -> Failed:
-    """A file or folder that cannot be read, or is not there any more."""
+    """Return the failure of a file or folder that cannot be read or does not exist any more."""
     gone = isinstance(error, FileNotFoundError)
     reason = Reason.ORIGINAL_MISSING if gone else PictureFault.UNREADABLE
     return Failed(name=name, reason=reason.value, message=error.strerror or str(error))
@@ -75,7 +76,7 @@ def unreadable(name: str, error: OSError) -> Failed:
 def count_pictures(
     root: str, globs: Globs, output: Identity, give_up: Callable[[], bool]
 ) -> int | None:
-    """How many files are named like pictures, for an estimate; unknown after `give_up`."""
+    """Count the files that are named like pictures; return `None` if `give_up` returns True."""
     count = 0
     try:
         for entry in walk(root, enters=lambda folder: _is_entered(folder, output)):
@@ -84,12 +85,12 @@ def count_pictures(
             is_file = entry.kind is not EntryKind.FOLDER
             count += is_file and named_like_a_picture(entry.name) and globs.chooses(entry.name)
     except Fatal:
-        return None  # the walk for originals meets it too
+        return None  # the walk for originals meets the same error and reports it
     return count
 
 
 def identity_of(folder: str | os.PathLike[str]) -> Identity:
-    """What tells a folder from all others, once it is there."""
+    """Return the identity of a folder, if it exists."""
     try:
         status = os.stat(folder)
     except OSError:
@@ -103,7 +104,7 @@ def _is_entered(folder: Entry, output: Identity) -> bool:
 
 
 def _is_own(folder: Entry, output: Identity) -> bool:
-    """Whether it is the output of this run, or a hidden folder of any."""
+    """Return True if a folder is the output of this run, or the hidden folder of any output."""
     return folder.name.rpartition("/")[2] == HIDDEN or (
         output is not None and identity_of(folder.path) == output
     )

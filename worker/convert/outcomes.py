@@ -1,4 +1,4 @@
-"""Outcomes: what a picture comes to, what the walk tells of names, and why a run ends."""
+"""Outcomes of pictures, of names that the walk finds, and of a run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from worker.photo.ports import RenderCost
 
 
 class PictureFault(StrEnum):
-    """Why a picture failed, besides what `errors.Reason` knows: a closed set."""
+    """The reasons of a failed picture, besides those of `errors.Reason`: a closed set."""
 
     UNREADABLE = "unreadable"
     NAME_TAKEN = "name_taken"
@@ -25,7 +25,7 @@ class PictureFault(StrEnum):
 
 
 class Passed(StrEnum):
-    """Why the walk passes something over: a closed set."""
+    """The reasons for which the walk passes a name over: a closed set."""
 
     NO_PICTURE = "no_picture"
     LINKED_FOLDER = "linked_folder"
@@ -35,7 +35,7 @@ class Passed(StrEnum):
 
 
 class OutputFails(Fatal):
-    """The disk is full or broken, so the run ends. The same command goes on later."""
+    """The disk is full or broken, so the run ends. The same command continues it later."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,13 +66,13 @@ class Failed:
 
     @classmethod
     def by(cls, name: str, error: Permanent) -> Failed:
-        """What a render said against it."""
+        """Return the failure that a render reported."""
         return cls(name=name, reason=error.reason.value, message=str(error))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """What an original was when it was read; `sha256` is of its bytes."""
+    """The facts of an original when it was read; `sha256` is the hash of its bytes."""
 
     size_bytes: int
     mtime_ns: int
@@ -81,10 +81,10 @@ class Content:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What the state knows of an original.
+    """The state's row of an original.
 
-    `made` names the recipe of its files, and is unset while they are replaced. `files` are bytes by
-    the suffix of the original's name: everything of it that may lie in the output.
+    `made` names the recipe of the files, and is unset while they are replaced. `files` has all
+    files of the original that may be in the output: their bytes, by the suffix of its name.
     """
 
     content: Content
@@ -120,7 +120,7 @@ class Converted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unchanged:
-    """Its renditions are those of its bytes and recipe; `renewed` where its time is another."""
+    """The renditions are current; `renewed` is set if only the original's time has changed."""
 
     name: str
     renewed: Known | None = None
@@ -130,19 +130,19 @@ Outcome: TypeAlias = Converted | Unchanged | Failed | PassedOver
 
 
 class RunEnd:
-    """Why a run ends before its originals do; any thread may set it."""
+    """The reason why a run ends before its last original; any thread may set it."""
 
     def __init__(self, signals: Stop) -> None:
         self.signals = signals
         self.fatal: Fatal | None = None
         self.limited = False
-        """As many as `--limit` allows have been found."""
+        """The run has found as many originals as `--limit` allows."""
 
     @property
     def asked(self) -> bool:
-        """Whether the run shall only finish what it has begun."""
+        """Return True if the run should only finish the pictures that it has begun."""
         return self.signals.asked or self.fatal is not None
 
     def fail(self, error: Fatal) -> None:
-        """End the run; the first error is the one that is told."""
+        """End the run; only the first error is reported."""
         self.fatal = self.fatal or error

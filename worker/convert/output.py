@@ -1,10 +1,10 @@
-# A million names: a text costs a tenth of a Path.
+# Strings, because a `Path` costs ten times as much and a run can have a million names.
 # ruff: noqa: PTH114
-"""The output folder: its lock, its scratch folder, and the checks that it is a sensible one.
+"""The output folder: its lock, its scratch folder, and its checks.
 
 Its hidden folder, `.photo-worker`, holds the file of `state`, and during a run the scratch folder.
-That lies on the file system of the output, so that a rename brings a file to its place. The kernel
-lets go of the lock when the process ends, however it ends.
+The scratch folder is on the file system of the output, so that a rename can move a file into place.
+The kernel releases the lock when the process ends, even if the process is killed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from worker.errors import UsageFault
 _SCRATCH: Final = "scratch-"
 
 FATAL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE})
-"""Errors that the next picture would meet as well."""
+"""Errors that the next picture would get as well."""
 
 
 class OutputFolder:
@@ -37,17 +37,17 @@ class OutputFolder:
         self.hidden = root / HIDDEN
         self.scratch = self.hidden
         self.folds = False
-        """Whether names that differ only in case are one name here."""
+        """True if names that differ only in case are one name on this disk."""
         self._lock: int | None = None
 
         self._made: list[Path] = []
         self._free: list[Path] = []
 
     def open(self) -> None:
-        """Make it where it is missing, lock it, and remove what a killed run left half done.
+        """Make the folder if it is missing, lock it, and remove a killed run's unfinished files.
 
         Raises:
-            UsageFault: it cannot be written, or another process converts into it.
+            UsageFault: the folder cannot be written, or another process converts into it.
         """
         folders = (self.hidden, *self.hidden.parents)
         self._made = [folder for folder in folders if not os.path.lexists(folder)]
@@ -58,7 +58,7 @@ class OutputFolder:
             self._lock = os.open(self.hidden, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             self._hold(self._lock)
             self._remove_scratch()
-            # Not the folder of before: an orphan may still write there for a moment.
+            # Use a new folder: a child of a killed run may still write into the old one.
             self.scratch = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=self.hidden.absolute()))
             self.folds = self._ignores_case()
         except (FileExistsError, NotADirectoryError) as error:
@@ -67,7 +67,7 @@ class OutputFolder:
             raise UsageFault(f"cannot write to {self.root}: {error.strerror}") from error
 
     def close(self) -> None:
-        """Remove the scratch folder and let go; idempotent."""
+        """Remove the scratch folder and release the lock; idempotent."""
         if self._lock is None:
             return
         self._remove_scratch()
@@ -75,7 +75,7 @@ class OutputFolder:
         self._lock = None
 
     def linked_folder(self, name: str) -> str | None:
-        """The first link among the folders that lead to a name, and the name itself."""
+        """Return the first link among a name's folders and the name itself; `None` without one."""
         path = str(self.root)
         for part in name.split("/"):
             path = f"{path}/{part}"
@@ -84,10 +84,10 @@ class OutputFolder:
         return None
 
     def take_folder(self) -> Path:
-        """An empty scratch folder for one picture; from any thread.
+        """Return an empty scratch folder for one picture; thread-safe.
 
         Raises:
-            OutputFails: it cannot be made.
+            OutputFails: the folder cannot be made.
         """
         with suppress(IndexError):
             return self._free.pop()
@@ -97,7 +97,7 @@ class OutputFolder:
             raise failing(self.root, error) from error
 
     def give_folder(self, folder: Path) -> None:
-        """Take one back whose renditions are in their places: another would cost milliseconds."""
+        """Keep a used folder for another picture, because making a new one costs milliseconds."""
         with suppress(OSError):
             (folder / ORIGINAL).unlink(missing_ok=True)
             if not any(folder.iterdir()):
@@ -106,11 +106,11 @@ class OutputFolder:
         self.drop_folder(folder)
 
     def drop_folder(self, folder: Path) -> None:
-        """Remove one, whatever lies in it."""
+        """Remove a scratch folder with its content."""
         shutil.rmtree(folder, ignore_errors=True)
 
     def undo(self) -> None:
-        """Remove what `open` made, where no picture was found."""
+        """Remove what `open` made; for a run that found no picture."""
         if self._made:
             shutil.rmtree(self.hidden, ignore_errors=True)
         for folder in self._made[1:]:
@@ -126,7 +126,7 @@ class OutputFolder:
                 "name another folder"
             ) from error
         except OSError:
-            return  # a file system without such locks: SQLite's, on the state, remains
+            return  # this file system has no such locks; SQLite still locks the state
 
     def _remove_scratch(self) -> None:
         for left in self.hidden.glob(f"{_SCRATCH}*"):
@@ -142,7 +142,7 @@ class OutputFolder:
 
 
 def check_apart(source: Path, output: Path) -> None:
-    """See that the output and the originals lie apart.
+    """Check that the output and the originals are separate folders.
 
     Raises:
         UsageFault: the source is missing, or the output would mix with it.
@@ -164,7 +164,7 @@ def check_apart(source: Path, output: Path) -> None:
 
 
 def failing(root: Path, error: OSError) -> OutputFails:
-    """What to say when the output cannot be written any more."""
+    """Return the error for an output that cannot be written any more."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return OutputFails(
             f"the disk of {root} is full ({error.strerror}). What is there is complete: make room "

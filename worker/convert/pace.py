@@ -1,4 +1,4 @@
-"""Pace: what progress shows of a run, and when it may be over."""
+"""Pace counts all pictures of a run and estimates the time left, for the progress line."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from worker.convert.tally import Tally
 
 
 class Pace:
-    """One run's; a context manager, whose thread counts the pictures meanwhile."""
+    """The pace of one run. While the context is open, a thread counts the pictures."""
 
     def __init__(self, tally: Tally, count: Callable[[Callable[[], bool]], int | None]) -> None:
-        """`count` counts all pictures; it gives up once its argument says so."""
+        """`count` counts all pictures; it gives up when its argument returns True."""
         self._tally = tally
         self._count = count
         self._total: int | None = None
@@ -24,17 +24,17 @@ class Pace:
         self._thread = threading.Thread(target=self._run, name="count", daemon=True)
 
     def __enter__(self) -> Self:
-        """Begin to count."""
+        """Start counting."""
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Give up counting."""
+        """Stop counting."""
         self._over.set()
         self._thread.join()
 
     def counts(self) -> dict[str, object]:
-        """For `progress`: `of` and `left` once all are counted."""
+        """Return the fields for `progress`; `of` and `left` when all pictures are counted."""
         counts = self._tally.counts
         shown: dict[str, object] = {
             "converted": counts.converted,

@@ -1,7 +1,7 @@
 """The report's page: one HTML file without requests to any server.
 
-Names come from a folder that may be a stranger's: all of them are escaped, and the page forbids
-scripts and requests to itself.
+Names may come from a stranger's folder. All of them are escaped, and the page's policy forbids its
+own scripts and requests.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
 def page(summary: Mapping[str, Any], previews: Mapping[str, str]) -> bytes:
-    """The page of one summary; `previews` are `data:` addresses by name."""
+    """Return the page of one summary; `previews` are `data:` addresses by name."""
     body = [
         _head(summary),
         _tiles(summary),
@@ -143,7 +143,7 @@ def _weights(summary: Mapping[str, Any]) -> list[Bar]:
 
 
 def _half(summary: Mapping[str, Any]) -> str:
-    """The median's class in words."""
+    """Return the median's class in words."""
     seen = 0
     for each in summary["image_seconds"]["histogram"]:
         seen += each["images"]
@@ -153,7 +153,7 @@ def _half(summary: Mapping[str, Any]) -> str:
 
 
 def _classes(histogram: Sequence[Mapping[str, Any]]) -> list[Bar]:
-    """Without the empty classes at both ends."""
+    """Return a bar for each class, without the empty classes at both ends."""
     used = [number for number, each in enumerate(histogram) if each["images"]]
     return [
         Bar(
@@ -221,7 +221,7 @@ def _passed_over(summary: Mapping[str, Any]) -> str:
 
 
 def _list(files: Sequence[Mapping[str, Any]]) -> str:
-    """Files with their reason and, where there is one, a message."""
+    """Return a list of files with their reason and, if there is one, a message."""
     rows = "".join(
         f"<li><b>{_name(each['name'])}</b><code>{_name(each['reason'])}</code>"
         f"<span>{_name(each.get('message', ''))}</span></li>"
@@ -246,5 +246,5 @@ def _facts(summary: Mapping[str, Any]) -> str:
 
 
 def _name(text: str) -> str:
-    """A text of somebody else's, on one line."""
+    """Return somebody else's text on one line."""
     return escape(plain(text))

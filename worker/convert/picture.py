@@ -1,6 +1,6 @@
-# A million names: a text costs a tenth of a Path.
+# Strings, because a `Path` costs ten times as much and a run can have a million names.
 # ruff: noqa: PTH112, PTH114
-"""One picture: from what the walk found to its renditions in the scratch folder, or its failure."""
+"""This module turns one found picture into renditions in the scratch folder, or into a failure."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from worker.photo.ports import Renderer, Rendering
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What one run makes of every picture.
+    """The settings that one run uses for every picture.
 
     `made` names everything that decides an output's bytes. `originals` is the folder that is
     converted.
@@ -61,7 +61,7 @@ class Pictures:
     def __init__(
         self, plan: Plan, output: OutputFolder, state: StateFile, renderer: Callable[[], Renderer]
     ) -> None:
-        """`renderer` is asked for with the first picture that needs one."""
+        """`renderer` is called for the first picture that needs a render."""
         self._plan = plan
         self._output = output
         self._root = str(output.root)
@@ -69,7 +69,7 @@ class Pictures:
         self._renderer = renderer
 
     def judge(self, found: Found) -> Failed | Unchanged | None:
-        """What it comes to by names, sizes and times alone, unless it has to be read."""
+        """Return the outcome by names, sizes and times alone; `None` if the file must be read."""
         if fault := self._collision(found):
             return fault
         known = self._state.find(found.name)
@@ -82,11 +82,11 @@ class Pictures:
         return None
 
     def convert(self, found: Found) -> Outcome:
-        """Render it, unless its bytes are those of the last time.
+        """Render a picture, unless its bytes are the same as in the last run.
 
         Raises:
             OutputFails: the output cannot be written.
-            Draining: the run ends before its turn.
+            Draining: the run ends before the picture is rendered.
         """
         folder = self._output.take_folder()
         outcome: Outcome | None = None
@@ -131,7 +131,7 @@ class Pictures:
         try:
             rendering, files = self._attempt(original, folder)
         except (RenderCrashed, RenderOutOfMemory, SlotUnavailable):
-            # Its neighbours may have been to blame; the same again is its own fault.
+            # Other renders may have caused the first failure. A second one is the picture's fault.
             rendering, files = self._attempt(original, folder)
         facts, largest = rendering.facts, files[-1]
         full_size = (largest.width, largest.height) == (facts.width, facts.height)
@@ -175,7 +175,7 @@ class Pictures:
         return rendering, sorted(files, key=lambda each: each.width * each.height)
 
     def _is_there(self, name: str, known: Known) -> bool:
-        """Whether all that was made of it by this recipe lies there, and has the size it had."""
+        """Return True if this recipe made the files of a picture and all still have their sizes."""
         if known.made != self._plan.made:
             return False
         for suffix, size_bytes in known.files.items():
@@ -188,9 +188,10 @@ class Pictures:
         return True
 
     def _collision(self, found: Found) -> Failed | None:
-        """Whether its output has the name of something else's; by the originals alone.
+        """Return the failure of a picture whose output would have the name of something else.
 
-        What is finished first must not decide: the same originals always come to the same output.
+        Only the originals decide, and not which picture is finished first, so that the same
+        originals always give the same output.
         """
         plan, top = self._plan, self._plan.naming.top(found.name)
         other = ""
@@ -211,7 +212,7 @@ class Pictures:
         return Failed(name=found.name, reason=PictureFault.NAME_COLLISION.value, message=message)
 
     def _linked(self, name: str, known: Known | None) -> Failed | None:
-        """Whether a folder of its files is a link, through which they would lie elsewhere."""
+        """Return the failure of a picture if a link would move its files to another place."""
         ladder = known is not None and any(suffix.startswith("/") for suffix in known.files)
         inside = ladder or not self._plan.naming.single
         path = self._output.linked_folder(name if inside else name.rpartition("/")[0])
@@ -221,7 +222,7 @@ class Pictures:
         return Failed(name=name, reason=PictureFault.NAME_TAKEN.value, message=message)
 
     def _is_anothers(self, name: str) -> bool:
-        """Whether an original's own name is the one of another's rendition: it cannot be kept."""
+        """Return True if an original's name is reserved for another file, so it cannot be kept."""
         ending = self._plan.naming.ending
         if not self._plan.naming.single:
             return False

@@ -1,15 +1,16 @@
-# A million names: a text costs a tenth of a Path.
+# Strings, because a `Path` costs ten times as much and a run can have a million names.
 # ruff: noqa: PTH103, PTH104, PTH106, PTH108, PTH114, PTH120
-"""Placing: finished renditions to their names in the output, whole or not at all.
+"""Placing moves finished renditions to their names in the output, each of them whole.
 
-The order lets a process be killed between any two steps, and its files still be told from others':
+The process may be killed between two steps. Because of this order, the next run can still tell its
+own files from other people's files:
 
-1. The state says on disk which files an original may have.
-2. Old files that the new ones do not replace are removed.
-3. Each new file gets its name by a rename.
-4. The state says that all of it is done, together with the next originals' first step.
+1. The state on disk names the files that an original may have.
+2. Old files that the new files do not replace are deleted.
+3. A rename gives each new file its name.
+4. The state on disk says that the original is done; the same write is step 1 of the next originals.
 
-A file that the state does not name is somebody else's, and is never touched.
+A file that the state does not name belongs to somebody else and is left as it is.
 """
 
 from __future__ import annotations
@@ -39,11 +40,11 @@ from worker.convert.state import StateFile
 from worker.errors import Fatal
 
 _BATCH: Final = 64
-"""Pictures that share one wait for the disk, at most."""
+"""The most pictures that share one disk sync."""
 
 
 class Placer:
-    """One run's, with a thread of its own, so that slots need not wait for the disk."""
+    """Moves the files of one run into place, in its own thread: slots do not wait for the disk."""
 
     def __init__(
         self,
@@ -53,7 +54,7 @@ class Placer:
         end: RunEnd,
         tell: Callable[[Outcome], None],
     ) -> None:
-        """`tell` is told, in the placer's thread, what became of each picture."""
+        """The placer's thread calls `tell` with the outcome of each picture."""
         self._root = str(output.root)
         self._output = output
         self._state = state
@@ -65,15 +66,15 @@ class Placer:
         self._thread = threading.Thread(target=self._run, name="placer", daemon=True)
 
     def start(self) -> None:
-        """Begin to take pictures."""
+        """Start the thread."""
         self._thread.start()
 
     def put(self, finished: Converted | Unchanged) -> None:
-        """Hand over a picture; waits while the disk is behind."""
+        """Queue a picture; wait while the queue is full because the disk is slow."""
         self._queue.put(finished)
 
     def finish(self) -> None:
-        """Wait until all that was handed over lies in its place."""
+        """Wait until all queued pictures are in place."""
         if self._thread.is_alive():
             self._queue.put(None)
             self._thread.join()
@@ -105,7 +106,8 @@ class Placer:
         for each in finished:
             if isinstance(each, Unchanged):
                 if each.renewed is not None:
-                    # Its time is another; the next look need not read it.
+                    # Only the file's modification time changed. Save the new time, so that the
+                    # next run does not read the file.
                     self._done.append((each.name, each.renewed))
                 self._tell(each)
             elif fault := self._obstacle(each):
@@ -117,28 +119,29 @@ class Placer:
             self._place(each)
 
     def _settle(self, begun: list[tuple[str, Known]]) -> None:
-        """One wait for the disk: what is done, and what is about to be."""
+        """Write the finished and the planned files to the state with one disk sync."""
         done, self._done = self._done, []
         if done or begun:
             self._state.write([*done, *begun])
 
     def _obstacle(self, each: Converted) -> Failed | None:
-        """Whether a file that is not its own has one of its names."""
+        """Return the failure of a picture if somebody else's file has one of its names."""
         for new in each.files:
             if each.known and new.suffix in each.known.files:
                 continue
             path = f"{self._root}/{each.found.name}{new.suffix}"
             if not os.path.lexists(path) or _is_own_ladder(path, new.suffix, each.known):
                 continue
-            # Without its state a tree can be taken over: such bytes only this recipe makes. An
-            # original that lies there may be somebody's own copy.
+            # If the state file is lost, this run may adopt existing files. It adopts a file only if
+            # its bytes equal the new rendition, because only this recipe makes these bytes. It does
+            # not adopt a copy of the original, because the user may have put it there.
             kept = each.kept and new is each.files[-1]
             if kept or os.path.islink(path) or not _same(path, str(new.path)):
-                return self._failed(
-                    each,
-                    PictureFault.NAME_TAKEN,
-                    f"{path} is there and was not made by photo-worker convert: move it away, or "
-                    "convert into another folder",
+                return Failed(
+                    name=each.found.name,
+                    reason=PictureFault.NAME_TAKEN.value,
+                    message=f"{path} is there and was not made by photo-worker convert: move it "
+                    "away, or convert into another folder",
                 )
         return None
 
@@ -163,7 +166,10 @@ class Placer:
         self._tell(each)
 
     def _remove_old(self, each: Converted) -> None:
-        """What an earlier run made of it and this one does not; first: it may be in the way."""
+        """Delete the files that an earlier run made and this run does not make.
+
+        Do it before the renames, because an old file can block a new name.
+        """
         if each.known is None:
             return
         base = f"{self._root}/{each.found.name}"
@@ -185,21 +191,22 @@ class Placer:
         }
         fault = kinds.get(error.errno or 0, PictureFault.UNWRITABLE)
         where = os.fsdecode(error.filename2 or error.filename or each.found.name)
-        return self._failed(each, fault, f"{where}: {error.strerror or error}")
-
-    def _failed(self, each: Converted, fault: PictureFault, message: str) -> Failed:
+        message = f"{where}: {error.strerror or error}"
         return Failed(name=each.found.name, reason=fault.value, message=message)
 
 
 def _begun(each: Converted) -> Known:
-    """Everything that may lie there from now on."""
+    """Return all files that the original may have in the output from now on."""
     files = dict(each.known.files) if each.known else {}
     files |= {new.suffix: new.size_bytes for new in each.files}
     return Known(content=each.content, made=None, files=files)
 
 
 def _is_own_ladder(path: str, suffix: str, known: Known | None) -> bool:
-    """Whether all that lies there is an original's earlier ladder, which goes."""
+    """Return True if the folder holds only old renditions of this original.
+
+    `_remove_old` deletes them.
+    """
     if suffix or known is None or os.path.islink(path):
         return False
     try:

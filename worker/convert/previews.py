@@ -1,4 +1,4 @@
-"""Previews: a few small pictures for the report's page, rendered as any other, in a child."""
+"""Previews are a few small pictures for the report's page; children render them like any other."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from worker.convert.intake import ORIGINAL, NoPicture, OriginalUnreadable, take_
 from worker.convert.outcomes import Found, RunEnd
 from worker.errors import Fatal, WorkerError
 from worker.photo.ladder import Ladder
-from worker.photo.limits import Limits
 from worker.render.capacity import MIB
 from worker.render.job import RenderSettings
 from worker.render.pool import RenderPool
@@ -34,18 +33,15 @@ def previews(
     *,
     told_unconfined: bool = False,
 ) -> dict[str, str]:
-    """A `data:` address of a small WebP by name; one that cannot be rendered is left out.
+    """Return the `data:` address of a small WebP for each name.
 
-    So are all that are left once the run shall `end`. `told_unconfined`: as of `RenderPool`.
+    Pictures that cannot be rendered are left out, and so are the rest when the run must `end`.
+    `told_unconfined`: see `RenderPool`.
     """
     made: dict[str, str] = {}
     if not names or end.asked:
         return made
-    limits = Limits(
-        max_original_bytes=settings.max_original_bytes,
-        max_original_pixels=settings.max_original_pixels,
-    )
-    # The run's own renditions are of no use: `full` alone would be far too large for a page.
+    # The run's own renditions may be only `full`, which is far too large for a page.
     with tempfile.TemporaryDirectory(prefix="photo-worker-previews-") as scratch:
         pool = RenderPool(
             RenderSettings(
@@ -71,7 +67,7 @@ def previews(
                 folder = Path(tempfile.mkdtemp(dir=scratch))
                 found = Found(name=name, path=f"{originals}/{name}", size_bytes=0, mtime_ns=0)
                 with suppress(NoPicture, OriginalUnreadable, WorkerError, OSError):
-                    take_in(found, folder / ORIGINAL, limits)
+                    take_in(found, folder / ORIGINAL, settings.limits)
                     (rendered,) = pool.render(folder / ORIGINAL, folder)
                     encoded = base64.b64encode(rendered.path.read_bytes()).decode()
                     made[name] = f"data:image/webp;base64,{encoded}"

@@ -1,4 +1,4 @@
-"""`photo-worker convert` put together: the story of one run, from its checks to its exit code."""
+"""This module runs `photo-worker convert` once, from the checks to the exit code."""
 
 from __future__ import annotations
 
@@ -28,7 +28,6 @@ from worker.convert.state import StateFile
 from worker.convert.summary import RunFacts, as_text, summarise, write_whole
 from worker.convert.tally import Tally
 from worker.errors import ExitCode, UsageFault
-from worker.photo.limits import Limits
 from worker.photo.recipe import Recipe
 from worker.render.job import RenderSettings
 from worker.settings.settings import Settings
@@ -41,10 +40,10 @@ _SOURCE: Final = "source"
 
 
 def run_convert(settings: Settings, options: ConvertOptions, tell: Callable[[str], None]) -> int:
-    """Convert, print what came of it by `tell`, and give the exit code.
+    """Convert, print the result with `tell`, and return the exit code.
 
     Raises:
-        UsageFault: IN or OUT is not what it should be, or IN is without pictures.
+        UsageFault: IN or OUT is wrong, or IN has no pictures.
         ConfigurationError: there is not enough memory.
         Fatal: child processes cannot be started, or the output cannot be written any more.
     """
@@ -57,7 +56,7 @@ def run_convert(settings: Settings, options: ConvertOptions, tell: Callable[[str
         with signals:
             return _Conversion(settings, options, RunEnd(signals), log)(tell)
     except KeyboardInterrupt:
-        # Of the second signal; the first is the one that counts.
+        # The second signal raised this; the exit code is the first signal's.
         return signals.exit_code or _INTERRUPTED
 
 
@@ -110,7 +109,7 @@ class _Conversion:
         return self._options.dry_run
 
     def _open(self, stack: ExitStack) -> StateFile:
-        """The output and its state; of a dry run only what is there already."""
+        """Open the output and its state; a dry run opens only what exists."""
         if self._dry and not self._output.hidden.exists():
             state = StateFile(None)
             stack.callback(state.close)
@@ -152,7 +151,7 @@ class _Conversion:
         )
 
     def _codec(self, state: StateFile, engine: Engine) -> str:
-        # Without an earlier run all is to be done, whatever a child would say.
+        # Without an earlier run all pictures must be converted, whatever codec a child names.
         if self._dry and state.note("codec") is None:
             return "unknown"
         return codec_of(state, engine.pool)
@@ -164,10 +163,7 @@ class _Conversion:
             naming=Naming.of(recipe.ladder, recipe.looks.format),
             made=recipe.fingerprint + (" keep-smaller" if keep_smaller else ""),
             keep_smaller=keep_smaller,
-            limits=Limits(
-                max_original_bytes=self._settings.max_original_bytes,
-                max_original_pixels=self._settings.max_original_pixels,
-            ),
+            limits=self._settings.limits,
         )
         with progress("convert", self._log) as show, Pace(tally, self._count) as pace:
             session = Session(
@@ -242,7 +238,7 @@ class _Conversion:
 
 def _check_file(file: Path, options: ConvertOptions) -> None:
     folder = file.absolute().parent
-    # The output itself need not be there yet, except where it is not going to be made.
+    # A run makes the output folder, a dry run does not.
     made = folder.resolve() == options.output.resolve() and not options.dry_run
     if file.is_dir() or not (made or folder.is_dir()):
         raise UsageFault(f"{file} cannot be written: name a file in a folder that exists")

@@ -1,8 +1,8 @@
 """The threads of one run: one walks, some render, one places.
 
-The main thread walks and judges. A thread for each picture in flight reads it and waits for its
-render; another places what is finished (`placing`). They are joined by queues of a few, so that
-memory stays flat however many pictures there are.
+The main thread walks and judges. Each picture in flight has a thread that reads it and waits for
+its render. Another thread places finished pictures (`placing`). The queues between the threads are
+short, so memory stays flat however many pictures there are.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from worker.telemetry.logs import Log
 _LOOK_SECONDS: Final = 0.1
 
 _IN_FLIGHT_PER_SLOT: Final = 2
-"""One renders, the next is copied, hashed and measured; and one more for all."""
+"""For each slot, one picture renders while the next is copied, hashed and measured; plus one."""
 
 _QUEUED: Final = 64
 
 
 @dataclass(slots=True, kw_only=True)
 class Session:
-    """One run's, for the main thread. `show` is called often, to show how far it is."""
+    """The session of one run; used by the main thread. It calls `show` often, for the progress."""
 
     pictures: Pictures
     engine: Engine
@@ -48,13 +48,13 @@ class Session:
     _turned_away: bool = field(init=False, default=False)
 
     def judge(self, sightings: Iterable[Sighting], limit: int | None) -> bool:
-        """Only count what `run` would do."""
+        """Count what `run` would do, without doing it."""
         return self._feed(sightings, limit, self.tally.wants)
 
     def run(self, sightings: Iterable[Sighting], limit: int | None) -> bool:
-        """Convert what the walk finds, `limit` pictures at most; whether it came to its end.
+        """Convert what the walk finds, up to `limit` pictures; return True if the walk ended.
 
-        Where it did not, `end` tells why.
+        If it did not, `end` has the reason.
         """
         threads = [
             threading.Thread(target=self._work, name=f"picture-{number}", daemon=True)
@@ -101,7 +101,7 @@ class Session:
         return True
 
     def _put(self, found: Found | None) -> None:
-        """Queue it, unless the run ends; instead of a picture, `None` ends a thread."""
+        """Queue a picture, unless the run ends; `None` ends a thread."""
         while found is None or not self.end.asked:
             with suppress(queue.Full):
                 self._queue.put(found, timeout=_LOOK_SECONDS)

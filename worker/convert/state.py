@@ -1,9 +1,9 @@
-"""The state: which original each output was made from, and by which recipe.
+"""The state keeps which original each output was made from, and by which recipe.
 
-An SQLite file in the output's hidden folder, so that memory stays flat over a million pictures. A
-file is named here, on disk, before it appears in the output. So after a crash or a power cut, files
-of `convert` can be told from those of others. One transaction, and one wait for the disk, serves
-all pictures that are finished by then (`placing`).
+It is an SQLite file in the output's hidden folder, so that memory stays flat over a million
+pictures. The state on disk names a file before the file appears in the output. So after a crash or
+a power cut, `convert` can tell its own files from other people's. One transaction with one disk
+sync serves all pictures that are finished by then (`placing`).
 """
 
 from __future__ import annotations
@@ -39,14 +39,15 @@ CREATE TABLE notes (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
 
 class StateFile:
-    """One output's; thread-safe."""
+    """The state of one output; thread-safe."""
 
     def __init__(self, file: Path | None) -> None:
-        """Open or create it; without a file it is empty and forgotten.
+        """Open or create the file. Without a file, the state starts empty and is lost at the end.
 
         Raises:
-            UsageFault: it is another process's, another version's, or something else.
-            OutputFails: it cannot be written.
+            UsageFault: another process has the file open, another version wrote it, or it is no
+                state.
+            OutputFails: the file cannot be written.
         """
         self._file = file
         self._lock = threading.Lock()
@@ -116,7 +117,7 @@ class StateFile:
         return failing(root, OSError(code, str(error)))
 
     def find(self, name: str) -> Known | None:
-        """What is known of an original.
+        """Return the row of an original.
 
         Raises:
             OutputFails: the disk fails, or somebody has changed the file.
@@ -131,17 +132,17 @@ class StateFile:
             files = dict(json.loads(row[4]))
         except (ValueError, TypeError):
             files = {"no JSON": 0}
-        # These files will be removed, so they must be files that `convert` can have written.
+        # These files may be deleted, so they must be files that `convert` can have written.
         if not all(map(is_suffix, files)):
             raise OutputFails(self._damaged(f"it names files that are none of {name!r}"))
         content = Content(size_bytes=row[0], mtime_ns=row[1], sha256=row[2])
         return Known(content=content, made=row[3], files=files)
 
     def write(self, rows: Sequence[tuple[str, Known]]) -> None:
-        """Keep what is known of these originals from now on; on disk when it returns.
+        """Write the rows of these originals; they are on disk when this returns.
 
         Raises:
-            OutputFails: the disk is full or fails; all of them are as before.
+            OutputFails: the disk is full or fails; all rows are as before.
         """
         values = [
             (
@@ -157,7 +158,7 @@ class StateFile:
         self._change("INSERT OR REPLACE INTO originals VALUES (?, ?, ?, ?, ?, ?)", values)
 
     def claim(self, key: str, name: str) -> str:
-        """Who has the name that `key` stands for: `name`, unless another came first."""
+        """Return the owner of `key`; if it has none, `name` becomes the owner."""
         row = self._one("SELECT name FROM claims WHERE key = ?", os.fsencode(key))
         if row is None:
             self.take(key, name)
@@ -165,13 +166,13 @@ class StateFile:
         return os.fsdecode(row[0])
 
     def take(self, key: str, name: str) -> None:
-        """Give the name that `key` stands for to an original."""
+        """Make the original `name` the owner of `key`."""
         values = [(os.fsencode(key), os.fsencode(name))]
-        # The output does not depend on it: the next commit takes it to the disk.
+        # A lost claim would not change the output, so it may wait for the next sync.
         self._change("INSERT OR REPLACE INTO claims VALUES (?, ?)", values, "NORMAL")
 
     def note(self, key: str) -> str | None:
-        """A short text that was kept under this key."""
+        """Return the short text that was kept under this key, if any."""
         row = self._one("SELECT value FROM notes WHERE key = ?", key)
         return None if row is None else str(row[0])
 
@@ -185,7 +186,7 @@ class StateFile:
             self._change("INSERT OR REPLACE INTO notes VALUES (?, ?)", [(key, value)])
 
     def close(self) -> None:
-        """Let go of it; what was written stays."""
+        """Close the file."""
         with self._lock:
             self._database.close()
 

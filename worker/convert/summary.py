@@ -1,4 +1,4 @@
-"""The summary of one run: every figure as JSON, and the same for a terminal."""
+"""The summary of one run: all figures as JSON, and some of them for a terminal."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SHOWN: Final = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFacts:
-    """What a run was, besides its counts."""
+    """The facts of a run besides its counts."""
 
     started: datetime
     ended: datetime
@@ -41,12 +41,15 @@ class RunFacts:
 
     @property
     def seconds(self) -> float:
-        """From start to end."""
+        """Return the run's duration."""
         return (self.ended - self.started).total_seconds()
 
 
 def summarise(run: RunFacts, tally: Tally, watch: MemoryWatch, end: RunEnd) -> dict[str, Any]:
-    """Everything, ready to be written; after the children have ended: their CPU seconds count."""
+    """Return all figures, ready for JSON.
+
+    Call it after the children have ended, because it includes their CPU seconds.
+    """
     counts, seconds = tally.counts, max(run.seconds, 1e-6)
     tried = counts.converted + counts.failed
     own = resource.getrusage(resource.RUSAGE_SELF)
@@ -134,15 +137,15 @@ def summarise(run: RunFacts, tally: Tally, watch: MemoryWatch, end: RunEnd) -> d
 
 
 def write_whole(file: Path, data: bytes) -> None:
-    """Write a file beside and rename it, so that a reader finds the old one or all of this one.
+    """Write a new file beside `file` and rename it, so readers see the old or the whole new one.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     half = file.with_name(f".{file.name}.{os.getpid()}.part")
     half.unlink(missing_ok=True)
     try:
-        with half.open("xb") as new:  # through a link it would be another file
+        with half.open("xb") as new:  # "x" refuses a link, which could lead to another file
             new.write(data)
         half.replace(file)
     finally:
@@ -150,7 +153,7 @@ def write_whole(file: Path, data: bytes) -> None:
 
 
 def as_text(summary: dict[str, Any]) -> str:
-    """A few lines for a terminal."""
+    """Return a few lines for a terminal."""
     head = f"{summary['converted']:,} converted"
     if summary["dry_run"]:
         read = size(summary["would_read_bytes"])

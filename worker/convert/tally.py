@@ -1,7 +1,7 @@
-"""The tally: what one run has come to so far, in memory that does not grow with the pictures.
+"""The tally counts the outcomes of one run, in memory that does not grow with the pictures.
 
-Counts everything, keeps the first names of each list, the best and the worst savings, and how often
-a picture took how long. Every failure goes to a file, a line of JSON each.
+It counts everything, and keeps the first names of each list, the best and the worst savings, and a
+histogram of the seconds of a picture. It writes each failure to a file as a line of JSON.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from worker.console.text import to_json
 from worker.convert.outcomes import Converted, Failed, Found, Outcome, PassedOver, Unchanged
 
 LISTED: Final = 1000
-"""As many failures, and as many files passed over, are kept by name; all are counted."""
+"""So many failures, and so many files passed over, are kept by name; all are counted."""
 
 SHOWN: Final = 8
-"""As many of the best savings are kept, and of the worst."""
+"""So many of the best savings are kept, and as many of the worst."""
 
 SECONDS: Final = (
     *(0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75),
     *(1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0, 20.0, 60.0),
 )
-"""Upper ends of the classes that pictures are counted in by seconds; one more is open."""
+"""Upper ends, in seconds, of the histogram's classes; one more class is open."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Saving:
-    """What one picture came to: `share` of its bytes that the largest rendition saves."""
+    """The saving of one picture: the largest rendition saves the `share` of its bytes."""
 
     share: float
     name: str
@@ -47,7 +47,7 @@ class Saving:
 
 @dataclass(slots=True, kw_only=True)
 class Counts:
-    """Numbers of pictures, files, bytes and seconds; a copy of them is `Tally.counts`."""
+    """Numbers of pictures, files, bytes and seconds."""
 
     found: int = 0
     converted: int = 0
@@ -55,7 +55,7 @@ class Counts:
     failed: int = 0
     kept: int = 0
     pending: int = 0
-    """In a dry run: what would be converted, and its bytes."""
+    """The pictures that a dry run would convert, and their bytes."""
     pending_bytes: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
@@ -68,21 +68,21 @@ class Counts:
 
     @property
     def settled(self) -> int:
-        """Pictures that have their end."""
+        """Count the pictures that are converted, current or failed."""
         return self.converted + self.current + self.failed
 
 
 class Tally:
-    """One run's; thread-safe."""
+    """The tally of one run; thread-safe."""
 
     def __init__(self, failures: Path | None) -> None:
-        """`failures` is the file that every failure is written to, once there is one."""
+        """`failures` is the file for all failures; the first failure creates it."""
         self.counts = Counts()
         self.reasons: Counter[str] = Counter()
         self.passed: Counter[str] = Counter()
         self.formats: Counter[str] = Counter()
         self.rungs: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        """Of each rung count, bytes, pixels, and the bytes of the originals."""
+        """For each rung: count, bytes, pixels, and the bytes of the originals."""
 
         self.failures: list[Failed] = []
         self.passed_over: list[PassedOver] = []
@@ -94,18 +94,18 @@ class Tally:
         self._lock = threading.Lock()
 
     def saw(self) -> None:
-        """Count in a picture that was found."""
+        """Count a picture that was found."""
         with self._lock:
             self.counts.found += 1
 
     def wants(self, found: Found) -> None:
-        """Count in one that would be converted."""
+        """Count a picture that would be converted."""
         with self._lock:
             self.counts.pending += 1
             self.counts.pending_bytes += found.size_bytes
 
     def add(self, outcome: Outcome) -> None:
-        """Count in what became of one."""
+        """Count the outcome of a picture."""
         with self._lock:
             if isinstance(outcome, Converted):
                 self._converted(outcome)
@@ -119,23 +119,23 @@ class Tally:
                     self.passed_over.append(outcome)
 
     def unsaw(self) -> None:
-        """Count out one that turned out to be something else."""
+        """Take back the count of a found picture that is something else."""
         with self._lock:
             self.counts.found -= 1
 
     @property
     def best(self) -> list[Saving]:
-        """The largest savings, largest first."""
+        """Return the largest savings, largest first."""
         return [saving for saving, _ in sorted(self._best, reverse=True)]
 
     @property
     def worst(self) -> list[Saving]:
-        """The smallest, smallest first, without those that are among the best."""
+        """Return the smallest savings, smallest first, without those that are among the best."""
         best = set(self.best)
         return [saving for _, saving in sorted(self._worst, reverse=True) if saving not in best]
 
     def close(self) -> None:
-        """All failures are in their file."""
+        """Close the file of failures."""
         with self._lock:
             if self._lines is not None:
                 with suppress(OSError):
@@ -189,12 +189,12 @@ class Tally:
                 self._lines = self._file.open("wb")
             self._lines.write(f"{to_json(failure_fields(failed), indent=None)}\n".encode())
         except OSError:
-            # A full disk: the next picture tells of it, and ends the run.
+            # The disk is full; the next picture meets the same error, and ends the run.
             self._file = None
 
 
 def failure_fields(failed: Failed) -> dict[str, str]:
-    """As the summary and the file of failures have it."""
+    """Return a failure as the summary and the file of failures show it."""
     return {"name": failed.name, "reason": failed.reason, "message": failed.message}
 
 

@@ -1,8 +1,8 @@
-"""Retries: a request to Cloud Storage is sent until it is answered or patience ends.
+"""Retries: send a request to Cloud Storage until the service answers or patience ends.
 
-This is the only loop of retries, with full jitter. The client's own is off, because two nested
-loops would outlast a drain. The exceptions of Google, requests and urllib3 end here, except for two
-answers that callers decide about: `NotFound` and `PreconditionFailed`.
+This is the only retry loop, with full jitter. The client's own loop is off, because two nested
+loops would outlast a drain. This module translates the exceptions of Google, requests and urllib3,
+except for two answers that callers decide about: `NotFound` and `PreconditionFailed`.
 """
 
 from __future__ import annotations
@@ -25,13 +25,16 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from worker.errors import StorageForbidden, StorageUnavailable
+from worker.errors import StorageForbidden, StorageRefused, StorageUnavailable
 from worker.gcs.patience import Patience
 from worker.gcs.transfers import Damaged
 
 T = TypeVar("T")
 
 _LONGEST_WAIT_SECONDS: Final = 3.0
+
+_KEY_SERVICE: Final = "kms"
+"""In the text of a 403 because of a Cloud KMS key: disabled, destroyed, or not to be used."""
 
 _TRANSIENT: Final = (
     api.ServerError,
@@ -49,16 +52,17 @@ _TRANSIENT: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """Sends requests with patience; thread-safe."""
+    """A retry loop for requests; thread-safe."""
 
     patience: Patience
 
     def __call__(self, request: Callable[[], T]) -> T:
-        """What the request returns, after as many attempts as it takes and patience allows.
+        """Call the request until it succeeds or patience ends; return its result.
 
         Raises:
             api.NotFound, api.PreconditionFailed: the service's answer.
-            StorageForbidden: the service refused it.
+            StorageForbidden: this service account lacks a permission.
+            StorageRefused: the service refused it for what it is about.
             StorageUnavailable: every attempt failed.
         """
         retrying = Retrying(
@@ -74,7 +78,9 @@ class Retries:
             return retrying(request)
         except (api.NotFound, api.PreconditionFailed):
             raise
-        except (api.Forbidden, api.Unauthorized) as error:
+        except (api.BadRequest, api.Forbidden, api.Unauthorized) as error:
+            if isinstance(error, api.BadRequest) or _KEY_SERVICE in str(error).casefold():
+                raise StorageRefused(str(error)) from error
             raise StorageForbidden(str(error)) from error
         except (
             *_TRANSIENT,

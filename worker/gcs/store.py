@@ -1,7 +1,7 @@
 """Google Cloud Storage: `ports.ObjectStore` over Google's client.
 
-Every operation is one HTTP request, which `retry` sends until it succeeds. "Not found" and "another
-generation" are answers here, not faults.
+An operation sends one HTTP request at a time, which `retry` repeats until it succeeds. "Not found"
+and "another generation" count as answers, not as faults.
 """
 
 from __future__ import annotations
@@ -23,18 +23,20 @@ from google.cloud import storage
 from worker.errors import (
     BucketUnavailable,
     NoCredentials,
-    ObjectMissing,
+    OriginalForbidden,
     PreconditionFailed,
     StorageForbidden,
+    StorageRefused,
 )
 from worker.gcs.patience import Patience
 from worker.gcs.retry import Retries
-from worker.gcs.transfers import Damaged, Incoming, Transfers, configure_session
+from worker.gcs.transfers import Incoming, Transfers, configure_session
+from worker.gcs.unpack import unpack
 from worker.photo.checksum import crc32c_of, crc32c_of_file
 from worker.photo.ports import StoredObject
 
-# Otherwise the client reads each bucket's metadata in the background, for traces that are off, with
-# a permission that the worker may lack.
+# Without this, the client reads each bucket's metadata in the background, for traces that are off
+# and with a permission that the worker may lack.
 os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
 
 
@@ -51,8 +53,11 @@ class GcsStore:
         emulator_url: str | None,
         connections: int,
         patience: Patience | None = None,
+        billing_project: str | None = None,
     ) -> None:
-        """`connections` sizes the HTTP pool: one for each thread.
+        """Create the client; `connections` is the size of the HTTP pool, one for each thread.
+
+        `billing_project` pays for requests to "requester pays" buckets.
 
         Raises:
             Fatal: credentials are missing.
@@ -72,7 +77,8 @@ class GcsStore:
                 raise NoCredentials.of(error) from error
         session: requests.Session = self._client._http  # noqa: SLF001 (no public way to it)
         configure_session(session, self._client.api_endpoint, connections)
-        self._transfers = Transfers(session, self._client.api_endpoint)
+        self._transfers = Transfers(session, self._client.api_endpoint, billing_project)
+        self._billing_project = billing_project
 
     def stat(self, bucket: str, name: str, generation: str | None = None) -> StoredObject | None:
         """See `ports.ObjectStore`."""
@@ -94,7 +100,7 @@ class GcsStore:
     ) -> StoredObject | None:
         """See `ports.ObjectStore`."""
 
-        def attempt() -> StoredObject:
+        def attempt() -> tuple[StoredObject, bool]:
             with self._transfers.incoming(
                 bucket, name, generation, self._patience.timeout
             ) as incoming:
@@ -103,7 +109,7 @@ class GcsStore:
                 with into.open("wb", buffering=0) as file:
                     for piece in incoming.pieces(self._patience.download_seconds):
                         size_bytes += file.write(piece)
-            return StoredObject(
+            stored = StoredObject(
                 bucket=bucket,
                 name=name,
                 generation=incoming.generation,
@@ -111,34 +117,45 @@ class GcsStore:
                 crc32c=incoming.crc32c,
                 created=incoming.created,
             )
+            return stored, incoming.gzipped
 
-        return self._found(attempt)
+        try:
+            found = self._found(attempt)
+        except StorageRefused as error:
+            self._check_that_it_answers(bucket, error)
+            raise OriginalForbidden(f"gs://{bucket}/{name}: {error}") from error
+        if found is None:
+            return None
+        stored, gzipped = found
+        if gzipped:
+            unpack(into, check_bytes)
+        return stored
+
+    def _check_that_it_answers(self, bucket: str, refusal: StorageRefused) -> None:
+        """See that a bucket answers, so that the refusal is about one of its objects.
+
+        Raises:
+            StorageUnavailable: it does not; the refusal, if it refuses too.
+        """
+        try:
+            self.check_bucket(bucket)
+        except BucketUnavailable:
+            raise refusal from None
 
     def _found(self, request: Callable[[], T]) -> T | None:
-        """What the request returns; `None` where the object does not exist."""
+        """Return the request's result, or `None` if the object does not exist."""
         try:
             return self._retries(request)
         except api.NotFound:
             return None
 
     def _size_bytes(self, bucket: str, name: str, incoming: Incoming) -> int:
-        """The size as stored, known before the first byte."""
+        """Return the stored size before the first byte is read."""
         if incoming.size_bytes is not None:
             return incoming.size_bytes
         blob = self._blob(bucket, name, incoming.generation)
         blob.reload(timeout=self._patience.timeout, retry=None)
         return int(blob.size)
-
-    def download(self, stored: StoredObject, into: Path) -> None:
-        """See `ports.ObjectStore`."""
-
-        def is_whole(size_bytes: int) -> None:
-            if size_bytes != stored.size_bytes:
-                raise Damaged(f"{size_bytes} bytes instead of {stored.size_bytes}")
-
-        generation = str(stored.generation)
-        if self.fetch(stored.bucket, stored.name, generation, into, is_whole) is None:
-            raise ObjectMissing(f"gs://{stored.bucket}/{stored.name} is gone")
 
     def read(self, bucket: str, name: str) -> tuple[bytes, int] | None:
         """See `ports.ObjectStore`."""
@@ -218,10 +235,10 @@ class GcsStore:
     def _page(
         self, bucket: str, prefix: str, start: str | None, end: str | None, token: str | None
     ) -> tuple[list[StoredObject], str | None]:
-        # A fresh iterator for each page: the client's is a generator, which ends the listing
-        # silently when it is asked again after a failure.
+        # Each page gets a new iterator. The client's iterator is a generator; after a failure, it
+        # would end the listing silently.
         listing = self._client.list_blobs(
-            bucket,
+            self._bucket(bucket),
             prefix=prefix,
             start_offset=start,
             end_offset=end,
@@ -239,13 +256,21 @@ class GcsStore:
             self._retries(
                 lambda: next(
                     self._client.list_blobs(
-                        bucket, max_results=1, timeout=self._patience.timeout, retry=None
+                        self._bucket(bucket),
+                        max_results=1,
+                        timeout=self._patience.timeout,
+                        retry=None,
                     ).pages,
                     None,
                 )
             )
         except api.NotFound as error:
             raise _no_bucket(bucket) from error
+        except StorageRefused as error:
+            raise BucketUnavailable(
+                f"bucket {bucket!r} refuses this worker: {error} (if its requesters pay, set "
+                "WORKER_BILLING_PROJECT)"
+            ) from error
         except StorageForbidden as error:
             raise BucketUnavailable(
                 f"bucket {bucket!r} is forbidden for this service account; grant it "
@@ -266,7 +291,10 @@ class GcsStore:
         self._client.close()
 
     def _blob(self, bucket: str, name: str, generation: int | None = None) -> Any:  # noqa: ANN401
-        return self._client.bucket(bucket).blob(name, generation=generation)
+        return self._bucket(bucket).blob(name, generation=generation)
+
+    def _bucket(self, bucket: str) -> Any:  # noqa: ANN401
+        return self._client.bucket(bucket, user_project=self._billing_project)
 
 
 def _no_bucket(bucket: str) -> BucketUnavailable:
@@ -282,6 +310,6 @@ def _stored(blob: Any) -> StoredObject:  # noqa: ANN401 (the client has no types
         generation=int(blob.generation),
         size_bytes=int(blob.size),
         crc32c=blob.crc32c or "",
-        # Without a time it counts as new, because the sweep deletes by age.
+        # Without a time the object counts as new, because the sweep deletes by age.
         created=blob.time_created or datetime.now(UTC),
     )

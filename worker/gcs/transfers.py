@@ -1,8 +1,8 @@
-"""The bytes of objects over the wire: one request for one object of any size, in pieces.
+"""Transfers: download or upload one object of any size in one request, in pieces.
 
-Google's client copies an object several times in memory, reads it in pieces of 8 KiB, and gives its
-connection up at a 404. From 8 MiB on its uploads are resumable, whose preconditions do not hold
-(they are checked when such an upload starts). Google's JSON API:
+Google's client copies an object several times in memory, reads in pieces of 8 KiB, and closes its
+connection after a 404. From 8 MiB on its uploads are resumable: their preconditions are checked
+only when the upload starts, so they do not hold at the end. Google's JSON API:
 https://docs.cloud.google.com/storage/docs/json_api/v1/objects
 """
 
@@ -33,27 +33,28 @@ from worker.photo.ports import StoredObject
 _PIECE_BYTES = 1 << 17
 
 _HTTP_1_1 = 11
-"""As http.client writes it. Before 1.1, an answer may end with its connection."""
+"""HTTP 1.1 in http.client's notation. Before 1.1, an answer may end with its connection."""
 
 Timeout = tuple[float, float]
 """Seconds to connect, and between two bytes of an answer; as `requests` takes it."""
 
 
 class Damaged(Exception):
-    """The bytes that came differ from those stored: too few, or of another checksum."""
+    """The bytes that came differ from the stored ones, or the answer is unreadable."""
 
 
 class Incoming:
-    """An object whose head is here; its bytes can be taken once.
+    """An object whose response headers have come; its bytes can be read once.
 
     `crc32c` is base64 as GCS states it, or empty. `size_bytes` is as stored, `None` if unknown.
+    `gzipped` is whether its `Content-Encoding` says so.
     """
 
     def __init__(self, response: requests.Response) -> None:
-        """Read the head only.
+        """Read the headers only.
 
         Raises:
-            Damaged: it is not the head of an object.
+            Damaged: these are not the headers of an object.
         """
         self._response = response
         headers = response.headers
@@ -65,18 +66,20 @@ class Incoming:
         self.size_bytes = int(size) if size.isdigit() else None
         sums = (each.strip() for each in headers.get("X-Goog-Hash", "").split(","))
         self.created = _moment(parsedate_to_datetime, headers.get("Last-Modified"))
+        encoding = headers.get("X-Goog-Stored-Content-Encoding") or headers.get("Content-Encoding")
+        self.gzipped = encoding in {"gzip", "x-gzip"}
         self.crc32c = next((each[7:] for each in sums if each.startswith("crc32c=")), "")
 
     def pieces(self, seconds: float) -> Iterator[bytes]:
-        """Every byte as it is stored, still compressed where it is stored compressed.
+        """Yield every byte as it is stored; a compressed object stays compressed.
 
         Raises:
-            TimeoutError: it takes longer than `seconds` in all.
-            Damaged: after the last byte, so use the bytes only once all have come.
+            TimeoutError: the whole download takes longer than `seconds`.
+            Damaged: raised after the last byte, so use the bytes only once all have come.
         """
         deadline = time.monotonic() + seconds
         checksum, size_bytes = 0, 0
-        # `read` would wait for a whole piece, which takes hours if the server trickles.
+        # `read` would wait for a whole piece, which takes hours if the server sends single bytes.
         while piece := self._response.raw.read1(_PIECE_BYTES, decode_content=False):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"the download took longer than {seconds:.0f} s")
@@ -93,8 +96,8 @@ class Incoming:
 class Outgoing:
     """The body of an upload: an object's metadata and its bytes, as `multipart/related`.
 
-    It can be iterated again for a retry, and reads a file in pieces. Sending it must not take
-    longer than `seconds`.
+    The body can be iterated again for a retry, and reads a file in pieces. Sending the whole body
+    must not take longer than `seconds`.
     """
 
     def __init__(self, metadata: Mapping[str, Any], data: bytes | Path, seconds: float) -> None:
@@ -111,16 +114,22 @@ class Outgoing:
         self._seconds = seconds
 
     def __len__(self) -> int:
-        """Bytes in all; with a length `requests` does not send it in chunks."""
+        """Return all bytes of the body; with a length, `requests` does not send chunks."""
         return len(self._head) + self._data_bytes + len(self._tail)
 
     def __iter__(self) -> Iterator[bytes]:
-        """Piece by piece."""
+        """Yield the body in pieces.
+
+        Raises:
+            TimeoutError: sending takes longer than `seconds`.
+            Damaged: the file has become shorter meanwhile.
+        """
         if isinstance(self._data, bytes) and len(self._data) <= _PIECE_BYTES:
-            # One segment on the wire rather than three.
+            # A small body goes out in one TCP segment rather than three.
             yield self._head + self._data + self._tail
             return
-        # The socket's time-out holds for each piece; a slow server takes each of them in time.
+        # The socket's time-out holds for each piece. A slow server could take each piece in time,
+        # so the whole body needs a deadline.
         deadline = time.monotonic() + self._seconds
         yield self._head
         for piece in self._pieces():
@@ -133,8 +142,8 @@ class Outgoing:
         if isinstance(self._data, bytes):
             yield self._data
             return
-        # Send as many bytes as announced. A hostile child could make the file longer meanwhile, and
-        # the surplus would go out as a request of its own on this connection.
+        # Send only as many bytes as announced. A hostile child could make the file longer
+        # meanwhile, and the server would read the surplus as another request.
         left = self._data_bytes
         with self._data.open("rb", buffering=0) as file:
             while left and (piece := file.read(min(left, _PIECE_BYTES))):
@@ -145,27 +154,31 @@ class Outgoing:
 
 
 class Transfers:
-    """Up- and downloads over one session; as thread-safe as the session."""
+    """Uploads and downloads over one session; as thread-safe as the session."""
 
-    def __init__(self, session: requests.Session, endpoint: str) -> None:
+    def __init__(
+        self, session: requests.Session, endpoint: str, billing_project: str | None = None
+    ) -> None:
         """`endpoint` is the API's address, with its scheme."""
         self._session = session
+        self._paid = {"userProject": billing_project} if billing_project else {}
         self._endpoint = endpoint.rstrip("/")
 
     @contextmanager
     def incoming(
         self, bucket: str, name: str, generation: str | None, timeout: Timeout
     ) -> Iterator[Incoming]:
-        """Ask for an object, or for one generation of it; its bytes are read later.
+        """Request an object, or one generation of it; its bytes are read later.
 
         Raises:
-            GoogleAPICallError: the server's other answers, such as `NotFound`.
+            GoogleAPICallError: another answer of the server, such as `NotFound`.
+            Damaged: the headers are not those of an object.
         """
         url = f"{self._endpoint}/download/storage/v1/b/{_quoted(bucket)}/o/{_quoted(name)}"
         pin = {"generation": generation} if generation else {}
         with self._session.get(
             url,
-            params={"alt": "media", **pin},
+            params={"alt": "media", **pin, **self._paid},
             # Otherwise the server would unpack what is stored compressed.
             headers={"Accept-Encoding": "gzip"},
             timeout=timeout,
@@ -184,23 +197,28 @@ class Transfers:
         if_generation: int,
         timeout: Timeout,
     ) -> StoredObject:
-        """Store an object in a single request; returns the server's answer about it.
+        """Store an object in a single request; return the facts of the stored object.
 
-        `metadata` holds `name` and `contentType` at least. The first number of `timeout` is for
-        the body as well: urllib3 sends within the time to connect.
+        `metadata` holds at least `name` and `contentType`. The first number of `timeout` also
+        limits the sending of the body: urllib3 sends within the time to connect.
 
         Raises:
-            GoogleAPICallError: the server's other answers, such as `PreconditionFailed`.
-            Damaged: its answer is unreadable, or the file has become shorter meanwhile.
+            GoogleAPICallError: another answer of the server, such as `PreconditionFailed`.
+            Damaged: the answer is unreadable, or the file has become shorter meanwhile.
         """
         body = Outgoing(metadata, data, timeout[0])
         with self._session.post(
             f"{self._endpoint}/upload/storage/v1/b/{_quoted(bucket)}/o",
-            params={"uploadType": "multipart", "ifGenerationMatch": str(if_generation)},
+            params={
+                "uploadType": "multipart",
+                "ifGenerationMatch": str(if_generation),
+                **self._paid,
+            },
             data=body,
             headers={"Content-Type": body.content_type},
             timeout=timeout,
-            # A redirect would become a GET, and its answer would pass for the upload's.
+            # `requests` would follow a redirect with a GET, and its answer would look like the
+            # upload's.
             allow_redirects=False,
         ) as response:
             _raise_unless_ok(response)
@@ -208,12 +226,12 @@ class Transfers:
 
 
 def configure_session(session: requests.Session, endpoint: str, connections: int) -> None:
-    """Fit a session for one server and as many threads as there are `connections`."""
-    # The default pool of ten drops and reopens connections beneath more threads than that.
+    """Set a session up for one server and as many threads as `connections`."""
+    # The default pool holds ten connections; more threads would close and reopen connections.
     adapter = _Adapter(pool_connections=4, pool_maxsize=connections)
     for scheme in ("https://", "http://"):
         session.mount(scheme, adapter)
-    # Looked for once: proxies, bundles and a .netrc take a third of each request's time.
+    # Look for proxies and bundles once: this and a .netrc take a third of each request's time.
     session.proxies = requests.utils.get_environ_proxies(endpoint)
     session.verify = (
         os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or session.verify
@@ -222,9 +240,10 @@ def configure_session(session: requests.Session, endpoint: str, connections: int
 
 
 class _Adapter(requests.adapters.HTTPAdapter):
-    """Refuses an answer whose head was cut, which http.client reads as an empty body.
+    """An adapter that refuses an answer whose headers were cut.
 
-    Otherwise a listing that was cut would look like an empty bucket.
+    http.client reads such an answer as an empty body, so a cut listing would look like an empty
+    bucket.
     """
 
     def send(self, *args: Any, **kwargs: Any) -> requests.Response:  # noqa: ANN401
@@ -260,7 +279,7 @@ def _stored(response: requests.Response, bucket: str, name: str) -> StoredObject
 
 
 def _moment(parse: Callable[[str], datetime], stated: str | None) -> datetime:
-    """As stated, in UTC where it has no offset; now where it is missing.
+    """Parse a time, in UTC if it has no offset; return the current time if it is missing.
 
     The sweep deletes by age, so an object of unknown age counts as new.
     """
@@ -279,5 +298,5 @@ def _quoted(name: str) -> str:
 
 def _raise_unless_ok(response: requests.Response) -> None:
     if response.status_code != HTTPStatus.OK:
-        # This reads the rest as well, so that the connection can be used again.
+        # This call also reads the rest of the answer, so that the connection can be used again.
         raise api.from_http_response(response)  # type: ignore[no-untyped-call]

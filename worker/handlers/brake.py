@@ -1,8 +1,8 @@
-"""The brake, a circuit breaker: when almost every photo fails for good, the worker is at fault.
+"""The brake, a circuit breaker: it stops the worker when almost every photo fails permanently.
 
-A bad deploy or a wrong bucket would otherwise turn a whole backlog into dead letters. `Brake`
-decides when to stop, when to try again, and when to give up; `daemon` does it. Why these rules:
-docs/decisions/0011.
+The worker is then at fault, not the photos. A bad deploy or a wrong bucket would otherwise turn a
+whole backlog into dead letters. `Brake` decides when to stop, try again and give up; `daemon`
+carries it out. docs/decisions/0011 gives the reasons for these rules.
 """
 
 from __future__ import annotations
@@ -20,44 +20,45 @@ from worker.errors import BrakeHeld, Permanent, Reason
 from worker.photo.outcome import Effect
 
 TRIAL_DELIVERIES: Final = 3
-"""Handed out in one trial, one by one. All must succeed, so a backlog in which one photo in ten is
-sound does not take the brake off. They are few, because each one that is given back has lost a
-delivery attempt."""
+"""A trial handles this many messages, one at a time. All must succeed, so the brake stays on in a
+backlog in which only one photo in ten is sound. The number is small because each nacked message
+loses one delivery attempt."""
 
 TRIAL_IN_FLIGHT: Final = 1
 
 _FIRST_REST: Final = 1 / 30
 _LONGEST_REST: Final = 1 / 5
-"""Shares of the whole time, between trials; each rest is twice as long as the last. Six trials fit,
-so a message that Pub/Sub delivers first each time loses six attempts at most."""
+"""The first and the longest pause between trials, as shares of `seconds`. Each pause is twice as
+long as the last, up to the longest. There is time for six trials, so one message loses at most six
+delivery attempts."""
 
 _PROOF = frozenset({Effect.REGISTERED, Effect.DEREGISTERED})
-"""What shows in a trial that work succeeds again; no-ops do not."""
+"""Effects that show in a trial that the worker can work again. No-ops do not show this."""
 
 _SOUND = _PROOF | {Effect.ALREADY_CURRENT, Effect.SUPERSEDED}
-"""What counts against the failures before the brake comes on. No-ops count too: without them, one
-bad photo in a hundred of a replayed backlog would look like all of it."""
+"""Effects that count as successes. No-ops count too: in a replayed backlog 99 of 100 messages can
+be no-ops; if they did not count, one bad photo would look like 100 % failures."""
 
 
 class BrakeAction(Enum):
-    """What the worker has to do with its stream now."""
+    """The worker's next action on its stream."""
 
     STOP = auto()
-    """The brake has come on: end the stream."""
+    """The brake has come on: close the stream."""
 
     TRY = auto()
     """Open a stream with `TRIAL_IN_FLIGHT` messages."""
 
     REST = auto()
-    """The trial has failed: end its stream."""
+    """The trial has failed: close its stream."""
 
     GO = auto()
-    """The brake is off: end the trial's stream and open a full one."""
+    """The brake is off: close the trial's stream and open a full one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrakeCause:
-    """Why the brake came on; `example` is the message of the last failure with that reason."""
+    """Why the brake came on; `example` is the text of the last error with that reason."""
 
     failed: int
     of: int
@@ -66,7 +67,7 @@ class BrakeCause:
     example: str
 
     def __str__(self) -> str:
-        """One line for a log."""
+        """Return one line for a log."""
         return (
             f"{self.failed} of the last {self.of} photos failed permanently, "
             f"{self.reason_count} of them as {self.reason.value} ({self.example})"
@@ -87,10 +88,11 @@ class _Trial:
 
 
 class Brake:
-    """Comes on once `share` of the last `events` photos have failed; thread-safe.
+    """A brake that comes on once `share` of the last `events` photos have failed; thread-safe.
 
-    A photo counts once, with its latest end. With a share of 0 it stays off. After `seconds`
-    without success it gives up. One thread calls `next_action`. `clock` gives monotonic seconds.
+    A photo counts once, with its latest end. With a share of 0 the brake stays off. After `seconds`
+    without success, `next_action` raises; only one thread may call it. `clock` gives monotonic
+    seconds.
     """
 
     def __init__(
@@ -102,7 +104,7 @@ class Brake:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._events = events
-        # Rounded first: 0.55 * 100 is a little more than 55.
+        # Round first, because 0.55 * 100 is a little more than 55.
         self._too_many = max(1, math.ceil(round(share * events, 6))) if share else math.inf
         self._seconds = seconds
         self._clock = clock
@@ -118,41 +120,41 @@ class Brake:
 
     @classmethod
     def disengaged(cls) -> Self:
-        """A brake that stays off."""
+        """Return a brake that stays off."""
         return cls(share=0, events=1, seconds=0)
 
     @property
     def on(self) -> bool:
-        """Whether failures are kept off the record; true in trials too."""
+        """True while failures stay unrecorded; also true in trials."""
         return self._state is not _State.OFF
 
     @property
     def cause(self) -> BrakeCause | None:
-        """Why it came on last."""
+        """Why the brake came on last; `None` if it was always off."""
         return self._cause
 
     @property
     def on_seconds(self) -> float:
-        """Seconds since it came on last."""
+        """Seconds since the brake came on last."""
         return self._clock() - self._on_since
 
     @property
     def next_trial_seconds(self) -> float:
-        """Seconds until the next trial, while it rests."""
+        """Seconds until the next trial, while the brake rests; otherwise 0."""
         return max(0.0, self._rest_until - self._clock())
 
-    def admits(self) -> bool:
-        """Whether a delivery may be handled; in a trial, only a few are."""
+    def admit(self) -> bool:
+        """Return True if a delivery may be handled; a trial admits only `TRIAL_DELIVERIES`."""
         with self._lock:
             if self._state is _State.TRYING and self._trial.handed_out < TRIAL_DELIVERIES:
                 self._trial.handed_out += 1
                 return True
             return self._state is _State.OFF
 
-    def may_fail(self, photo: str, error: Permanent) -> bool:
-        """Count a permanent failure; whether it may be put on record and dead-lettered.
+    def record_failure(self, photo: str, error: Permanent) -> bool:
+        """Count a permanent failure; return True if it may be recorded and dead-lettered.
 
-        The failure that brings the brake on gets False already, and so do all in flight behind it.
+        Return False for the failure that turns the brake on, and for all failures while it is on.
         """
         with self._lock:
             if self._state is _State.TRYING:
@@ -167,7 +169,7 @@ class Brake:
             return False
 
     def acked(self, photo: str, effect: Effect) -> None:
-        """Count an event that was settled for good."""
+        """Count an event that was acked."""
         with self._lock:
             if self._state is _State.OFF and effect in _SOUND:
                 self._note(photo, None)
@@ -177,17 +179,17 @@ class Brake:
                 if self._trial.acked == TRIAL_DELIVERIES:
                     self._come_off() if self._trial.proven else self._rest()
 
-    def giving_back(self) -> None:
-        """Note that a delivery is about to be nacked, which ends a trial."""
+    def record_nack(self) -> None:
+        """Record that a delivery is about to be nacked, which ends a trial."""
         with self._lock:
             if self._state is _State.TRYING:
                 self._rest()
 
     def next_action(self) -> BrakeAction | None:
-        """What to do now, if anything; each action comes once.
+        """Return the action to take now, or `None`; each action is returned once.
 
         Raises:
-            BrakeHeld: it has been on for too long.
+            BrakeHeld: the brake has been on for `seconds`.
         """
         with self._lock:
             now = self._clock()
@@ -196,7 +198,7 @@ class Brake:
                 return action
             if now >= self._on_since + self._seconds:
                 if self._state is _State.TRYING and self._trial.proven:
-                    # Fewer messages came than a trial takes, and all of them succeeded.
+                    # All messages succeeded, but fewer came than a trial takes.
                     self._come_off()
                     self._action = None
                     return BrakeAction.GO

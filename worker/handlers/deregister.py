@@ -1,4 +1,4 @@
-"""Deregister: a tombstone first, then the photo's own objects are deleted.
+"""Deregister: write a tombstone, then delete the photo's own renditions.
 
 commit the tombstone → delete
 """
@@ -21,8 +21,8 @@ from worker.photo.outcome import Effect, Outcome, unchanged
 class DeregisterHandler:
     """Handles `photo.deregister`; thread-safe, idempotent.
 
-    The tombstone is written also where nothing was registered: it stops a registration that is
-    still on its way.
+    It writes the tombstone even if the photo was not registered, because a registration may still
+    be on its way.
     """
 
     manifests: Manifests
@@ -47,8 +47,8 @@ class DeregisterHandler:
                 ),
             )
         with steps.time("delete"):
-            # Also behind a tombstone of this very version, or a newer manifest: the worker that
-            # swapped in the tombstone may have died before this.
+            # Delete also when the commit changed nothing. An earlier worker may have written the
+            # tombstone and died before it deleted the renditions.
             steps.facts["deleted"] = self.renditions.remove_own(event.photo_id, event.version)
         if not isinstance(committed, NoOp):
             return Outcome(effect=Effect.DEREGISTERED, manifest=committed.manifest)
@@ -56,6 +56,6 @@ class DeregisterHandler:
         if committed is NoOp.ALREADY_CURRENT:
             return unchanged(committed, current)
         # `tombstone_after` may leave a rejection that is newer than this event. An earlier attempt
-        # may have committed it and died before it published the outcome.
+        # may have committed that rejection and died before it published the outcome.
         rejected = current is not None and current.state is State.REJECTED
         return Outcome(effect=Effect.SUPERSEDED, manifest=current if rejected else None)

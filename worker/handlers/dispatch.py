@@ -1,8 +1,8 @@
-"""Dispatch: a delivery goes to its handler, and its answer goes back. The only module that acks.
+"""Dispatch: hand each delivery to its handler, then ack or nack it. Only this module acks.
 
 An ack is sent after the effect, the outcome and, for a permanent failure, the dead letter are
-confirmed. Every unknown exception is nacked, so a bug can delay a message but not lose it. The
-brake is asked before a failure is put on record.
+confirmed. After an unknown exception the message is nacked, so a bug can delay a message but not
+lose it. Dispatch asks the brake before it records a failure.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from worker.handlers.deregister import DeregisterHandler
 from worker.handlers.register import RegisterHandler
 from worker.handlers.reject import Rejector
 from worker.handlers.steps import Steps
+from worker.photo.attributes import folded, shortened
 from worker.photo.dead_letter import REPLAY_OF
 from worker.photo.delivery import Delivery
 from worker.photo.events import Buckets, Deregister, Event, Ignored, Register, parse
@@ -29,24 +30,24 @@ from worker.telemetry.metrics import IGNORED, INVALID, NACKED
 from worker.telemetry.spans import UNTRACED, Tracer
 
 RENDER_ATTEMPTS = 3
-"""Deliveries that a crashed, hung or starved render gets before it counts as the picture's fault.
-By then a neighbour that ate the memory is gone."""
+"""If a render crashes, hangs or runs out of memory, the message is nacked until this attempt; then
+the picture is blamed. By then, another process that used too much memory has ended."""
 
 NACK_PAUSE_SECONDS = 1.0
-"""Before a nack, unless the worker drains. On a subscription without a backoff, a full disk or a
-missing topic would otherwise use up all delivery attempts within seconds."""
+"""Pause before a nack, unless the worker drains. On a subscription without a backoff, a full disk
+or a missing topic would otherwise use up all delivery attempts within seconds."""
 
 BRAKED_PAUSE_SECONDS = 10.0
-"""The same while the brake is on and its stream is still open. A message that is nacked earlier
-comes straight back, and loses another attempt."""
+"""Pause before a nack while the brake is on and the stream is not closed yet. Without it Pub/Sub
+redelivers the message on the same stream, and the message loses another attempt."""
 
-_LETTER_MESSAGE_BYTES = 1000
-"""Pub/Sub refuses attribute values of more than 1,024 bytes of UTF-8."""
+
+_LETTER_TEXT_BYTES = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Topics:
-    """Full names of the topics that are written to; `None` where none is set."""
+    """Full names of the topics that the worker publishes to; `None` for a topic that is not set."""
 
     outcome: str | None
     dead_letter: str | None
@@ -59,18 +60,18 @@ class Ending:
     effect: Effect | None = None
     error: Exception | None = None
     pause_seconds: float = 0.0
-    """How long the nack is held back."""
+    """How long the worker waits before the nack."""
 
     level: int = logging.INFO
     traceback: bool = False
 
     @property
     def outcome(self) -> str:
-        """The word for it in logs, metrics and spans."""
+        """The ending's name in logs, metrics and spans."""
         return NACKED if self.effect is None else self.effect.value
 
     def fields(self) -> dict[str, object]:
-        """The error's part of the log line."""
+        """Return the log line's fields about the error; empty without an error."""
         if self.error is None:
             return {}
         fields: dict[str, object] = {"error": type(self.error).__name__, "detail": str(self.error)}
@@ -81,8 +82,8 @@ class Ending:
 class Dispatcher:
     """Handles deliveries, each in the thread that brings it; thread-safe.
 
-    `pause` waits for so many seconds, or less once the worker drains. `fatal_errors` is how the
-    daemon learns of an error that ends the worker.
+    `wait_before_nack` waits for that many seconds, and returns early once the worker drains. The
+    daemon reads `fatal_errors`; an error in this queue ends the worker.
     """
 
     buckets: Buckets
@@ -92,7 +93,7 @@ class Dispatcher:
     publisher: Publisher
     topics: Topics
     fatal_errors: queue.SimpleQueue[Fatal]
-    pause: Callable[[float], object]
+    wait_before_nack: Callable[[float], object]
     worker_name: str
     log: Log
     brake: Brake = field(default_factory=Brake.disengaged)
@@ -100,7 +101,7 @@ class Dispatcher:
     tracer: Tracer = UNTRACED
 
     def __call__(self, delivery: Delivery) -> None:
-        """Handle one delivery and answer it; raises only what sending the answer raises."""
+        """Handle one delivery and ack or nack it; only sending that answer may raise."""
         with self.tracer.receive(delivery) as spans:
             self.counters.delivered(delivery.attempt)
             steps = Steps(spans=spans)
@@ -109,10 +110,10 @@ class Dispatcher:
             self._report(delivery, steps, ending, answered=answered)
 
     def _handle(self, delivery: Delivery, steps: Steps) -> Ending:
-        """Handle the event; every exception becomes an ending that is nacked."""
+        """Handle the event; turn an exception into an ending with a nack."""
         try:
             with steps.time("total"):
-                outcome = self._settle(delivery, steps)
+                outcome = self._carry_out(delivery, steps)
         except Transient as error:
             return Ending(error=error, pause_seconds=_pause_seconds(error), level=logging.WARNING)
         except Fatal as error:
@@ -123,9 +124,9 @@ class Dispatcher:
             )
         return Ending(effect=outcome.effect)
 
-    def _settle(self, delivery: Delivery, steps: Steps) -> Outcome:
-        """Do everything that must be durable before the ack."""
-        if not self.brake.admits():
+    def _carry_out(self, delivery: Delivery, steps: Steps) -> Outcome:
+        """Do all work that must be durable before the ack; also record a permanent failure."""
+        if not self.brake.admit():
             raise Braked("not begun: the brake is on")
         event: Event | None = None
         try:
@@ -150,9 +151,13 @@ class Dispatcher:
             return Outcome(effect=Effect.IGNORED)
         if isinstance(event, Deregister):
             return self.deregister(event, steps)
+        # A replay is tried anew each time.
+        known_by = None if REPLAY_OF in delivery.attributes else delivery.message_id
         try:
-            return self.register(event, steps)
+            return self.register(event, steps, known_by)
         except RenderFailed as error:
+            if error.on_record:
+                raise
             if delivery.attempt is not None and delivery.attempt < RENDER_ATTEMPTS:
                 raise Transient(f"{error.reason}: {error}") from error
             self.log.warning(
@@ -160,25 +165,25 @@ class Dispatcher:
                 message_id=delivery.message_id,
                 reason=error.reason.value,
             )
-        # Drains and vanished machines count as attempts too. So the last attempt gets a second
-        # try, and a sound photo is not dead-lettered for its first crash.
-        return self.register(event, steps)
+        # Pub/Sub also counts attempts that ended in a drain or with a lost machine, so this may be
+        # the photo's first crash. It is rendered once more before it is dead-lettered.
+        return self.register(event, steps, known_by)
 
     def _ask_brake(self, error: Permanent, delivery: Delivery, steps: Steps) -> None:
-        """Check that this failure may be put on record.
+        """Check that this failure may be recorded.
 
         The brake ignores replayed messages: a second failure says nothing about the worker, and the
         message only returns to the dead-letter topic.
 
         Raises:
-            Braked: the brake is on, or comes on with it.
-            Draining: the delivery was given back meanwhile; its next worker decides.
+            Braked: the brake is on, or this failure turns it on.
+            Draining: a drain has nacked the delivery; the next worker decides.
         """
         if delivery.settled:
             raise Draining(f"{error.reason}: {error} (given back before it was put on record)")
         if REPLAY_OF in delivery.attributes:
             return
-        if not self.brake.may_fail(_photo(delivery, steps), error):
+        if not self.brake.record_failure(_photo(delivery, steps), error):
             raise Braked(f"{error.reason}: {error} (not put on record: the brake is on)")
 
     def _refuse(
@@ -186,15 +191,16 @@ class Dispatcher:
     ) -> Outcome:
         """Record a permanent failure, then dead-letter its message.
 
-        A registration that a newer version has overtaken meanwhile skips both.
+        If the manifest makes this failure irrelevant (newer or already current), do neither.
 
         Raises:
-            Transient: one of the two was not confirmed, or there is no dead-letter topic.
+            Transient: the record or the dead letter was not confirmed, or there is no dead-letter
+                topic.
         """
         outcome = Outcome(effect=Effect.REJECTED)
         if isinstance(event, Register):
             with steps.time("reject"):
-                outcome = self.reject(event, error)
+                outcome = self.reject(event, error, delivery.message_id)
             if outcome.effect is not Effect.REJECTED:
                 return outcome
         steps.facts |= {"reason": error.reason.value, "detail": str(error)}
@@ -202,32 +208,33 @@ class Dispatcher:
             raise Transient(f"{error.reason}: {error} (no WORKER_DEAD_LETTER_TOPIC to send it to)")
         letter = {
             "dead_letter_reason": error.reason.value,
-            "dead_letter_message": _fit(str(error)),
-            "dead_letter_worker": self.worker_name,
+            "dead_letter_message": shortened(str(error), _LETTER_TEXT_BYTES),
+            "dead_letter_worker": shortened(self.worker_name, _LETTER_TEXT_BYTES),
+            "dead_letter_message_id": delivery.message_id,
         }
         with steps.time("dead_letter"):
             self.publisher.publish(
                 self.topics.dead_letter,
                 delivery.data,
-                {**delivery.attributes, **letter},
+                folded(delivery.attributes, letter),
                 delivery.ordering_key,
             )
         self.counters.dead_lettered(error.reason)
         return outcome
 
     def _answer(self, delivery: Delivery, steps: Steps, ending: Ending) -> bool:
-        """Ack or nack; whether this answer counts, or a drain has nacked the delivery before."""
+        """Ack or nack; return False if a drain has nacked the delivery before."""
         if ending.effect is not None:
             answered = delivery.ack()
             if answered:
                 self.brake.acked(_photo(delivery, steps), ending.effect)
                 self.counters.progressed()
             return answered
-        # A delivery that a drain has given back already is not part of the running trial.
+        # A delivery that a drain has already nacked is not part of the running trial.
         if not delivery.settled:
-            self.brake.giving_back()
+            self.brake.record_nack()
         if ending.pause_seconds:
-            self.pause(ending.pause_seconds)
+            self.wait_before_nack(ending.pause_seconds)
         return delivery.nack()
 
     def _report(self, delivery: Delivery, steps: Steps, ending: Ending, *, answered: bool) -> None:
@@ -241,7 +248,8 @@ class Dispatcher:
         steps.spans.end(ending.outcome, steps.facts, ending.error)
         if isinstance(ending.error, Fatal):
             self.fatal_errors.put(ending.error)
-        # `ending` comes last: where a refusal was nacked, its detail says what the nack waits for.
+        # Both dicts can have `detail`. The ending's wins, because it says why the message was
+        # nacked.
         fields = {**steps.fields(), **ending.fields()}
         self.log.log(
             ending.level,
@@ -261,12 +269,8 @@ def _pause_seconds(error: Transient) -> float:
 
 
 def _photo(delivery: Delivery, steps: Steps) -> str:
-    """What the brake counts an ending under: the photo, or the message if it is no event."""
+    """Return the key that the brake counts by: the photo id, or the message id without an event."""
     return str(steps.facts.get("photo_id", delivery.message_id))
-
-
-def _fit(text: str) -> str:
-    return text.encode(errors="replace")[:_LETTER_MESSAGE_BYTES].decode(errors="ignore")
 
 
 def _about(event: Event) -> dict[str, str | int]:

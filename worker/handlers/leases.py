@@ -1,7 +1,7 @@
-"""Leases: which messages are held at this moment, and since when.
+"""How long messages have been held at this moment. Google's client extends their leases.
 
-A message may wait at the gate for as long as Cloud Storage is silent. Its handling must end within
-a known time. So both times are kept apart.
+A message may wait at the gate for as long as Cloud Storage is silent, but its handling must end
+within a known time. So the two times are recorded separately.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from worker.photo.delivery import Delivery
 
 
 class Lease:
-    """How long one message has been held and handled; written by its thread, read by others."""
+    """How long one message has been held and handled. Its thread writes, other threads read."""
 
     __slots__ = ("_clock", "delivery", "handled_since", "held_since")
 
@@ -26,7 +26,7 @@ class Lease:
         self.handled_since: float | None = None
 
     def begin(self) -> None:
-        """Note that the handling begins."""
+        """Record that the handling begins."""
         self.handled_since = self._clock()
 
 
@@ -52,14 +52,14 @@ class Leases:
 
     @property
     def oldest_seconds(self) -> float:
-        """For how long the oldest unanswered message has been held; 0 without any."""
+        """How long the oldest unanswered message has been held; 0 without any."""
         return self._longest(
             lease.held_since for lease in self._now() if not lease.delivery.settled
         )
 
     @property
     def longest_handling_seconds(self) -> float:
-        """For how long the slowest handling has gone on, answered or not; 0 without any."""
+        """How long the slowest handling has run, answered or not; 0 without any."""
         return self._longest(
             lease.handled_since for lease in self._now() if lease.handled_since is not None
         )

@@ -1,8 +1,9 @@
-"""Manifests in the bucket: reading one, and swapping the next one in.
+"""Manifests in the bucket: read the current manifest, and write the next one.
 
-The only module that writes manifests. A write is conditioned on the generation that was read
-(compare-and-swap), so of two workers one wins and the other reads again. A lost response is told
-from a lost race by the `commit_id`, which is fresh for each call.
+Only this module writes manifests. A write is conditioned on the generation that was read
+(compare-and-swap), so of two workers one wins and the other reads again. Each call of a handler
+uses a new `commit_id`. If the stored manifest has it, our write succeeded and only the response was
+lost.
 """
 
 from __future__ import annotations
@@ -10,21 +11,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from worker.errors import ManifestContended, PreconditionFailed
+from worker.errors import ManifestContended, PreconditionFailed, UnreadableManifest
 from worker.photo.layout import Layout
 from worker.photo.manifest import Manifest, NoOp, State
 from worker.photo.ports import ObjectStore
 
 CACHE_CONTROL = "public, max-age=60"
-"""Manifests change. A minute of caching spares the bucket the crowd of an event."""
+"""Caches keep a manifest for one minute, so that many viewers at once do not all send requests to
+the bucket."""
 
 _ROUNDS = 16
-"""A photo with more writers than this at one instant waits for redelivery."""
+"""After this many lost races, the message waits for redelivery."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Committed:
-    """A swap that took place: the manifest that stands now, and the one that it replaced."""
+    """A write that succeeded: the new manifest, and the manifest that it replaced."""
 
     manifest: Manifest
     replaced: Manifest | None
@@ -32,7 +34,7 @@ class Committed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """A manifest as it was read (`None` where there is none), and its generation (then 0)."""
+    """A manifest as it was read, and its generation; `None` and 0 if there is no manifest."""
 
     manifest: Manifest | None
     generation: int
@@ -47,24 +49,35 @@ class Manifests:
         self._layout = layout
 
     def name(self, photo_id: str) -> str:
-        """The object name of a photo's manifest."""
+        """Return the object name of a photo's manifest."""
         return self._layout.manifest(photo_id)
 
     def read(self, photo_id: str) -> Manifest | None:
-        """The current manifest of a photo.
+        """The current manifest of a photo, or whichever lies at its name.
 
         Raises:
-            UnreadableManifest: something else lies at its name.
+            UnreadableManifest: something else lies there.
             StorageUnavailable: the bucket does not answer.
         """
-        return self.snapshot(photo_id).manifest
+        return self._look(photo_id).manifest
 
     def snapshot(self, photo_id: str) -> Snapshot:
-        """The same with its generation, as `commit` takes it.
+        """A photo's own manifest with its generation, as `commit` takes it.
 
         Raises:
-            UnreadableManifest, StorageUnavailable: see `read`.
+            UnreadableManifest: something else lies at its name, another photo's manifest included.
+            StorageUnavailable: see `read`.
         """
+        seen = self._look(photo_id)
+        if seen.manifest is not None and seen.manifest.photo_id != photo_id:
+            raise UnreadableManifest(
+                f"{self.name(photo_id)} is the manifest of {seen.manifest.photo_id!r}, written "
+                "with another WORKER_OUTPUT_PREFIX; give each worker a prefix that does not lie "
+                "within another's"
+            )
+        return seen
+
+    def _look(self, photo_id: str) -> Snapshot:
         found = self._store.read(self._bucket, self.name(photo_id))
         if found is None:
             return Snapshot(manifest=None, generation=0)
@@ -77,15 +90,15 @@ class Manifests:
         transition: Callable[[Manifest | None], Manifest | NoOp],
         seen: Snapshot | None = None,
     ) -> Committed | NoOp:
-        """Swap in what `transition` makes of the current manifest, or say why it changes nothing.
+        """Write the manifest that `transition` makes of the current one, or return its `NoOp`.
 
-        `transition` is called again after each lost race, and gives its manifest the same
-        `commit_id` each time. `seen` is what the caller has read, perhaps minutes ago: the first
-        swap succeeds only if that generation is still the current one.
+        `transition` is called again after each lost race, and must use the same `commit_id` each
+        time. `seen` is the manifest that the caller has read, perhaps minutes ago: the first write
+        succeeds only if its generation is still the current one.
 
         Raises:
             ManifestContended: too many races lost.
-            UnreadableManifest, StorageUnavailable: see `read`.
+            UnreadableManifest, StorageUnavailable: see `snapshot`.
         """
         seen = seen or self.snapshot(photo_id)
         for _ in range(_ROUNDS):
@@ -109,7 +122,7 @@ class Manifests:
                 content_type="application/json",
                 cache_control=CACHE_CONTROL,
                 if_generation=generation,
-                # The lifecycle rule counts a tombstone's days from here.
+                # The bucket's lifecycle rule counts a tombstone's days from this time.
                 custom_time=(
                     manifest.committed_at if manifest.state is State.DEREGISTERED else None
                 ),

@@ -27,9 +27,10 @@ class FetchedOriginal:
 
 
 class Originals:
-    """The originals of some buckets; thread-safe.
+    """The originals in the allowed buckets; thread-safe.
 
-    An event may overtake its upload, so a missing original is asked for again for `grace_seconds`.
+    An event may arrive before its upload ends, so a missing original is looked up again for
+    `grace_seconds`.
     """
 
     def __init__(
@@ -41,10 +42,10 @@ class Originals:
         self._grace_seconds = grace_seconds
 
     def check_source(self, event: Register) -> None:
-        """See that an event's original may be read.
+        """Check that an event's original may be read.
 
         Raises:
-            ForbiddenSource: another bucket, or the worker's own output.
+            ForbiddenSource: it lies in another bucket, or among the worker's own output.
         """
         if event.bucket not in self._buckets.originals:
             raise ForbiddenSource(
@@ -59,7 +60,9 @@ class Originals:
 
         Raises:
             OriginalMissing: it is missing after the grace.
-            OriginalTooLarge, CorruptOriginal: by its stored size, before any byte is downloaded.
+            OriginalForbidden: Cloud Storage refuses it.
+            OriginalTooLarge, CorruptOriginal: by its stored size, before any byte is downloaded;
+                or where it is stored gzipped, while it is unpacked.
             BucketUnavailable: its whole bucket is gone.
             StorageUnavailable: the bucket does not answer.
         """
@@ -93,10 +96,10 @@ class Originals:
         return stored
 
     def _once_there(self, event: Register, look: Callable[[], StoredObject | None]) -> StoredObject:
-        """What `look` finds, asked again during the grace.
+        """Call `look` until it finds the object or the grace period ends.
 
         Raises:
-            OriginalMissing, BucketUnavailable: it finds nothing until then.
+            OriginalMissing, BucketUnavailable: see `fetch`.
         """
         retrying = Retrying(
             retry=retry_if_result(lambda stored: stored is None),
@@ -106,7 +109,8 @@ class Originals:
         )
         stored: StoredObject | None = retrying(look)
         if stored is None:
-            # A bucket that is gone would make every event of the backlog look like a lost original.
+            # If the whole bucket is gone, the worker must end. Otherwise each event of the backlog
+            # would be rejected because of a missing original.
             self._store.check_bucket(event.bucket)
             pinned = f" at generation {event.generation}" if event.generation else ""
             raise OriginalMissing(f"{event.original} does not exist{pinned}")

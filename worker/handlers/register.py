@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from worker.errors import PERMANENT_BY_REASON, Reason
 from worker.handlers.manifests import Committed, Manifests
 from worker.handlers.originals import FetchedOriginal, Originals
 from worker.handlers.renditions import LadderFolder, Renditions
@@ -37,8 +38,8 @@ from worker.photo.ports import Renderer
 class RegisterHandler:
     """Handles `photo.register`; thread-safe.
 
-    Raises what its parts raise: a `Permanent` error is about the event, a `Transient` one about
-    the world. Readers see a change only with the commit.
+    Raises the errors of its parts. A `Permanent` error means that the event is bad, a `Transient`
+    one that something around it failed. Readers see the change after the commit.
     """
 
     manifests: Manifests
@@ -49,19 +50,24 @@ class RegisterHandler:
     fresh_id: Callable[[], str]
     scratch: Path
 
-    def __call__(self, event: Register, steps: Steps) -> Outcome:
-        """Bring the photo to this event's version."""
+    def __call__(self, event: Register, steps: Steps, message_id: str | None = None) -> Outcome:
+        """Bring the photo to this event's version.
+
+        With a `message_id`, a message that is on record as rejected is refused again for the same
+        reason, without another render. A new message of the same version is tried anew.
+        """
         with steps.time("read_manifest"):
             seen = self.manifests.snapshot(event.photo_id)
         if no_op := self._no_op(event, seen.manifest):
             with steps.time("clean_up"):
                 self._remove_own_if_superseded(event, no_op)
             return unchanged(no_op, seen.manifest)
+        self._check_record(event, seen.manifest, message_id)
         self.originals.check_source(event)
         with tempfile.TemporaryDirectory(
             dir=self.scratch,
             prefix="photo-",
-            # A child whose upload failed may still write into it.
+            # If an upload fails, the child may still be writing into this folder.
             ignore_cleanup_errors=True,
         ) as folder:
             ready = self._render_and_upload(event, fence_of(seen.manifest), Path(folder), steps)
@@ -78,6 +84,20 @@ class RegisterHandler:
             return unchanged(committed, self.manifests.read(event.photo_id))
         return Outcome(effect=Effect.REGISTERED, manifest=committed.manifest)
 
+    def _check_record(
+        self, event: Register, current: Manifest | None, message_id: str | None
+    ) -> None:
+        rejection = current.rejection if current else None
+        recipe = self.renderer.recipe.fingerprint
+        if (
+            rejection is not None
+            and rejection.is_of(version=event.version, recipe=recipe, message_id=message_id)
+            and rejection.reason in frozenset(Reason)
+        ):
+            error = PERMANENT_BY_REASON[Reason(rejection.reason)](rejection.message)
+            error.on_record = True
+            raise error
+
     def _no_op(self, event: Register, current: Manifest | None) -> NoOp | None:
         return register_no_op(current, event.version, self.renderer.recipe.fingerprint)
 
@@ -86,8 +106,8 @@ class RegisterHandler:
     ) -> Manifest:
         """Download, render, and upload each rendition while the child encodes the next one.
 
-        All uploads have ended when this returns or raises. A later one could follow the clean-up,
-        or read from a folder that is gone.
+        It waits for all uploads before it returns or raises. A later upload could come after the
+        clean-up, or read from a deleted folder.
         """
         with steps.time("download"):
             original = self.originals.fetch(event, folder)
@@ -148,17 +168,17 @@ class RegisterHandler:
             fence=fence,
         )
 
-    # Once a newer version or a tombstone stands, an older one can no longer be committed, so its
-    # renditions can go. Renditions of the *same* version stay for the sweep: a duplicate of this
-    # event, in a worker with another recipe, may be about to commit them.
+    # After a newer version or a tombstone is committed, no worker can commit an older version, so
+    # its renditions are deleted. Renditions of the *same* version are kept: another worker with
+    # another recipe may commit them soon. The sweep deletes them later.
 
     def _remove_own_if_superseded(self, event: Register, committed: Committed | NoOp) -> None:
-        """Remove what this event left, in this attempt or in one that was killed."""
+        """If the event is superseded, remove what this attempt or an earlier one uploaded."""
         if committed is NoOp.SUPERSEDED:
             self.renditions.remove_own(event.photo_id, event.version)
 
     def _remove_replaced(self, event: Register, committed: Committed | NoOp) -> None:
-        """Remove the renditions of the older manifest that this event's has replaced."""
+        """Remove the renditions of the older version that this event has replaced."""
         replaced = committed.replaced if isinstance(committed, Committed) else None
         if replaced is not None and replaced.version < event.version:
             self.renditions.remove(replaced.object_names)

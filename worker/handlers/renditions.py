@@ -1,4 +1,4 @@
-"""Renditions in the bucket: stored once under deterministic names, removed by exact name."""
+"""Renditions in the bucket: store them once under deterministic names, delete by exact name."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LadderFolder:
-    """The folder of one ladder's renditions: one photo, version and digest."""
+    """The folder of one ladder's renditions; it belongs to one photo, version and digest."""
 
     photo_id: str
     version: int
@@ -35,8 +35,9 @@ class LadderFolder:
 class Renditions:
     """The renditions under one prefix of one bucket; thread-safe.
 
-    Requests about different renditions run side by side in `threads` (one by one without), because
-    a distant bucket takes its time for each. They may take effect in any order.
+    Requests about different renditions run in parallel in `threads`, because a distant bucket
+    answers slowly; they may take effect in any order. Without an executor, requests run one after
+    another.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class Renditions:
         rendered: Rendered,
         within: AbstractContextManager[object] = nullcontext(),  # noqa: B008 (it has no state)
     ) -> Future[Rendition]:
-        """Begin an `upload`, in a thread where there are threads; `within` surrounds it there."""
+        """Upload in the executor if there is one; `within` surrounds the upload in its thread."""
 
         def upload() -> Rendition:
             with within:
@@ -69,19 +70,19 @@ class Renditions:
         return future
 
     def upload(self, ladder: LadderFolder, rendered: Rendered) -> Rendition:
-        """Store a rendition unless its name is taken; returns what lies there.
+        """Store a rendition unless its name exists; return the facts of the stored object.
 
-        The same work has the same name, so a taken name is an earlier attempt's upload (perhaps
-        one whose response was lost). Readers get its bytes, so the manifest states its checksum,
-        even where another machine's codec rounded differently.
+        The name is deterministic. If it exists, an earlier attempt uploaded it (perhaps its
+        response was lost). That object is kept and the manifest states its checksum, even if its
+        bytes differ from ours because another machine's codec rounded differently.
 
         Raises:
             StorageUnavailable: the bucket does not answer, or stored other bytes than were sent.
-            ObjectMissing: the name is taken and free in turns.
-            RenderCrashed: the file differs from what was rendered.
+            ObjectMissing: another worker deletes the object as often as it is written.
+            RenderCrashed: the file differs from what the child says it wrote.
         """
         if crc32c_of_file(rendered.path) != rendered.crc32c:
-            # Checked before anything is stored, because the next attempt trusts a taken name.
+            # Check before the upload, because the next attempt trusts an object that exists.
             raise RenderCrashed(f"{rendered.path.name} is not what the child says it wrote")
         name = self._layout.rendition(
             ladder.photo_id, ladder.version, ladder.digest, rendered.size.rung
@@ -108,15 +109,15 @@ class Renditions:
         raise ObjectMissing(f"{name} is deleted by another worker as often as it is written")
 
     def remove(self, names: Iterable[str]) -> int:
-        """Delete objects by name; returns how many were there."""
+        """Delete objects by name; return how many existed."""
         deletes = [self._start(partial(self._store.delete, self._bucket, name)) for name in names]
         return sum(delete.result() for delete in deletes)
 
     def remove_own(self, photo_id: str, up_to_version: int) -> int:
-        """Delete this photo's renditions up to this version; returns how many were there.
+        """Delete this photo's renditions up to this version; return how many existed.
 
-        Photos that nest below this one keep theirs, and so does a newer version, whose manifest
-        may be about to be committed.
+        Renditions of nested photos (`a/b` under `a`) and of a newer version, which may be committed
+        soon, are kept.
         """
         prefix, start, end = self._layout.own_range(photo_id)
         listed = self._store.objects(self._bucket, prefix, start=start, end=end)

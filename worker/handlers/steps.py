@@ -1,4 +1,4 @@
-"""How long each step of one event took, and what it moved: for its log line and the metrics."""
+"""The seconds of each step of one event, and its facts, for its log line and the metrics."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from worker.telemetry.spans import UNTRACED, Fact, Spans
 
 @dataclass(slots=True)
 class Steps:
-    """Seconds by step, and facts by name; used by the one thread that handles the event.
+    """Seconds by step, and facts by name. Only the thread that handles the event may use it.
 
-    `kind` is the `type` label of `metrics.EVENTS`: the event's type, or what it is instead.
+    `kind` is the `type` label of `metrics.EVENTS`: the event's type, `ignored`, `invalid` or
+    `unread`.
     """
 
     clock: Callable[[], float] = time.perf_counter
@@ -31,7 +32,7 @@ class Steps:
 
     @contextmanager
     def time(self, step: Step) -> Iterator[None]:
-        """Add the block's seconds to a step, also when the block raises."""
+        """Add the block's seconds to a step, even if the block raises."""
         started = self.clock()
         try:
             with self.spans.span(step):
@@ -40,11 +41,11 @@ class Steps:
             self.seconds[step] += self.clock() - started
 
     def span(self, name: str, **facts: Fact) -> AbstractContextManager[object]:
-        """A span for another thread's work during this step, which `seconds` already covers."""
+        """Return a span for another thread's work; `seconds` already covers this time."""
         return self.spans.span(name, **facts)
 
     def note_render(self, *, bytes_in: int, bytes_out: int, cost: RenderCost) -> None:
-        """Keep what a finished render took and made."""
+        """Record the bytes and the cost of a finished render."""
         self.seconds["render"] += cost.seconds
         self.bytes_in, self.bytes_out = bytes_in, bytes_out
         self.render_cpu_seconds = cost.cpu_seconds
@@ -56,6 +57,6 @@ class Steps:
         }
 
     def fields(self) -> dict[str, object]:
-        """The log line's part: seconds rounded to the millisecond."""
+        """Return the fields for the log line; seconds are rounded to the millisecond."""
         rounded = {step: round(seconds, 3) for step, seconds in self.seconds.items()}
         return {"seconds": rounded, **self.facts}

@@ -1,10 +1,9 @@
-"""Children that end with their parent, however it ends.
+"""A guard ends a child process when the parent ends, even by `kill -9`.
 
 Each server of a local session, and its worker, runs below a guard. `python -m
-worker.lab.guard COMMAND...` starts the command, passes signals on, and terminates it when the
-guard's standard input ends. That is when the parent is gone, by `kill -9` too. Both are in a
-session of their own, so that Ctrl-C in a terminal reaches only the parent, which then stops things
-in their order.
+worker.lab.guard COMMAND...` starts the command, passes signals on, and terminates the command when
+the guard's standard input ends, which means that the parent is gone. Guard and command are in a new
+session, so that Ctrl-C in a terminal reaches only the parent, which stops its children in order.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from typing import IO, Any
 from worker.system import interpreter
 
 _ORPHAN_SECONDS = 30.0
-"""How long a command that lost its parent may take to end: a worker drains."""
+"""A command that lost its parent has this time to end, because a worker drains."""
 
 _NOT_STARTED = 127
 
@@ -33,9 +32,9 @@ class Guarded:
     def __init__(
         self, command: Sequence[str], *, log: IO[Any], environment: Mapping[str, str] | None = None
     ) -> None:
-        """Start it; its output goes to the file `log`.
+        """Start the command; its output goes to the file `log`.
 
-        A command that cannot be started ends with exit code 127 and says why in the log.
+        If the command cannot be started, the exit code is 127 and the log has the reason.
         """
         self._guard = subprocess.Popen(
             interpreter.command("worker.lab.guard", *command),
@@ -48,16 +47,19 @@ class Guarded:
 
     @property
     def pid(self) -> int:
-        """Of the guard; the command is its only child."""
+        """Return the guard's process id; the command is the guard's only child."""
         return self._guard.pid
 
     @property
     def exit_code(self) -> int | None:
-        """What the command ended with (128 + n for signal n); `None` while it runs."""
+        """Return the command's exit code (128 + n for signal n); `None` while it runs."""
         return self._guard.poll()
 
     def stop(self, patience_seconds: float) -> int:
-        """End it and return its exit code; by force after a while, or at a second Ctrl-C."""
+        """End the command and return its exit code.
+
+        Kill it after `patience_seconds`, or at a second Ctrl-C.
+        """
         if self._guard.poll() is None:
             self._guard.terminate()
             try:
@@ -72,7 +74,7 @@ class Guarded:
 
 
 def main(command: Sequence[str]) -> int:
-    """Guard one command; its exit code."""
+    """Guard one command and return its exit code."""
     child: subprocess.Popen[bytes] | None = None
     early: list[int] = []
 
@@ -97,7 +99,7 @@ def main(command: Sequence[str]) -> int:
 
 
 def _end_with_parent(child: subprocess.Popen[bytes]) -> None:
-    # Not through sys.stdin: its lock would still be held here when the interpreter ends.
+    # Read the descriptor, because the lock of `sys.stdin` would still be held at the exit.
     while os.read(0, 4096):
         continue
     child.terminate()

@@ -1,7 +1,8 @@
-"""A real worker: `photo-worker run`, configured by its environment, and its log."""
+"""This module runs a real worker, `photo-worker run`, and reads its log."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections.abc import Mapping
@@ -13,11 +14,11 @@ from worker.lab.guard import Guarded
 from worker.system import interpreter, processes
 
 _GRACE_SECONDS = 10.0
-"""What a worker may take beyond its drain budget before it is killed."""
+"""The seconds beyond its drain budget after which a worker is killed."""
 
 
 class WorkerLog:
-    """The file that a worker logs to as JSON, read as it grows; thread-safe."""
+    """Reads a worker's JSON log file while it grows; thread-safe."""
 
     def __init__(self, path: Path) -> None:
         """`path` need not exist yet."""
@@ -27,7 +28,7 @@ class WorkerLog:
         self._entries: list[dict[str, Any]] = []
 
     def entries(self, message: str | None = None, **fields: Any) -> list[dict[str, Any]]:  # noqa: ANN401
-        """The entries so far that have this message and these fields; other lines are skipped."""
+        """Return the entries so far with this message and these fields; other lines are skipped."""
         with self._lock:
             self._read()
             return [
@@ -38,27 +39,28 @@ class WorkerLog:
             ]
 
     def entries_after(self, count: int) -> list[dict[str, Any]]:
-        """All entries so far but the first `count`."""
+        """Return all entries so far without the first `count`."""
         with self._lock:
             self._read()
             return self._entries[count:]
 
     def text(self) -> str:
-        """All of it."""
-        return self._path.read_text(errors="replace")
+        """Return the whole log; an empty text if the file is gone or cannot be read."""
+        try:
+            return self._path.read_text(errors="replace")
+        except OSError:
+            return ""
 
     def last_lines(self, count: int = 15) -> str:
-        """The end of it."""
+        """Return the last `count` lines of the log."""
         return "\n".join(self.text().splitlines()[-count:])
 
     def _read(self) -> None:
-        if not self._path.exists():
-            return
-        with self._path.open("rb") as lines:
+        with contextlib.suppress(OSError), self._path.open("rb") as lines:
             lines.seek(self._read_bytes)
             for line in lines:
                 if not line.endswith(b"\n"):
-                    break  # the rest of it is still to come
+                    break  # the worker has not finished this line yet
                 self._read_bytes += len(line)
                 try:
                     entry = json.loads(line)
@@ -69,10 +71,10 @@ class WorkerLog:
 
 
 class WorkerProcess:
-    """One `photo-worker run`; it ends with this process, however that ends (see `guard`)."""
+    """One `photo-worker run`; it ends with this process, even by `kill -9` (see `guard`)."""
 
     def __init__(self, environment: Mapping[str, str], *, drain_seconds: float, log: Path) -> None:
-        """Start it; it logs to the file `log`."""
+        """Start the worker; it logs to the file `log`."""
         self.log = WorkerLog(log)
         self._drain_seconds = drain_seconds
         with log.open("wb") as file:
@@ -81,15 +83,15 @@ class WorkerProcess:
 
     @property
     def guard_pid(self) -> int:
-        """Of the guard; the worker is its only child."""
+        """Return the guard's process id; the worker is the guard's only child."""
         return self._guarded.pid
 
     @property
     def pid(self) -> int:
-        """Of the worker itself.
+        """Return the worker's process id.
 
         Raises:
-            Fatal: it has ended.
+            Fatal: the worker has ended.
         """
         found = processes.children(self.guard_pid)
         if not found:
@@ -97,15 +99,15 @@ class WorkerProcess:
         return found[0]
 
     def check(self) -> None:
-        """See that the worker lives.
+        """Check that the worker runs.
 
         Raises:
-            Fatal: it ended; the message holds the end of its log.
+            Fatal: the worker ended; the message holds the end of its log.
         """
         code = self._guarded.exit_code
         if code is not None:
             raise Fatal(f"the worker ended with exit code {code}:\n{self.log.last_lines()}")
 
     def stop(self) -> int:
-        """Drain it and return its exit code; a second Ctrl-C kills it."""
+        """Drain the worker and return its exit code; a second Ctrl-C kills it."""
         return self._guarded.stop(self._drain_seconds + _GRACE_SECONDS)

@@ -46,8 +46,8 @@ class Checkpoint(Generic[R]):
     ) -> None:
         """Read the file, or begin with the report `fresh`.
 
-        `run` says what the run does and where. The file of another run is refused: an interrupted
-        dry run must not shorten the real one.
+        `run` identifies the run. The file of another run is refused, so that an interrupted dry run
+        cannot shorten the real run.
 
         Raises:
             UsageFault: the file cannot be written, is no checkpoint, or belongs to another run.
@@ -55,7 +55,7 @@ class Checkpoint(Generic[R]):
         self._file = Path(file) if file else None
         self._run, self._log, self._monotonic = dict(run), log, monotonic
         self.place: str | None = None
-        """Where to go on; `None` at the start."""
+        """The place after which the run continues; `None` at the start."""
 
         self.report = fresh
         self._saved, self._failed = monotonic(), False
@@ -65,13 +65,13 @@ class Checkpoint(Generic[R]):
                 self._load(self._file)
 
     def reach(self, place: str) -> None:
-        """Note that everything before `place` is done; written once a second at most."""
+        """Note that everything before `place` is done; write the file once a second at most."""
         self.place = place
         if self._monotonic() - self._saved >= _SAVE_SECONDS:
             self._write()
 
     def end(self) -> None:
-        """Write the last place of a run; remove the file of a complete one."""
+        """Write the last place of an interrupted run; remove the file of a complete run."""
         if self.report.complete or self.place is not None:
             self._write()
 
@@ -101,7 +101,7 @@ class Checkpoint(Generic[R]):
                 self._file.unlink(missing_ok=True)
                 return
             kept = {"run": self._run, "resume_at": self.place, "report": asdict(self.report)}
-            # A reader finds the old file or the new one, whole.
+            # The rename gives readers either the old file or the whole new file.
             half = _half(self._file)
             half.write_text(json.dumps(kept))
             half.replace(self._file)
@@ -114,7 +114,7 @@ class Checkpoint(Generic[R]):
 
     @staticmethod
     def _try_to_write(file: Path) -> None:
-        # At the start, because hours later the failure would cost the run's progress.
+        # Try at the start, because hours later a failure would lose the run's progress.
         try:
             if file.is_dir():
                 raise UsageFault(f"{file} is a folder; name a file for the checkpoint")

@@ -1,49 +1,59 @@
-"""The `plan` verb: what this machine would run, before it runs."""
+"""The `plan` verb shows what a worker on this machine would run."""
 
 from __future__ import annotations
 
 from contextlib import ExitStack
+from time import monotonic
 
 from worker.console.printer import Printer
 from worker.console.text import size, to_json
+from worker.errors import RendererBroken, RenderFailed, SlotUnavailable
 from worker.photo.ladder import DEFAULT_LADDER
-from worker.pubsub.clients import PubSubPublisher
 from worker.render.capacity import Capacity
+from worker.render.handshake import START_SECONDS, shake_hands
 from worker.render.memory import largest_pixels
+from worker.render.slot import Child
 from worker.settings.settings import Settings
 from worker.system.machine import Machine, read_machine
-from worker.wiring import check_resources, open_store, open_subscriber
+from worker.system.scratch import Scratch
 
 _MEGAPIXEL = 1_000_000
 
 TYPICAL_PIXELS = 16_000_000
 CPU_SECONDS_PER_MEGAPIXEL = 0.095
-"""Rendering photographs with the default recipe; measured, see docs/performance.md."""
+"""The cost of rendering photographs with the default recipe; measured, see docs/performance.md."""
 
 OVERHEAD_CPU_SECONDS = 0.05
-"""Download, uploads, Pub/Sub and Python around one photo."""
+"""The cost of download, uploads, Pub/Sub and Python for one photo."""
 
 TARGET_QUALITY_FACTOR = 3
-"""A target quality encodes and compares each rung until it fits; measured likewise. A target of
-bytes takes no longer than none: smaller files are encoded faster."""
+"""The factor of a target quality, which encodes and compares each rung until it fits; measured
+likewise. A target of bytes takes no more time, because smaller files are encoded faster."""
 
 
 def run_plan(settings: Settings, *, check: bool, as_json: bool) -> None:
-    """Print the plan of this machine; with `check`, see first that the resources exist.
+    """Print the plan of this machine; with `check`, check first that the resources exist.
+
+    A watermark is decoded by a child process, as a worker does at its start.
 
     Raises:
         Fatal: a resource is missing or does not answer.
     """
     machine = read_machine()
-    planned = plan(settings, machine, settings.capacity(machine))
+    capacity = settings.capacity(machine)
+    planned = plan(settings, machine, capacity)
+    if settings.watermark is not None:
+        _try_watermark(settings, capacity)
     if check:
-        _check(settings)
+        warning = _check(settings)
         planned["resources"] = "checked"
+        if warning is not None:
+            planned["warning"] = warning
     Printer()(to_json(planned) if as_json else as_text(planned))
 
 
 def plan(settings: Settings, machine: Machine, capacity: Capacity) -> dict[str, object]:
-    """Facts, sizes and an estimate, ready for JSON.
+    """Return facts, sizes and an estimate, ready for JSON.
 
     The estimate assumes photos of 16 megapixels and the default ladder and efforts; `bench`
     measures instead.
@@ -71,23 +81,53 @@ def plan(settings: Settings, machine: Machine, capacity: Capacity) -> dict[str, 
 
 
 def as_text(planned: dict[str, object]) -> str:
-    """The same for a terminal: a line of label and value each."""
+    """Return the plan for a terminal: a line with label and value for each entry."""
     labels = {key: _label(key) for key in planned}
     width = max(map(len, labels.values()))
     return "\n".join(f"{labels[key]:<{width}}  {_human(key, planned[key])}" for key in planned)
 
 
-def _check(settings: Settings) -> None:
+def _try_watermark(settings: Settings, capacity: Capacity) -> None:
+    """Let a child process decode the watermark.
+
+    Raises:
+        ConfigurationError: it cannot.
+        RendererBroken: no child process comes up.
+    """
+    from worker.wiring import render_settings
+
+    with Scratch() as scratch:
+        try:
+            child = Child(capacity.render_memory_bytes, scratch)
+        except OSError as error:
+            raise RendererBroken(f"no child process could be started: {error}") from error
+        try:
+            shake_hands(
+                child, render_settings(settings, capacity, scratch), monotonic() + START_SECONDS
+            )
+        except (RenderFailed, SlotUnavailable) as error:
+            raise RendererBroken(str(error)) from error
+        finally:
+            child.close()
+
+
+def _check(settings: Settings) -> str | None:
+    """What to warn of, if anything."""
+    # The clients of Google take half a CPU second to import; --no-check runs without them.
+    from worker.pubsub.clients import PubSubPublisher
+    from worker.wiring import check_resources, open_store, open_subscriber, told_of_nesting
+
     with ExitStack() as stack:
         store, subscriber = open_store(settings), open_subscriber(settings)
         publisher = PubSubPublisher(settings.pubsub_emulator_host)
         for each in (store, subscriber, publisher):
             stack.callback(each.close)
         check_resources(settings, store, publisher, subscriber)
+        return told_of_nesting(settings, store) if settings.renditions_bucket else None
 
 
 def _largest(settings: Settings, capacity: Capacity, *, progressive: bool) -> int:
-    """Pixels of the largest JPEG that is rendered here, by memory or by the limit of pixels."""
+    """Return the pixels of the largest JPEG that the memory and the limit of pixels allow."""
     recipe = settings.recipe("")
     by_memory = largest_pixels(capacity.render_memory_bytes, recipe, progressive=progressive)
     return min(settings.max_original_pixels, by_memory)

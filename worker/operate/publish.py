@@ -1,4 +1,4 @@
-"""Publish: events to the topic, from the command line and from other verbs."""
+"""This module publishes events to the topic, for the command line and for other verbs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from worker.settings.settings import Settings
 from worker.telemetry.exporters import traced
 
 BATCH: Final = 500
-"""Messages published, and confirmed, at once."""
+"""The messages of one batch, which are published and confirmed together."""
 
 _UPLOADS: Final = 4
 _UPLOAD_ROUNDS: Final = 5
@@ -40,7 +40,9 @@ E = TypeVar("E", Register, Deregister)
 def open_publisher(
     settings: Settings, stack: ExitStack, *, check_topic: bool = True
 ) -> BatchPublisher:
-    """The publisher of a verb, with traces if the environment asks for them; `stack` closes it.
+    """Open the publisher of a verb, with traces if the environment asks for them.
+
+    `stack` closes it.
 
     Raises:
         SubscriptionUnavailable, StreamLost: with `check_topic`, the topic does not exist or
@@ -75,11 +77,11 @@ class PacedPublisher:
         self._publish, self._rate, self._wait, self._monotonic = publish, rate, wait, monotonic
         self._due = -math.inf
         self.batch_size = BATCH if rate is None else max(1, min(BATCH, int(rate)))
-        """Messages that one call should publish: those of a second at most."""
+        """The messages that one call should publish: at most the messages of one second."""
 
     def __call__(self, messages: Sequence[OutgoingMessage]) -> None:
         """Wait until the rate allows this batch, and publish it; raises what `publish` raises."""
-        # Before the batch instead of after it, so that the last one ends the run at once.
+        # Wait before the batch and not after it, so that the run ends right after the last batch.
         if (seconds := self._due - self._monotonic()) > 0:
             self._wait(seconds)
         if self._rate is not None:
@@ -99,7 +101,7 @@ class Published:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unread:
-    """A source that could not be read and was left out; `message` says why."""
+    """A source that is unreadable or cannot be a photo, and was left out; `message` says why."""
 
     photo_id: str
     file: Path
@@ -107,12 +109,12 @@ class Unread:
 
 
 def now_version() -> int:
-    """Microseconds since the epoch: the conventional version, on the scale of GCS generations."""
+    """Return a version for now: microseconds since the epoch, the scale of GCS generations."""
     return time.time_ns() // 1000
 
 
 def upload(store: ObjectStore, bucket: str, name: str, file: Path) -> StoredObject:
-    """Put a file's bytes in a bucket, in place of the object of that name.
+    """Upload a file to a bucket; an object of that name is replaced.
 
     Raises:
         StorageUnavailable: the bucket does not answer, or another writer keeps replacing the
@@ -136,7 +138,7 @@ def upload(store: ObjectStore, bucket: str, name: str, file: Path) -> StoredObje
 
 
 def message_of(event: Register | Deregister) -> OutgoingMessage:
-    """The Pub/Sub message of an event."""
+    """Return the Pub/Sub message of an event."""
     data = event.model_dump_json(exclude_none=True).encode()
     return OutgoingMessage(data=data, attributes={"type": event.type})
 
@@ -157,13 +159,13 @@ class EventPublisher:
         labels: dict[str, str],
         version: int | None = None,
     ) -> Iterator[Published | Unread]:
-        """Register each source, several at a time; yields in the order given.
+        """Register each source, several at a time; yield the results in the order given.
 
         Args:
             sources: see `find_sources`.
             bucket: where local files are uploaded to, under `{photo_id}`.
             labels: copied to each manifest.
-            version: for all of them; microseconds of now by default.
+            version: the version of all events; `now_version` by default.
 
         Raises:
             InvalidEvent: workers would refuse a photo id or label; its event is not published.
@@ -172,6 +174,8 @@ class EventPublisher:
         """
 
         def one(source: Source) -> Published | Unread:
+            if source.fault and source.file:
+                return Unread(photo_id=source.photo_id, file=source.file, message=source.fault)
             if source.file and (message := why_refused(source.file.name)):
                 return Unread(photo_id=source.photo_id, file=source.file, message=message)
             try:
@@ -198,7 +202,7 @@ class EventPublisher:
         """Publish one event.
 
         Raises:
-            PublishFailed: no confirmation in time; it may have been published.
+            PublishFailed: no confirmation came in time; the event may have been published.
         """
         message = message_of(event)
         message_id = self._publisher.publish(self._topic, message.data, message.attributes)
@@ -229,14 +233,15 @@ class EventPublisher:
                 ["WORKER_ORIGINALS_BUCKETS is not set: local files are uploaded to its first"]
             )
         url = f"gs://{bucket}/{source.photo_id}"
-        # Checked before the upload: an event that workers would refuse must not leave an object.
+        # Check the event before the upload: an event that workers would refuse must not leave an
+        # object.
         event(url)
         stored = upload(self._store, bucket, source.photo_id, source.file)
         return self.publish(event(url, str(stored.generation)))
 
 
 def _checked(kind: type[E], *, version: int | None, **fields: Any) -> E:  # noqa: ANN401
-    """An event of this version, or of now."""
+    """Return a valid event of this version, or of `now_version` without one."""
     try:
         return kind(version=now_version() if version is None else version, **fields)
     except ValidationError as error:

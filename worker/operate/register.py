@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import asdict
 
 from worker.console.printer import Printer, complain
-from worker.console.text import to_json
+from worker.console.text import plain, to_json
 from worker.errors import ExitCode
 from worker.operate.publish import EventPublisher, Published, Unread, open_publisher
 from worker.operate.sources import check_allowed, find_sources
@@ -24,7 +24,7 @@ def run_register(
     version: int | None,
     as_json: bool,
 ) -> ExitCode:
-    """Register every original that the arguments name; 7 if one could not be read.
+    """Register every original that the arguments name; return 7 if an original could not be read.
 
     Raises:
         UsageFault, ConfigurationError: see `find_sources` and `check_allowed`.
@@ -58,7 +58,7 @@ def _publish(
     *,
     as_json: bool,
 ) -> ExitCode:
-    """Print what was published, also where it is cut short; standard error has the rest."""
+    """Print the published events, even if an error ends it; standard error shows the failures."""
     sent, code, printer = [], ExitCode.OK, Printer()
     with ExitStack() as stack:
         store = open_store(settings)
@@ -68,7 +68,7 @@ def _publish(
             for each in send(EventPublisher(store, publisher, settings.topic or "")):
                 if isinstance(each, Unread):
                     code = ExitCode.SOME_FAILED
-                    complain(f"{each.file} {each.message}")
+                    complain(f"{plain(str(each.file))} {each.message}")
                     continue
                 sent.append(asdict(each))
                 if not as_json:

@@ -1,4 +1,4 @@
-"""Sources: the originals that `SOURCE...` on a command line names. Reads names only."""
+"""This module finds the originals that `SOURCE...` on a command line names. It reads only names."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from worker.console.text import plain
 from worker.errors import ConfigurationError, UsageFault
 from worker.photo.endings import named_like_a_picture
 from worker.photo.events import check_photo_id
@@ -20,27 +21,30 @@ class Source:
     photo_id: str
     file: Path | None
     url: str | None
+    fault: str | None = None
+    """The reason why a file cannot be a photo; then `photo_id` is only for messages."""
 
     @property
     def bucket(self) -> str | None:
-        """The bucket of an object; `None` for a file."""
+        """Return the bucket of an object; `None` for a file."""
         return self.url.removeprefix("gs://").partition("/")[0] if self.url else None
 
     @property
     def where(self) -> str:
-        """The file or the URL, for messages."""
+        """Return the file or the URL, for messages."""
         return str(self.file or self.url)
 
 
 def find_sources(arguments: Iterable[str], photo_id: str | None = None) -> list[Source]:
-    """What `SOURCE...` names: objects, files, and the pictures below folders.
+    """Return what `SOURCE...` names: objects, files, and the pictures below folders.
 
     A file's photo id is its name, in a folder its path below that folder; the ending stays, so
-    that `a.jpg` and `a.png` do not overwrite each other. Files and folders that cannot be read are
-    sources too; `EventPublisher.register` reports them.
+    that `a.jpg` and `a.png` do not overwrite each other. Files and folders that cannot be read, or
+    whose names below a folder are impossible, are sources too; `EventPublisher.register` reports
+    them.
 
     Raises:
-        UsageFault: something is not there or has an impossible name, or two have one photo id.
+        UsageFault: a source does not exist or has an impossible name, or two have one photo id.
     """
     sources = [source for argument in arguments for source in _expand(argument)]
     if photo_id is not None:
@@ -49,6 +53,8 @@ def find_sources(arguments: Iterable[str], photo_id: str | None = None) -> list[
         sources = [replace(sources[0], photo_id=photo_id)]
     seen: dict[str, Source] = {}
     for source in sources:
+        if source.fault:
+            continue
         try:
             check_photo_id(source.photo_id)
         except ValueError as error:
@@ -88,7 +94,7 @@ def _expand(argument: str) -> Iterator[Source]:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UsageFault(f"{argument}: no such file or folder") from error
     except OSError:
-        mode = stat.S_IFREG  # the upload tells why
+        mode = stat.S_IFREG  # the upload reports the error
     if stat.S_ISREG(mode):
         yield Source(photo_id=path.name, file=path, url=None)
         return
@@ -98,16 +104,26 @@ def _expand(argument: str) -> Iterator[Source]:
     if not found:
         raise UsageFault(f"{argument}: no pictures in this folder")
     for entry in found:
-        name = path.resolve().name if entry.name == "." else entry.name
-        yield Source(photo_id=name, file=Path(entry.path), url=None)
+        yield _inside(path, entry)
+
+
+def _inside(folder: Path, entry: Entry) -> Source:
+    """Return the source of a file below a folder, or of a folder that cannot be read."""
+    name = folder.resolve().name if entry.name == "." else entry.name
+    try:
+        check_photo_id(name)
+    except ValueError as error:
+        fault = f"cannot be a photo: its id {error}"
+        return Source(photo_id=plain(name), file=Path(entry.path), url=None, fault=fault)
+    return Source(photo_id=name, file=Path(entry.path), url=None)
 
 
 def _at_home(argument: str) -> Path:
-    """The path with its `~` expanded, which shells leave as it is in `PHOTOS=~/x` after `make`."""
+    """Return the path with its `~` expanded; shells do not expand it in `make PHOTOS=~/x`."""
     path = Path(argument)
     try:
         return path if path.exists() else path.expanduser()
-    except (OSError, RuntimeError):  # it cannot be looked at, or the user is unknown
+    except (OSError, RuntimeError):  # the path cannot be read, or the user is unknown
         return path
 
 
@@ -121,7 +137,7 @@ def _object(url: str) -> Source:
 
 
 def _is_source(entry: Entry) -> bool:
-    """Whether it is a picture by its name and may be a file, or a folder that cannot be read."""
+    """Return True for a file with a picture's name, and for a folder that cannot be read."""
     if entry.error is not None:
         return True
     if not named_like_a_picture(entry.name):

@@ -1,4 +1,4 @@
-"""Braces, brackets and commas in the text of globs: where they open and close, what they mean.
+"""Braces, brackets and commas in globs: find where they open and close, and expand the braces.
 
 `globs` does the matching.
 """
@@ -6,14 +6,15 @@
 from __future__ import annotations
 
 EXPANSIONS_MAX = 1000
-"""Globs that one glob may stand for: each pair of braces multiplies them."""
+"""The most globs that one glob may stand for; each pair of braces multiplies the number."""
 
 
 def expand(glob: str, whole: str) -> list[str]:
-    """The globs without braces that a glob stands for; error messages quote `whole`.
+    """Return the globs without braces that a glob stands for; error messages quote `whole`.
 
     Raises:
-        ValueError: a brace or bracket is not closed, a brace is too many, or too many globs.
+        ValueError: a brace or bracket is not closed, a brace is too many, or the result is more
+            than `EXPANSIONS_MAX` globs.
     """
     expanded, position = [""], 0
     for start, end in _braces(glob, whole):
@@ -31,7 +32,7 @@ def expand(glob: str, whole: str) -> list[str]:
 
 
 def _braces(glob: str, whole: str) -> list[tuple[int, int]]:
-    """Where each outermost pair of braces opens and closes."""
+    """Return the indexes at which each outermost pair of braces opens and closes."""
     pairs, depth, start = [], 0, 0
     for index, character in bare(glob, whole):
         if character == "{":
@@ -49,7 +50,7 @@ def _braces(glob: str, whole: str) -> list[tuple[int, int]]:
 
 
 def split(text: str, whole: str) -> list[str]:
-    """The parts between commas outside of braces.
+    """Split a text at the commas outside of braces.
 
     Raises:
         ValueError: see `expand`.
@@ -65,7 +66,7 @@ def split(text: str, whole: str) -> list[str]:
 
 
 def bare(text: str, whole: str) -> list[tuple[int, str]]:
-    """Each character with its index, without escaped ones and those of a `[...]`.
+    """Return each character with its index, without escaped characters and `[...]`.
 
     Raises:
         ValueError: see `class_end`.
@@ -83,10 +84,10 @@ def bare(text: str, whole: str) -> list[tuple[int, str]]:
 
 
 def class_end(text: str, start: int, whole: str) -> int:
-    """The index after the `]` of the `[` at `start`.
+    """Return the index after the `]` that closes the `[` at `start`.
 
     Raises:
-        ValueError: it is missing, or a slash comes before it.
+        ValueError: the `]` is missing, or a slash comes before it.
     """
     index = start + 1
     if text[index : index + 1] in ("!", "^"):

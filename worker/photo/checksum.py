@@ -12,20 +12,20 @@ _PIECE_BYTES: Final = 1 << 20
 
 
 def stated(crc32c: int) -> str:
-    """A checksum in that form."""
+    """Return a checksum as base64."""
     return base64.b64encode(crc32c.to_bytes(4, "big")).decode()
 
 
 def crc32c_of(data: bytes) -> str:
-    """Of bytes in memory."""
+    """Return the crc32c of bytes in memory, as base64."""
     return stated(google_crc32c.value(data))
 
 
 def crc32c_of_file(path: Path) -> str:
-    """Of a file, read in pieces.
+    """Return the crc32c of a file, as base64; the file is read in pieces.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     checksum = 0
     with path.open("rb", buffering=0) as file:

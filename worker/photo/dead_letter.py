@@ -1,7 +1,7 @@
 """Dead letters: their fields, filters, groups, and the attributes of a replay. Pure.
 
-The worker dead-letters a message for a permanent failure, with a reason. Pub/Sub does once its
-delivery attempts are used up: crashes, time-outs, endless transient failures.
+The worker dead-letters a message for a permanent failure, with a reason. Pub/Sub dead-letters a
+message when its delivery attempts are used up by crashes, time-outs or transient failures.
 """
 
 from __future__ import annotations
@@ -17,15 +17,18 @@ from functools import cached_property
 from typing import Any
 
 from worker.errors import InvalidArchive, Reason
+from worker.photo.attributes import folded, unfolded
 from worker.photo.events import NOTIFIED
 
 UNDELIVERABLE = "undeliverable"
-"""The reason where Pub/Sub itself gave up; the worker's logs say why."""
+"""The reason if Pub/Sub dead-lettered the message; the worker's logs say why."""
 
 REPLAY_OF = "replay_of"
 REPLAY_COUNT = "replay_count"
 REPLAY_TRACE = "replay_traceparent"
-"""The trace of the dead letter; its replay, perhaps weeks later, begins another."""
+"""The trace of the dead letter. Its replay, perhaps weeks later, begins another trace."""
+
+MESSAGE_ID = "dead_letter_message_id"
 
 _BY_PUBSUB = "CloudPubSubDeadLetter"
 _BY_WORKER = "dead_letter_"
@@ -35,12 +38,12 @@ _TRANSPORT = (_BY_PUBSUB, _BY_WORKER, "googclient_", "traceparent", "tracestate"
 
 EXAMPLES = 3
 GROUPS = 1000
-"""At most; error texts that all differ must not fill the memory."""
+"""The most groups; error texts that all differ must not fill the memory."""
 
 OTHERS = "(others)"
 
 _TEXT_MAX = 800
-"""Characters of a field's value that are read: a valid value is shorter."""
+"""How many characters of a field's value are read; a valid value is not longer."""
 
 _COUNT_DIGITS = 9
 
@@ -51,7 +54,7 @@ _VARIABLE = re.compile(r"gs://\S+|'[^']*'|\"[^\"]*\"|\b[0-9a-f]{12,}\b|\d+")
 class DeadLetter:
     """One message of the dead-letter subscription.
 
-    `published_at` is when it was dead-lettered, by Pub/Sub's clock.
+    `published_at` is the time of the dead-lettering, by Pub/Sub's clock.
     """
 
     message_id: str
@@ -78,7 +81,7 @@ class DeadLetter:
 
     @property
     def worker(self) -> str:
-        """The worker's name and version, or Pub/Sub."""
+        """The worker's name, version, host and process, or `Pub/Sub`."""
         return self.attributes.get("dead_letter_worker", "Pub/Sub")
 
     @property
@@ -87,18 +90,24 @@ class DeadLetter:
         return self.worker.partition(" ")[0] if self.worker != "Pub/Sub" else self.worker
 
     @property
+    def event_message_id(self) -> str | None:
+        """The id of the message that the worker gave up; its letters all have the same."""
+        return self.attributes.get(MESSAGE_ID)
+
+    @property
     def replays(self) -> int:
-        """How often this message has been replayed before."""
+        """How many times this message has been replayed before."""
         count = self.attributes.get(REPLAY_COUNT, "0")
         return int(count[:_COUNT_DIGITS]) if count.isascii() and count.isdigit() else 0
 
     @cached_property
     def event(self) -> dict[str, Any]:
-        """The event's fields as far as they can be read; a notification in an event's form."""
+        """The event's readable fields; a notification is converted to an event's fields."""
         if "eventType" in self.attributes and "objectId" in self.attributes:
             return _of_notification(self.attributes)
         try:
-            # NaN and Infinity become texts: JSON made of this must not hold them.
+            # NaN and Infinity become texts, because JSON that is made of the fields must not have
+            # them.
             fields = json.loads(self.data, parse_constant=str)
         except (ValueError, RecursionError):
             return {}
@@ -119,7 +128,7 @@ class DeadLetter:
         return value[:_TEXT_MAX] if isinstance(value, str) else f"({type(value).__name__})"
 
     def as_dict(self) -> dict[str, object]:
-        """All of it, ready for JSON: what `show --json` prints, and a line of an archive."""
+        """Return all facts, ready for JSON, for `show --json` and for a line of an archive."""
         return {
             "message_id": self.message_id,
             "published_at": self.published_at.isoformat(),
@@ -134,7 +143,7 @@ class DeadLetter:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> DeadLetter:
-        """The dead letter that `as_dict` was made of.
+        """Return the dead letter of a dict that `as_dict` has made.
 
         Raises:
             InvalidArchive: the fields are not those of a dead letter.
@@ -153,13 +162,15 @@ class DeadLetter:
 
 def replay_attributes(letter: DeadLetter) -> dict[str, str]:
     """The attributes of its replay: its own without the transport's, and where it comes from."""
-    own = {
-        name: value for name, value in letter.attributes.items() if not name.startswith(_TRANSPORT)
-    }
+    attributes = unfolded(letter.attributes)
+    own = {name: value for name, value in attributes.items() if not name.startswith(_TRANSPORT)}
+    added = {REPLAY_OF: letter.message_id, REPLAY_COUNT: str(letter.replays + 1)}
+    if REPLAY_TRACE in own:
+        added[REPLAY_TRACE] = own[REPLAY_TRACE]
     for name in _TRACE:
-        if name in letter.attributes:
-            own[REPLAY_TRACE] = letter.attributes[name]
-    return own | {REPLAY_OF: letter.message_id, REPLAY_COUNT: str(letter.replays + 1)}
+        if name in attributes:
+            added[REPLAY_TRACE] = attributes[name]
+    return folded(own, added)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +191,7 @@ class Filter:
     newer_than: timedelta | None = None
 
     def matches(self, letter: DeadLetter, now: datetime) -> bool:
-        """Whether a dead letter is chosen."""
+        """Return True if a dead letter meets all conditions."""
         age = now - letter.published_at
         labels = letter.event.get("labels")
         own_labels = labels if isinstance(labels, dict) else {}
@@ -218,7 +229,7 @@ class LetterGroup:
     examples: list[dict[str, str]] = field(default_factory=list)
 
     def add(self, letter: DeadLetter) -> None:
-        """Count one more."""
+        """Count one more letter."""
         self.count += 1
         self.replayed += letter.replays > 0
         moment = letter.published_at
@@ -234,20 +245,46 @@ class LetterGroup:
             )
 
     def as_dict(self) -> dict[str, object]:
-        """Ready for JSON."""
+        """Return the group, ready for JSON."""
         oldest, newest = (each and each.isoformat() for each in (self.oldest, self.newest))
         return asdict(self) | {"oldest": oldest, "newest": newest}
 
 
+class Firsts:
+    """Tells the first letter of a message from others of the same, among the last `most` messages.
+
+    A message has several letters if its ack was lost: it is dead-lettered again.
+    """
+
+    def __init__(self, most: int = 50_000) -> None:
+        self._most = most
+        self._known: dict[str, None] = {}
+
+    def __call__(self, letter: DeadLetter) -> bool:
+        """Whether no letter of its message came before."""
+        message_id = letter.event_message_id
+        if message_id is None:
+            return True
+        if message_id in self._known:
+            return False
+        self._known[message_id] = None
+        if len(self._known) > self._most:
+            del self._known[next(iter(self._known))]
+        return True
+
+
 class Groups:
-    """Counts of dead letters by what they have in common."""
+    """Counts of dead letters by what they have in common; those of one message count once."""
 
     def __init__(self) -> None:
         self.total = 0
+        self._is_first = Firsts()
         self._groups: dict[tuple[str, str, str, str], LetterGroup] = {}
 
     def add(self, letter: DeadLetter) -> None:
         """Count one more; beyond `GROUPS` different errors, those of one reason share a group."""
+        if not self._is_first(letter):
+            return
         self.total += 1
         key = (letter.reason, letter.type, letter.version_of_worker, pattern(letter.message))
         if key not in self._groups and len(self._groups) >= GROUPS:
@@ -259,17 +296,17 @@ class Groups:
         self._groups[key].add(letter)
 
     def largest_first(self) -> list[LetterGroup]:
-        """All groups."""
+        """Return all groups, the largest first."""
         return sorted(self._groups.values(), key=lambda group: -group.count)
 
 
 def pattern(message: str) -> str:
-    """An error message with the parts that differ between photos cut out."""
+    """Return an error message without the parts that differ between photos."""
     return _VARIABLE.sub("…", message)
 
 
 def counted(count: int) -> str:
-    """So many dead letters, in words."""
+    """Return a number of dead letters in words."""
     return f"{count:,} dead letter{'' if count == 1 else 's'}"
 
 

@@ -1,4 +1,4 @@
-"""One delivery of a message: the facts of its transport, and its one answer."""
+"""One delivery of a message: the facts of its transport, and its answer, an ack or a nack."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ class Delivery:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def ack(self) -> bool:
-        """Settle it: the effect is durable. False if a drain has nacked this delivery before."""
+        """Ack the delivery: the effect is durable. Return False if it was answered before."""
         return self._settle(self.send_ack)
 
     def nack(self) -> bool:
-        """Give it back to Pub/Sub. False if it was answered before."""
+        """Give the delivery back to Pub/Sub. Return False if it was answered before."""
         return self._settle(self.send_nack)
 
     @property
     def settled(self) -> bool:
-        """Whether an answer was sent."""
+        """True once an answer was chosen; it is sent at once."""
         return self._settled.is_set()
 
     def _settle(self, send: Callable[[], None]) -> bool:

@@ -1,4 +1,4 @@
-"""Endings: which names are a picture's, and the content type that each ending stands for."""
+"""Endings: the endings of picture files, and the content type that each ending stands for."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def why_refused(name: str) -> str:
 
 
 def content_type(name: str) -> str:
-    """What a file of this name is uploaded as."""
+    """Return the content type with which a file of this name is uploaded."""
     return _CONTENT_TYPES.get(_ending(name), "application/octet-stream")
 
 

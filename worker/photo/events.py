@@ -1,8 +1,8 @@
-"""Events: a message's data and attributes, parsed into frozen records.
+"""Events: parse a message's data and attributes into frozen records.
 
-Two producers are understood: the gallery's back end (JSON data with a `type`) and GCS
-notifications (attributes `eventType`, `bucketId`, ...). `delivery` has the facts of transport
-(message id, delivery attempt).
+There are two producers: the gallery's back end (JSON data with a `type`) and GCS notifications
+(attributes `eventType`, `bucketId`, ...). `delivery` has the facts of transport (message id,
+delivery attempt).
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ from pydantic import (
 from worker.errors import ForbiddenSource, InvalidEvent
 from worker.photo.globs import Globs
 from worker.photo.layout import Layout
+from worker.photo.strangers import what_it_is
 
 PHOTO_ID_MAX_BYTES = 800
 OBJECT_NAME_MAX_BYTES = 1024
 """GCS's limit for an object's name, in UTF-8."""
 
 VERSION_MAX = 2**63 - 1
-"""A GCS generation is a signed 64 bit number; versions share its scale."""
+"""A GCS generation is a signed 64-bit number; versions have the same range."""
 
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -67,7 +68,7 @@ def _object_url(value: str) -> str:
 
 
 def _generation(value: object) -> object:
-    # JSON producers tend to send the number that their GCS client gave them.
+    # JSON producers often send the number that their GCS client gave them.
     is_number = isinstance(value, int) and not isinstance(value, bool)
     return str(value) if is_number else value
 
@@ -96,7 +97,7 @@ def check_photo_id(value: str) -> None:
     """Check that a text may be a photo id.
 
     Raises:
-        ValueError: it may not; the message says why.
+        ValueError: the text is no valid photo id; the message says why.
     """
     _photo_id(value)
 
@@ -164,7 +165,7 @@ class Buckets:
     globs: Globs = _EVERYTHING
 
     def is_output(self, bucket: str, name: str) -> bool:
-        """Whether an object is the worker's own."""
+        """Return True if an object is the worker's own output."""
         return bucket == self.renditions and self.layout.is_output(name)
 
 
@@ -174,18 +175,25 @@ def parse(data: bytes, attributes: Mapping[str, str], buckets: Buckets) -> Event
     Raises:
         InvalidEvent: it is neither an event nor a notification; the text names each wrong field.
         ForbiddenSource: it is a notification about a bucket outside of `originals`, so there is no
-            photo to record it for.
+            photo whose manifest could record the failure.
     """
     if "eventType" in attributes and "objectId" in attributes:
         return _notification(attributes, buckets)
     try:
         return _EVENT.validate_json(data)
     except ValidationError as error:
-        raise InvalidEvent(explain(error)) from error
+        raise InvalidEvent(what_it_is(data, attributes) or explain(error)) from error
 
 
-NOTIFIED = {"OBJECT_FINALIZE": "photo.register", "OBJECT_DELETE": "photo.deregister"}
-"""The notifications that are events, and their event types."""
+NOTIFIED = {
+    "OBJECT_FINALIZE": "photo.register",
+    "OBJECT_DELETE": "photo.deregister",
+    "OBJECT_ARCHIVE": "photo.deregister",
+}
+"""The notifications that are events, and their event types.
+
+A bucket with object versioning archives an object that is deleted or overwritten.
+"""
 
 
 def _notification(
@@ -202,7 +210,7 @@ def _notification(
     generation = attributes.get("objectGeneration", "")
     try:
         version = int(generation) if generation.isascii() and generation.isdigit() else 0
-        if kind == "OBJECT_DELETE":
+        if NOTIFIED[kind] == "photo.deregister":
             return Deregister(photo_id=name, version=version)
         return Register(
             photo_id=name, version=version, original=f"gs://{bucket}/{name}", generation=generation
@@ -218,15 +226,15 @@ def _no_change_of_an_original(attributes: Mapping[str, str], buckets: Buckets) -
     if name.endswith("/"):
         return "folder marker"
     if buckets.is_output(attributes.get("bucketId", ""), name):
-        # Taken for originals, the worker's own writes would feed it forever.
+        # If the worker registered its own output, that would cause more output without end.
         return "own output"
-    if kind == "OBJECT_DELETE" and "overwrittenByGeneration" in attributes:
+    if kind != "OBJECT_FINALIZE" and "overwrittenByGeneration" in attributes:
         return "overwritten, the finalize of the new generation registers it"
     return None
 
 
 def explain(error: ValidationError) -> str:
-    """Each wrong field and what was expected, on one line."""
+    """Return each wrong field with what was expected, on one line."""
     problems = []
     for item in error.errors(include_url=False):
         path = ".".join(str(step) for step in item["loc"] if step not in _TAGS)

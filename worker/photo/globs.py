@@ -1,8 +1,8 @@
-"""Globs: which names a list of patterns chooses. Pure.
+"""Globs: choose names by a list of patterns. Pure.
 
-A glob matches a whole name, such as `hanoi-2026/IMG_0042.jpg`; one without a slash matches the last
-part of a name. Case is ignored: cameras write `IMG_0042.JPG`. Uploaders choose the names, so
-matching takes linear time on any name.
+A glob matches a whole name, such as `hanoi-2026/IMG_0042.jpg`; a glob without a slash matches the
+last part of a name. Case is ignored, because cameras write `IMG_0042.JPG`. Uploaders choose the
+names, so matching takes linear time on any name.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class _Path:
     runs: tuple[tuple[re.Pattern[str], ...], ...]
 
     def matches(self, segments: Sequence[str]) -> bool:
-        """Whether the runs are there in order, the first at the start, the last at the end."""
+        """Return True if the runs are in order, the first at the start, the last at the end."""
         first, last = self.runs[0], self.runs[-1]
         if len(self.runs) == 1:
             return len(segments) == len(first) and _run_at(first, segments, 0)
@@ -35,7 +35,7 @@ class _Path:
             return False
         at = len(first)
         for run in self.runs[1:-1]:
-            # The leftmost place leaves the most room for the others, so the first match will do.
+            # The leftmost match leaves the most room for the next runs, so it is enough to try it.
             while at + len(run) <= end and not _run_at(run, segments, at):
                 at += 1
             at += len(run)
@@ -55,17 +55,18 @@ class _Glob:
 
 @dataclass(frozen=True, slots=True)
 class Globs:
-    """Names to take and names to leave; thread-safe.
+    """A choice of names; thread-safe.
 
     Without `include` every name is taken; `exclude` wins. In a glob:
 
     - `*` is any text without a slash, `?` any one character but a slash;
     - `**` is any text; as a whole segment, any number of segments, even 0 (`a/**/b` takes `a/b`);
-    - `[a-z0-9]` is one of these characters, `[!a-z]` any other one;
-    - `{jpg,jpeg,hei[cf]}` is one of these, which may hold braces themselves;
+    - `[a-z0-9]` is one of these characters, `[!a-z]` any other character;
+    - `{jpg,jpeg,hei[cf]}` is one of these globs, which may have braces themselves;
     - a backslash takes away the meaning of the next character;
     - a glob without a slash matches the last segment alone (`*.jpg` takes `a/b.jpg`); a slash at
-      its start anchors it (`/*.jpg` does not); one at its end means all that lies in a folder.
+      its start anchors it (`/*.jpg` does not take `a/b.jpg`); a slash at its end means everything
+      in a folder.
 
     Upper and lower case are the same, and so are composed and decomposed letters (`é`).
 
@@ -79,16 +80,16 @@ class Globs:
     _excluded: tuple[_Glob, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Compile them."""
+        """Compile the globs."""
         object.__setattr__(self, "_included", tuple(_compile(text) for text in self.include))
         object.__setattr__(self, "_excluded", tuple(_compile(text) for text in self.exclude))
 
     def chooses(self, name: str) -> bool:
-        """Whether a name is taken."""
+        """Return True if a name is taken."""
         return self.why_not(name) is None
 
     def why_not(self, name: str) -> str | None:
-        """Why a name is not taken, for a log; `None` if it is."""
+        """Return why a name is not taken, for a log; `None` if it is taken."""
         if not self._included and not self._excluded:
             return None
         segments = _composed(name).split("/")
@@ -101,10 +102,10 @@ class Globs:
 
 
 def split_globs(text: str) -> tuple[str, ...]:
-    """The globs of a comma list; commas in braces, in brackets or after a backslash do not count.
+    """Split a comma list of globs; commas in braces, in brackets or after a backslash stay.
 
     Raises:
-        ValueError: a brace is not closed, or one is too many.
+        ValueError: a brace or bracket is not closed, or a brace is too many.
     """
     return tuple(part.strip() for part in split(text, text) if part.strip())
 
@@ -119,15 +120,16 @@ def _compile(text: str) -> _Glob:
 
 
 def _segment_lists(glob: str, whole: str) -> list[tuple[str, ...]]:
-    """The segments of a glob without braces: each is `**`, or the glob of one segment.
+    """Return the lists of segments of a glob without braces.
 
-    `a**b` within a segment means `a*b` or `a*/**/*b`.
+    Each segment is `**`, or the glob of one segment. `a**b` within a segment means `a*b` or
+    `a*/**/*b`, so there can be more than one list.
     """
     if not glob:
         raise ValueError(f"{whole!r} stands for an empty glob too, which chooses nothing")
     segments = glob.removeprefix("/").split("/")
     if segments[-1] in ("", _ANY):
-        # A folder means all below it, not an object of its name.
+        # A folder means all objects below it, not an object of its name.
         segments[-1:] = [_ANY, "*"]
     if "/" not in glob:
         segments = [_ANY, *segments]
@@ -160,7 +162,7 @@ def _ways(segment: str, whole: str) -> list[tuple[str, ...]]:
 
 
 def _between_crossings(segment: str, whole: str) -> list[str]:
-    """The text around each run of two stars or more; escaped and bracketed stars do not count."""
+    """Split at each run of two stars or more; escaped and bracketed stars do not count."""
     stars = {index for index, character in bare(segment, whole) if character == "*"}
     marks = "".join("*" if index in stars else "." for index in range(len(segment)))
     runs = [run.span() for run in re.finditer(r"\*{2,}", marks)]
@@ -180,7 +182,7 @@ def _path(segments: tuple[str, ...], whole: str) -> _Path:
 
 
 def _segment(glob: str, whole: str) -> re.Pattern[str]:
-    """A regular expression that does not backtrack from one star into another."""
+    """Return a regular expression that does not backtrack from one star into another."""
     chunks, index = [""], 0
     while index < len(glob):
         character = glob[index]
@@ -224,7 +226,7 @@ def _class(inner: str, whole: str) -> str:
 
 
 def _class_items(inner: str) -> list[tuple[str, bool]]:
-    """Each character, and whether it is unescaped."""
+    """Return each character, with True if it is unescaped."""
     items, index = [], 0
     while index < len(inner):
         escaped = inner[index] == "\\"

@@ -1,6 +1,6 @@
-"""What is known of an original: its header before the decode, its facts after the render.
+"""Facts about an original: its header before the decode, its picture facts after the render.
 
-A header predicts what a decode will cost. It proves nothing about the pixels behind it.
+A header predicts the cost of a decode. It is no proof that the pixels can be decoded.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from dataclasses import dataclass
 class Header:
     """One original before its decode.
 
-    `width` and `height` are as displayed, in pixels; for SVG the size that it is drawn at. `bands`
-    (with alpha) and `bits` (of one band) are as the decoder delivers them. `pages` counts pages or
-    frames; only the first is decoded. `progressive` means that the decoder holds the whole picture
-    in a form of its own before it delivers a row: progressive JPEG, interlaced PNG or GIF. `turned`
-    means that width and height change places after the decode, `copied` that the upright picture is
-    a second one, turned or mirrored. `document_bytes` is what a drawing takes besides its pixels:
-    elements, paths, embedded pictures, and the surfaces that it is drawn through. `chroma` ("400",
-    "420", "422", "444") and `coded_bits` say how an AVIF or HEIC is coded, where it tells: its
-    planes take less before they become bands of equal size. A TIFF is stored in tiles (`tiled`) or
-    in strips of `part_rows` rows (0: one strip).
+    `width` and `height` are as displayed, in pixels; for an SVG, they are the size of its drawing.
+    `bands` (with alpha) and `bits` (of one band) describe the decoder's output. `pages` counts
+    pages or frames; only the first is decoded. `progressive` means that the decoder holds the whole
+    picture in a form of its own before it delivers a row: progressive JPEG, interlaced PNG or GIF.
+    `turned` means that width and height change places after the decode; `copied` means that a
+    turned or mirrored copy is the upright picture. `document_bytes` is the memory of a drawing
+    besides its pixels: elements, paths, embedded pictures and drawing surfaces. `chroma` ("400",
+    "420", "422", "444") and `coded_bits` say how an AVIF or HEIC is coded, if the file says so: its
+    planes take less memory before they become bands of equal size. A TIFF is stored in tiles
+    (`tiled`) or in strips of `part_rows` rows (0: one strip).
     """
 
     format: str
@@ -47,16 +47,16 @@ class Header:
 
     @property
     def decoded_bytes(self) -> int:
-        """The decoder's output, all of it in memory at once."""
+        """The bytes of the decoder's whole output in memory."""
         return self.pixels * self.bands * (self.bits // 8)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PictureFacts:
-    """What the manifest says of an original.
+    """Facts about an original that a child process has found.
 
-    `width` and `height` are as displayed (after EXIF orientation), in pixels; of `pages` or frames
-    only the first is rendered. `camera` is maker and model.
+    `width` and `height` are as displayed (after EXIF orientation), in pixels. Only the first of
+    `pages` or frames is rendered. `camera` is maker and model.
     """
 
     format: str

@@ -1,4 +1,4 @@
-"""Which sizes a picture gets: rungs, ladders, and the arithmetic of fitting.
+"""Ladder: the sizes that a picture gets, from rungs and the arithmetic of fitting.
 
 A rung is the longest edge of its box: `1024` means "fits in 1024 x 1024". Rungs that would enlarge
 the picture are left out. `full` is the picture's own size, clamped to what WebP can hold.
@@ -39,7 +39,7 @@ class Ladder:
 
     @classmethod
     def parse(cls, text: str) -> Ladder:
-        """Read `320,512,full`; `full` is added where it is missing, edges are sorted.
+        """Read a list such as `320,512,full`; add a missing `full` and sort the edges.
 
         Raises:
             ValueError: a rung is neither `full` nor an integer from 1 to 16383.
@@ -58,10 +58,10 @@ class Ladder:
 
     @classmethod
     def exactly(cls, text: str) -> Ladder:
-        """Read only the named rungs: `full` is not added.
+        """Read only the named rungs, without adding `full`.
 
         Raises:
-            ValueError: as for `parse`.
+            ValueError: see `parse`.
         """
         ladder = cls.parse(text)
         if FULL in (piece.strip() for piece in text.split(",")):
@@ -70,14 +70,15 @@ class Ladder:
 
     @property
     def has_full(self) -> bool:
-        """Whether pictures are also rendered in their own size."""
+        """True if pictures are also rendered in their own size."""
         return self.rungs[-1].edge_px is None
 
     def sizes(self, width: int, height: int) -> tuple[RungSize, ...]:
-        """The renditions that a picture of `width` x `height` displayed pixels gets, in order.
+        """Return the sizes of the renditions of a picture of `width` x `height` displayed pixels.
 
-        A rung as large as the picture or larger is left out, because `full` is that picture. In a
-        ladder without `full`, the smallest of those rungs is the picture in its own size.
+        The sizes ascend. A rung as large as the picture or larger is left out, because `full` is
+        that picture. In a ladder without `full`, the smallest of those rungs gets the picture's own
+        size.
         """
         longest = max(width, height)
         fitting = [
@@ -92,13 +93,13 @@ class Ladder:
         return tuple(fitting)
 
     def __str__(self) -> str:
-        """The comma list that `parse` reads."""
+        """Return the comma list that `parse` reads."""
         return ",".join(rung.name for rung in self.rungs)
 
 
 def _fit(rung: str, width: int, height: int, edge_px: int) -> RungSize:
     longest = max(width, height)
-    # Integer arithmetic: machines round float products such as 2559.9999 differently.
+    # Use integer arithmetic, because machines round float products such as 2559.9999 differently.
     scaled = [max(1, (2 * side * edge_px + longest) // (2 * longest)) for side in (width, height)]
     return RungSize(rung=rung, width=scaled[0], height=scaled[1])
 

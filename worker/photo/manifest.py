@@ -1,7 +1,7 @@
-"""The manifest (`photo-manifest/1`): its schema, and which state may follow which.
+"""The manifest (`photo-manifest/1`): its schema, and the allowed changes of state.
 
-The manifest is the only state of a photo. Whether an event still changes it, and what the next
-manifest says, are pure functions of the current one; `handlers/manifests` swaps the answer in.
+The manifest is the only state of a photo. Pure functions in this module decide if an event changes
+the manifest, and compute the next one. `handlers/manifests` writes it.
 Versions only grow: an event older than the manifest changes nothing, and at equal versions a
 deregistration wins. The fence only grows too: once it is raised, renditions get other names, so the
 sweep may delete the old ones (docs/consistency.md).
@@ -21,7 +21,7 @@ SCHEMA: Literal["photo-manifest/1"] = "photo-manifest/1"
 
 
 class State(StrEnum):
-    """Whether readers may show a photo."""
+    """The state of a photo; readers may show a ready photo."""
 
     READY = "ready"
     REJECTED = "rejected"
@@ -66,7 +66,7 @@ class OriginalFacts(_ManifestPart):
 
 
 class Placeholder(_ManifestPart):
-    """Shown while a page loads: base64 ThumbHash and the average colour, `#rrggbb`."""
+    """A placeholder while a page loads: base64 ThumbHash and the average colour, `#rrggbb`."""
 
     thumbhash: str
     color: str
@@ -85,19 +85,33 @@ class Rendition(_ManifestPart):
 
 
 class Rejection(_ManifestPart):
-    """The newest permanent failure: which version, why, and when."""
+    """The newest permanent failure: which version, why, and when.
+
+    `recipe` is the one that failed, `message_id` that of the event's message: by both a worker
+    recognises the message when it is delivered again.
+    """
 
     version: int
     reason: str
     message: str
     at: Moment
+    recipe: str | None = Field(default=None, exclude_if=lambda recipe: recipe is None)
+    message_id: str | None = Field(default=None, exclude_if=lambda number: number is None)
+
+    def is_of(self, *, version: int, recipe: str, message_id: str | None) -> bool:
+        """Whether it was this message that failed, with this recipe."""
+        return message_id is not None and (self.version, self.recipe, self.message_id) == (
+            version,
+            recipe,
+            message_id,
+        )
 
 
 class Manifest(_ManifestPart):
-    """One photo's state. `commit_id` is fresh for every write, so a writer recognises its own.
+    """One photo's state. Each commit has a new `commit_id`, so a writer recognises its own write.
 
-    `version` 0 is older than every event: the sweep has raised the fence of a photo without a
-    manifest.
+    The sweep writes a manifest with `version` 0 when it raises the fence of a photo that has no
+    manifest. Every event is newer than version 0.
     """
 
     schema_: Literal["photo-manifest/1"] = Field(default=SCHEMA, alias="schema")
@@ -131,25 +145,26 @@ class Manifest(_ManifestPart):
             raise UnreadableManifest(str(error)) from error
 
     def to_json(self) -> bytes:
-        """The stored form: compact UTF-8 JSON in the schema's field order."""
+        """Return the stored form: compact UTF-8 JSON in the schema's field order."""
         return self.model_dump_json(by_alias=True).encode()
 
     @property
     def object_names(self) -> frozenset[str]:
-        """The renditions that readers may ask for."""
+        """The object names of the renditions that readers may request."""
         return frozenset(rendition.object for rendition in self.renditions)
 
 
 def fence_of(current: Manifest | None) -> int:
-    """The fence that goes into the rendition names of an attempt that begins now."""
+    """Return the fence for the rendition names of an attempt that begins now."""
     return current.fence if current else 0
 
 
 def register_no_op(current: Manifest | None, version: int, recipe: str) -> NoOp | None:
-    """Why a registration of `version` changes nothing; `None` if it does change something.
+    """Return why a registration of `version` changes nothing; `None` if it changes something.
 
-    At its own version a ready manifest is current only if the recipe is the same: a change of
-    settings renders again. A rejected one is tried again, so a repaired original can be replayed.
+    At the same version, a ready manifest is current only if the recipe is the same: after a change
+    of settings the photo is rendered again. After a rejection of the same version the photo is
+    tried again, so an event can be replayed after its original was repaired.
     """
     if current is None or current.version < version:
         return None
@@ -161,9 +176,9 @@ def register_no_op(current: Manifest | None, version: int, recipe: str) -> NoOp 
 
 
 def deregister_no_op(current: Manifest | None, version: int) -> NoOp | None:
-    """Why a deregistration of `version` leaves the manifest as it is; `None` if it changes it.
+    """Return why a deregistration of `version` changes nothing; `None` if it changes something.
 
-    `ALREADY_CURRENT` means that the tombstone stands, perhaps before its objects are deleted.
+    `ALREADY_CURRENT` means that the tombstone exists; the photo's objects may not be deleted yet.
     """
     if current is None or current.version < version:
         return None
@@ -174,10 +189,10 @@ def deregister_no_op(current: Manifest | None, version: int) -> NoOp | None:
 
 
 def ready_after(current: Manifest | None, ready: Manifest) -> Manifest:
-    """The ready manifest to write: a rejection of a newer version stays on record.
+    """Return the ready manifest to write; it keeps the rejection of a newer version.
 
     Raises:
-        Fenced: its renditions were named by another fence; the sweep may be deleting them.
+        Fenced: the names of its renditions have another fence; the sweep may be deleting them.
     """
     if fence_of(current) != ready.fence:
         raise Fenced(f"the fence of {ready.photo_id!r} is {fence_of(current)}, not {ready.fence}")
@@ -187,10 +202,10 @@ def ready_after(current: Manifest | None, ready: Manifest) -> Manifest:
 
 
 def tombstone_after(current: Manifest | None, tombstone: Manifest) -> Manifest:
-    """The manifest to write for a deregistration.
+    """Return the manifest to write for a deregistration.
 
-    A rejection newer than the deregistration is the result of the photo's highest version, so the
-    photo ends rejected, without renditions, instead of deregistered.
+    If a newer version was rejected, the new state is `rejected` with that version and no
+    renditions, not `deregistered`.
     """
     tombstone = tombstone.model_copy(update={"fence": fence_of(current)})
     rejection = current.rejection if current else None
@@ -202,10 +217,14 @@ def tombstone_after(current: Manifest | None, tombstone: Manifest) -> Manifest:
 
 
 def rejected_after(current: Manifest | None, rejected: Manifest) -> Manifest | NoOp:
-    """The manifest to write for a permanent failure; a ready photo stays ready and says so.
+    """Return the manifest to write for a permanent failure, or why it changes nothing.
 
-    `rejected.recipe` is the recipe that failed: a new recipe can fail on a version that an older
-    one has on show, and that is recorded too.
+    A ready photo stays ready, and its manifest gets the rejection in addition. `rejected.recipe` is
+    the recipe that failed. The same version may be ready with an older recipe. If the new recipe
+    fails, that failure is recorded too.
+
+    Raises:
+        ValueError: `rejected` has no rejection.
     """
     rejection = rejected.rejection
     if rejection is None:
@@ -221,7 +240,7 @@ def rejected_after(current: Manifest | None, rejected: Manifest) -> Manifest | N
         return NoOp.SUPERSEDED
     shown = current.state is State.READY and current.version == rejection.version
     if shown and current.recipe == rejected.recipe:
-        # This version is on show with this recipe, so the failure of a duplicate does not matter.
+        # This version is ready with this recipe, so the failure of a duplicate does not matter.
         return NoOp.ALREADY_CURRENT
     return current.model_copy(
         update={
@@ -233,9 +252,9 @@ def rejected_after(current: Manifest | None, rejected: Manifest) -> Manifest | N
 
 
 def fenced_after(current: Manifest | None, fence: Manifest) -> Manifest:
-    """The manifest to write when the sweep raises the fence; to readers it says the same.
+    """Return the manifest to write when the sweep raises the fence; readers see no difference.
 
-    `fence` is what a photo without a manifest gets: a tombstone of version 0.
+    `fence` is a tombstone of version 0; a photo without a manifest gets it.
     """
     if current is None:
         return fence.model_copy(update={"fence": 1})
@@ -251,10 +270,10 @@ def fenced_after(current: Manifest | None, fence: Manifest) -> Manifest:
 def reopened_after(
     current: Manifest | None, untrue: Manifest, lost: frozenset[str], fence: Manifest
 ) -> Manifest | NoOp:
-    """The manifest to write when renditions of a ready one were lost: it names the others.
+    """Return the manifest to write when some renditions of a ready photo are lost.
 
-    Its recipe is removed, so a registration of the same version renders again. A no-op unless
-    `untrue` still stands.
+    It lists only the renditions that still exist. Its recipe is removed, so a registration of the
+    same version renders again. If `untrue` is no longer the current manifest, nothing changes.
     """
     if current is None or current.commit_id != untrue.commit_id:
         return NoOp.SUPERSEDED

@@ -1,4 +1,4 @@
-"""How an event ended: the value that handlers return, and the outcome event for others."""
+"""Outcome: the value that handlers return when an event ends, and the outcome event."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Outcome:
 
 
 def unchanged(no_op: NoOp, current: Manifest | None) -> Outcome:
-    """The outcome where nothing was written.
+    """Return the outcome of an event that changed nothing.
 
-    A current manifest is published again, because its outcome may be lost.
+    A current manifest is published again, because its first outcome event may be lost.
     """
     again = current if no_op is NoOp.ALREADY_CURRENT else None
     return Outcome(effect=Effect(no_op.value), manifest=again)
@@ -45,10 +45,10 @@ _TYPE = {
 
 
 def outcome_event(manifest: Manifest, *, rejected: bool) -> tuple[bytes, dict[str, str]]:
-    """The data and attributes of an outcome event.
+    """Return the data and attributes of an outcome event.
 
-    Flat fields for a table's columns, and the whole manifest. `rejected` is true for a ready photo
-    that has just gained a rejection.
+    The data has flat fields for a table's columns, and the whole manifest. `rejected` is true if
+    this event was rejected, even if the photo stays ready.
     """
     rejected = rejected or manifest.state is State.REJECTED
     kind = "photo.rejected" if rejected else _TYPE[manifest.state]

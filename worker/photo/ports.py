@@ -1,6 +1,7 @@
 """Ports: the protocols that handlers use to reach the outside, and the values that cross them.
 
-The same handlers run on Google's services and on the tests' in-memory ones. SDK types stay out.
+The same handlers run on Google's services and on the tests' in-memory services, so the protocols
+have no SDK types.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from worker.photo.recipe import Recipe
 class StoredObject:
     """An object as the bucket states it; `crc32c` is base64, big-endian, as GCS writes it.
 
-    `created` is when this generation was written, by the bucket's clock.
+    `created` is the time at which this generation was written, by the bucket's clock.
     """
 
     bucket: str
@@ -38,7 +39,7 @@ class ObjectStore(Protocol):
     """
 
     def stat(self, bucket: str, name: str, generation: str | None = None) -> StoredObject | None:
-        """The object, or `None`; `generation` pins one."""
+        """Return the object or `None`, at one `generation` or the newest."""
 
     def fetch(
         self,
@@ -48,21 +49,20 @@ class ObjectStore(Protocol):
         into: Path,
         check_bytes: Callable[[int], None],
     ) -> StoredObject | None:
-        """Write an object to a file, verified by size and crc32c; `None` if it is missing.
+        """Download an object to a file, verified by size and crc32c; return `None` if missing.
 
         `generation` pins one; otherwise it is the newest. `check_bytes` gets its size before the
-        first byte; an exception of it ends the download.
-        """
-
-    def download(self, stored: StoredObject, into: Path) -> None:
-        """Write exactly that generation to a file, verified by size and crc32c.
+        first byte; an exception of it ends the download. What is stored gzipped is unpacked, and
+        `check_bytes` gets the size that this has come to.
 
         Raises:
-            ObjectMissing: that generation is gone.
+            OriginalForbidden: the object is refused, while its bucket answers.
+            CorruptOriginal: it is stored gzipped and cannot be unpacked.
+            StorageRefused: the bucket is refused as well.
         """
 
     def read(self, bucket: str, name: str) -> tuple[bytes, int] | None:
-        """A small object's bytes and generation, or `None`."""
+        """Return a small object's bytes and generation, or `None`."""
 
     def write(  # noqa: PLR0913 (one request, and all of it belongs in that one request)
         self,
@@ -78,26 +78,27 @@ class ObjectStore(Protocol):
     ) -> StoredObject:
         """Write in a single request if the object is at `if_generation` (0: does not exist).
 
-        `crc32c` is the checksum of the bytes, where it is known; a `Path` is read in pieces.
+        `crc32c` is the checksum of the bytes, if the caller knows it; a `Path` is read in pieces.
 
         Raises:
-            PreconditionFailed: it is not. After a lost response, this write itself may be why.
+            PreconditionFailed: the object is at another generation. After a lost response, this
+                write itself may have changed the generation.
         """
 
     def delete(self, bucket: str, name: str) -> bool:
-        """Delete the object; whether there was one."""
+        """Delete the object; return False if it did not exist."""
 
     def check_bucket(self, bucket: str) -> None:
         """Check that a bucket can be read.
 
         Raises:
-            BucketUnavailable: it is missing or forbidden.
+            BucketUnavailable: the bucket is missing or forbidden.
         """
 
     def objects(
         self, bucket: str, prefix: str, *, start: str | None = None, end: str | None = None
     ) -> Iterator[StoredObject]:
-        """The objects under a prefix with `start <= name < end`, in name order, page by page."""
+        """Yield the objects under a prefix with `start <= name < end`, in name order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,14 +121,14 @@ class RenderCost:
 
 
 class Rendering(Protocol):
-    """One original being rendered: its renditions as they are finished, then facts and cost."""
+    """A running render of one original: it yields renditions, then has facts and cost."""
 
     def __iter__(self) -> Iterator[Rendered]:
         """Yield each rendition once it is written, in any order of rungs.
 
         Raises:
-            CorruptOriginal, UnsupportedFormat, OriginalTooLarge: the child refused it.
-            RenderCrashed, RenderTimeout, RenderOutOfMemory: the child died of it.
+            CorruptOriginal, UnsupportedFormat, OriginalTooLarge: the child refused the original.
+            RenderCrashed, RenderTimeout, RenderOutOfMemory: the child died of the original.
             SlotUnavailable: a child could not be started, or could not use its files.
             Draining: the worker stops before this render has finished.
         """
@@ -149,7 +150,7 @@ class Renderer(Protocol):
         """Everything that decides the bytes of renditions."""
 
     def render(self, original: Path, folder: Path) -> Rendering:
-        """Queue an original; its renditions are written into `folder`."""
+        """Queue an original; the child writes its renditions into `folder`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +168,7 @@ class Publisher(Protocol):
     def publish(
         self, topic: str, data: bytes, attributes: Mapping[str, str], ordering_key: str = ""
     ) -> str:
-        """Publish and wait for the confirmation: the message id.
+        """Publish and wait for the confirmation; return the message id.
 
         Raises:
             PublishFailed: the confirmation did not come in time; the message may be published.
@@ -181,5 +182,5 @@ class BatchPublisher(Publisher, Protocol):
         """Publish a batch, and wait until all of it is confirmed.
 
         Raises:
-            PublishFailed: some are not confirmed, but may be published.
+            PublishFailed: some messages are not confirmed; they may be published.
         """

@@ -9,12 +9,12 @@ from worker.photo.ladder import Ladder
 from worker.photo.looks import Looks
 
 PIPELINE = 2
-"""Raised whenever the rendering code itself changes what comes out."""
+"""Raise this number whenever the rendering code itself changes the bytes of renditions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """Which renditions an original gets, how they look, and the libraries that encode them."""
+    """The ladder of renditions, their looks, and the libraries that encode them (`codec`)."""
 
     ladder: Ladder
     looks: Looks
@@ -24,7 +24,7 @@ class Recipe:
     def fingerprint(self) -> str:
         """One readable line; equal lines promise equal renditions of equal originals.
 
-        It leaves out options that are not set, so manifests older than an option stay current.
+        Options that are not set are left out, so manifests older than an option stay current.
         """
         looks = self.looks
         options: dict[str, object] = {"background": looks.background, "watermark": looks.watermark}
@@ -38,13 +38,13 @@ class Recipe:
 
 
 class DigestingHash:
-    """Hashes an original while it streams past: its sha256, and the digest of it with a recipe."""
+    """A hash of an original, fed in pieces: its sha256, and its digest with a recipe."""
 
     def __init__(self) -> None:
         self._sha256 = hashlib.sha256()
 
     def update(self, chunk: bytes) -> None:
-        """Take the next bytes of the original."""
+        """Add the next bytes of the original."""
         self._sha256.update(chunk)
 
     @property
@@ -53,9 +53,10 @@ class DigestingHash:
         return self._sha256.hexdigest()
 
     def digest(self, recipe: Recipe, fence: int = 0) -> str:
-        """The first 12 hex digits of sha256(original + recipe fingerprint).
+        """Return the first 12 hex digits of sha256(original + recipe fingerprint).
 
-        A fence that was ever raised is part of it too: names behind it differ from those before.
+        A fence above 0 is also part of the hash, so names after a raised fence differ from earlier
+        names.
         """
         both = self._sha256.copy()
         both.update(recipe.fingerprint.encode())

@@ -1,8 +1,8 @@
-"""Targets instead of a fixed quality: which WebP quality to try next, and when to stop. Pure.
+"""Targets instead of a fixed quality: choose the next WebP quality to try, and when to stop. Pure.
 
-Bytes and looks both rise with the quality along a curve that photos share, but for an offset of
-their own. So one trial tells the offset, the second is usually near enough, and the offset of one
-rung is the first guess for the next.
+Bytes and looks both rise with the quality along a curve that all photos share, plus an offset for
+each photo. So one trial shows the offset, the second trial is usually near enough, and the offset
+of one rung is the first guess for the next rung.
 """
 
 from __future__ import annotations
@@ -14,49 +14,54 @@ from dataclasses import dataclass
 from typing import Final
 
 STEP: Final = 0.5
-"""Of the quality: half a step of what `WORKER_QUALITY` knows is 1 to 2 % of the bytes."""
+"""The step between qualities: half a step of `WORKER_QUALITY`, 1 to 2 % of the bytes."""
 
 FLOOR: Final = 10.0
-"""No target lowers a rung's quality further."""
+"""The lowest quality for a target."""
 
 CEILING: Final = 98.0
-"""Above it libwebp doubles the bytes for what SSIMULACRA2 no longer tells from noise."""
+"""The highest quality for a target. Above it libwebp doubles the bytes for differences that
+SSIMULACRA2 takes for noise."""
 
 MOST_TRIALS: Final = 5
 
 BYTES_SHORT: Final = 0.05
-"""A rung with so much less than its bytes is near enough to them."""
+"""A rung is near enough to its target if the logarithm of its bytes is at most this much less."""
 
 SCORE_OVER: Final = 1.0
-"""A rung that is so much better than its score is near enough to it: a fiftieth of its bytes."""
+"""A rung is near enough to its target if its score is at most this much higher; this is a fiftieth
+of its bytes."""
 
 _TOLD: Final = 3.0
-"""Points of the score that the curve tells: photos differ by a quarter of a step along it."""
+"""Over this many points of the score, the curve is exact enough: photos differ by a quarter of a
+step."""
 
 HARDER: Final = 14.0
-"""A rung may get the quality that is usual for a score so much higher: noise makes a photo in its
-own size that much harder. Beyond, chroma of half the size keeps it from any score."""
+"""A rung may get at most the quality that is usual for a score this much higher, because noise can
+make a photo in its own size that much harder. If it needs more, chroma of half the size keeps it
+from reaching the score."""
 
 _FLATTEST: Final = 0.01
-"""A rung that rises so much less than its curve: the next trial is at a bound."""
+"""The flattest slope of a rung in relation to the curve; the next trial is then at a bound."""
 
 _BYTES_OVER_PIXELS: Final = 0.76
-"""Twice the pixels of one photo have that power of two times the bytes."""
+"""The bytes of one photo grow with this power of its pixels: twice the pixels, 2 ** 0.76 times the
+bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """What qualities usually come to, ascending; straight between."""
+    """The usual value at each quality, ascending; linear between the points."""
 
     qualities: tuple[float, ...]
     values: tuple[float, ...]
 
     def at(self, quality: float) -> float:
-        """What a quality usually comes to."""
+        """Return the usual value at a quality."""
         return _between(self.qualities, self.values, quality)
 
     def reaching(self, value: float) -> float:
-        """Which quality usually comes to so much; the first or last where none does."""
+        """Return the quality that usually has this value; outside the curve, its first or last."""
         value = min(max(value, self.values[0]), self.values[-1])
         return _between(self.values, self.qualities, value)
 
@@ -66,15 +71,15 @@ _QUALITIES: Final = (10.0, 20.0, 40.0, 60.0, 75.0, 80.0, 86.0, 92.0, 97.0, 100.0
 LOG_BYTES: Final = Curve(
     _QUALITIES, (-1.35, -0.99, -0.63, -0.37, -0.19, 0.0, 0.26, 0.62, 1.01, 1.5)
 )
-"""The logarithm of the bytes, quality 80 being 0."""
+"""The logarithm of the bytes, in relation to quality 80."""
 
 SCORES: Final = Curve(_QUALITIES, (28.0, 42.0, 57.0, 66.0, 71.2, 75.5, 80.7, 85.5, 88.6, 90.0))
-"""SSIMULACRA2, the mean of photos. Both measured, docs/performance.md."""
+"""SSIMULACRA2, the mean of photos. Both curves are measured, see docs/performance.md."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """The values that are near enough, and the one that is aimed at."""
+    """The range of values that are near enough, and the value to aim at."""
 
     least: float
     most: float
@@ -82,7 +87,7 @@ class Window:
 
 
 def bytes_window(most_log_bytes: float) -> Window:
-    """Of the logarithm of a rung's bytes."""
+    """Return the window for the logarithm of a rung's bytes."""
     return Window(
         least=most_log_bytes - BYTES_SHORT,
         most=most_log_bytes,
@@ -91,15 +96,16 @@ def bytes_window(most_log_bytes: float) -> Window:
 
 
 def near(score: float) -> Window:
-    """Of a rung's score: as near as the curve can tell the rest."""
+    """Return the window for a rung's score; within it, the curve can predict the quality."""
     aim = score + SCORE_OVER / 2
     return Window(least=aim - _TOLD, most=aim + _TOLD, aim=aim)
 
 
 def settle(tried: Mapping[float, float], score: float) -> float:
-    """The quality that a rung gets for a score, by the trial that came nearest to it.
+    """Return the quality that a rung gets for a score.
 
-    One that was tried, if it is near enough or if there is nothing beyond it.
+    It is the tried quality whose score is nearest, if that is near enough. Otherwise it is the
+    curve's prediction from that trial.
     """
     aim = score + SCORE_OVER / 2
     quality = min(tried, key=lambda each: abs(tried[each] - aim))
@@ -110,12 +116,12 @@ def settle(tried: Mapping[float, float], score: float) -> float:
 
 
 def ceiling(score: float) -> float:
-    """The highest quality that a rung gets for the sake of a score."""
+    """Return the highest quality that a rung may get for a score."""
     return min(CEILING, float(round(SCORES.reaching(score + HARDER))))
 
 
 def offset_of_next(offset: float, pixels: int, next_pixels: int) -> float:
-    """The offset of a photo's logarithm of bytes, at another size."""
+    """Return the offset of the logarithm of a photo's bytes at another size."""
     return offset + _BYTES_OVER_PIXELS * math.log(next_pixels / pixels)
 
 
@@ -128,18 +134,18 @@ def approach(
     bounds: tuple[float, float],
     known: Mapping[float, float] | None = None,
 ) -> dict[float, float]:
-    """Try qualities within the bounds until one comes to what is near enough.
+    """Try qualities within the bounds until the value of one lies within the window.
 
     Args:
-        measure: what one quality comes to; rises with it.
-        curve: how it usually rises.
-        window: what is near enough.
-        offset: how far this rung is thought to lie above the curve.
+        measure: returns the value at a quality; the value rises with the quality.
+        curve: the usual values.
+        window: the values that are near enough.
+        offset: how far this rung is expected to lie above the curve.
         bounds: the lowest and the highest quality that may be tried.
-        known: what was tried before.
+        known: earlier trials, value by quality.
 
     Returns:
-        Each quality that was tried, with what it came to; never empty.
+        The value of each quality that was tried, `known` included; never empty.
     """
     tried = dict(known or {})
     low, high = bounds
@@ -160,13 +166,13 @@ def approach(
 
 
 def _next(tried: Mapping[float, float], curve: Curve, window: Window, offset: float) -> float:
-    """The quality that should come to the aim, by what is known."""
+    """Return the quality that should reach the aim, according to the trials."""
     if not tried:
         return curve.reaching(window.aim - offset)
     below = max((each for each in tried if tried[each] < window.least), default=None)
     above = min((each for each in tried if tried[each] > window.most), default=None)
     if below is not None and above is not None:
-        # Between two, along the curve's shape.
+        # The aim lies between two trials: follow the curve's shape between them.
         share = (window.aim - tried[below]) / (tried[above] - tried[below])
         return curve.reaching(curve.at(below) + share * (curve.at(above) - curve.at(below)))
     nearest, *others = sorted(tried, key=lambda each: abs(tried[each] - window.aim))
@@ -175,7 +181,10 @@ def _next(tried: Mapping[float, float], curve: Curve, window: Window, offset: fl
 
 
 def _flatter(tried: Mapping[float, float], curve: Curve, one: float, other: float) -> float:
-    """How much less than the curve this rung rises, by two trials: alpha and flat parts do not."""
+    """Return the slope of this rung in relation to the curve, by two trials.
+
+    It is at most 1: alpha and flat parts do not rise with the quality.
+    """
     usual = curve.at(one) - curve.at(other)
     return min(1.0, max(_FLATTEST, (tried[one] - tried[other]) / usual)) if usual else 1.0
 

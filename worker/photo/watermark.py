@@ -1,4 +1,4 @@
-"""A watermark: whose picture, how strong, how large and where. `overlay` draws it."""
+"""A watermark: its picture, opacity, size and places. `overlay` draws it."""
 
 from __future__ import annotations
 
@@ -18,48 +18,50 @@ Position: TypeAlias = Literal[
     "north-west",
     "tile",
 ]
-"""Where a watermark lies: at an edge or a corner as libvips names them, or all over."""
+"""The place of a watermark: the centre, an edge or a corner as libvips names them, or tiles."""
 
 POSITIONS: Final[tuple[str, ...]] = get_args(Position)
 
 MAX_BYTES: Final = 4 << 20
-"""Of the file: every child reads it once."""
+"""The largest watermark file; every child reads the file once."""
 
 MAX_PIXELS: Final = 16_000_000
-"""Of the picture; kept is what fits `KEPT_EDGE_PX`."""
+"""The largest watermark picture; a child keeps it scaled down to `KEPT_EDGE_PX`."""
 
 KEPT_EDGE_PX: Final = 1600
 """The longest edge that a child keeps of a watermark between renders: 10 MiB at most."""
 
 MARGIN: Final = 0.02
-"""Of the rung's shorter edge, between the watermark and the edge; between tiles ten times that."""
+"""The distance from the watermark to the edge, as a share of the rung's shorter edge. Between tiles
+it is ten times as large."""
 
 SMALLEST_RUNG_PX: Final = 200
-"""A rung whose longest edge is shorter stays without: nothing could be read there."""
+"""A rung whose longest edge is shorter gets no watermark, because it would be unreadable."""
 
 _TILE_GAP: Final = 10
-"""In margins; at least so many pixels, or a thin rung would have a tile in each column."""
+"""The gap between tiles, in margins. It is at least this many pixels; otherwise a thin rung would
+have a tile in each column."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PictureFile:
-    """A file that was named in the settings, as it was read."""
+    """A file that the settings name, with the bytes that were read."""
 
     name: str = field(compare=False)
     data: bytes = field(repr=False)
     sha256: str = field(init=False)
 
     def __post_init__(self) -> None:
-        """Digest it once: every photo's names depend on it."""
+        """Compute the digest once, because the names of every photo depend on it."""
         object.__setattr__(self, "sha256", hashlib.sha256(self.data).hexdigest())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watermark:
-    """What is laid over every rung: the picture file with this hex `sha256`.
+    """A watermark for every rung: the picture file with this hex `sha256`.
 
-    `opacity` is 0-1, `scale` its width as a share of the rung's, 0-1; one that would be taller than
-    the rung is made to fit it.
+    `opacity` is 0-1. `scale` is the watermark's width as a share of the rung's width, 0-1; a
+    watermark that would be taller than the rung is made smaller.
     """
 
     sha256: str
@@ -68,13 +70,13 @@ class Watermark:
     scale: float
 
     def __str__(self) -> str:
-        """For the recipe's fingerprint: all that decides what it looks like."""
+        """Return the part of the recipe's fingerprint: all options that decide the look."""
         return f"{self.sha256[:12]}@{self.position} opacity={self.opacity} scale={self.scale}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Corner:
-    """The upper left corner of a watermark on a rung, in pixels; it may lie outside."""
+    """The upper left corner of a watermark on a rung, in pixels; it may lie outside the rung."""
 
     left: int
     top: int
@@ -82,7 +84,7 @@ class Corner:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """The size of a watermark on one rung, and each corner where one lies."""
+    """The size of a watermark on one rung, and the corner of each copy."""
 
     width: int
     height: int
@@ -90,9 +92,9 @@ class Placement:
 
 
 def place(watermark: Watermark, aspect: tuple[int, int], size: tuple[int, int]) -> Placement | None:
-    """Where a watermark whose picture has this aspect lies on a rung; both (width, height).
+    """Return where a watermark lies on a rung; `None` if the rung is too small.
 
-    `None` on a rung that is too small for any.
+    `aspect` is the (width, height) of the watermark's picture, `size` that of the rung.
     """
     if max(size) < SMALLEST_RUNG_PX:
         return None
@@ -125,7 +127,7 @@ def _on_the_compass(
 
 
 def _tiled(fitted: tuple[int, int], size: tuple[int, int], gap: int) -> tuple[Corner, ...]:
-    """Rows of tiles, every other one moved by half a tile, up to the edges and beyond."""
+    """Return rows of tiles up to the edges and beyond; every other row is moved by half a tile."""
     step = fitted[0] + gap, fitted[1] + gap
     corners = []
     for row, top in enumerate(range(0, size[1], step[1])):

@@ -1,6 +1,6 @@
 """Google Cloud Pub/Sub. Its SDK and its exceptions stay in this room.
 
-`consumer` is the streaming pull and its drain, `scheduler` its threads, `clients` publishes and
-checks resources, `channels` are their connections. May import `telemetry`, `photo` and `errors`.
-Begin with `consumer`.
+`consumer` opens and drains the streaming pull, `scheduler` runs its threads, `clients` publishes
+and checks resources, `channels` makes the connections. May import `telemetry`, `photo` and
+`errors`. Begin with `consumer`.
 """

@@ -1,4 +1,4 @@
-"""gRPC channels to Pub/Sub that notice a stuck network, and come back soon after it does.
+"""gRPC channels to Pub/Sub that notice a stuck network, and reconnect soon after it works again.
 
 The numbers are measured, see docs/decisions/0010.
 """
@@ -13,32 +13,32 @@ from google.pubsub_v1.services.publisher.transports import PublisherGrpcTranspor
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 
 _RECOVERY = [
-    # How long a ping may go unanswered before the connection is given up. gRPC's default is a
-    # minute, and in this version `grpc.keepalive_timeout_ms` does not change it.
+    # gRPC closes a connection whose ping is unanswered for this long. The default is a minute, and
+    # in this version `grpc.keepalive_timeout_ms` does not change the default.
     ("grpc.http2.ping_timeout_ms", 10_000),
-    # gRPC's default is two minutes, which a worker would lose after the network's return.
+    # gRPC's default is two minutes; a worker would lose them after the network works again.
     ("grpc.max_reconnect_backoff_ms", 10_000),
 ]
 """For production's channels, which ping after 30 s of silence already."""
 
 _EMULATOR_RECOVERY = [
     ("grpc.max_reconnect_backoff_ms", 10_000),
-    # Also limits one attempt to connect. With gRPC's 20 s, an attempt that began while the network
-    # was stuck would hold up the next one for as long.
+    # This option also limits one attempt to connect. With gRPC's 20 s, an attempt that began while
+    # the network was stuck would delay the next attempt by up to 20 s.
     ("grpc.min_reconnect_backoff_ms", 5_000),
 ]
 _KEEPALIVE = [("grpc.keepalive_time_ms", 15_000), ("grpc.http2.ping_timeout_ms", 5_000)]
 
 
 def emulator_channel(address: str, *, kept_alive: bool = False) -> grpc.Channel:
-    """A channel to a broker on this machine that takes messages of any size.
+    """Return a channel to a broker on this machine that takes messages of any size.
 
     gRPC's default limit of 4 MB would silently hold back every message that shares a response with
-    a large one; the clients' production channels are unlimited too.
+    a large message; the clients' production channels are unlimited too.
 
     `kept_alive` is for channels on which an answer comes every ten seconds, so that pings are sent
     only in trouble. Google's emulator closes a connection at the fourth ping in a row
-    ("too_many_pings"), and with it a waiting stream. Channels with equal options share a
+    ("too_many_pings"), and a waiting stream ends with it. Channels with equal options share a
     connection.
     """
     options = [("grpc.max_receive_message_length", -1), *_EMULATOR_RECOVERY]
@@ -46,7 +46,7 @@ def emulator_channel(address: str, *, kept_alive: bool = False) -> grpc.Channel:
 
 
 class _Reconnecting:
-    """A transport of Google's whose channel comes back soon after the network does."""
+    """A transport of Google's whose channel reconnects soon after the network works again."""
 
     @classmethod
     def create_channel(
@@ -59,8 +59,8 @@ class _Reconnecting:
 
 
 class PublisherTransport(_Reconnecting, PublisherGrpcTransport):
-    """For `PublisherClient`."""
+    """The transport for `PublisherClient`."""
 
 
 class SubscriberTransport(_Reconnecting, SubscriberGrpcTransport):
-    """For `SubscriberClient`."""
+    """The transport for `SubscriberClient`."""

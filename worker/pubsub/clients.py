@@ -1,6 +1,6 @@
 """Google Cloud Pub/Sub: its clients, publishing with confirmation, and checks of resources.
 
-Google's exceptions end here.
+This module translates Google's exceptions.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from worker.photo.ports import OutgoingMessage
 from worker.pubsub.channels import PublisherTransport, SubscriberTransport, emulator_channel
 
 PUBLISH_SECONDS = 10.0
-"""Longest wait for a confirmation, retries of the client included; much less than a drain."""
+"""The longest wait for a confirmation, including the client's retries; much less than a drain."""
 
 LOOK_UP_SECONDS = 15.0
-"""For a check at the start, retries included."""
+"""The longest time for a check at the start, including retries."""
 
 ANSWER_SECONDS = 5.0
-"""For any answer to a look while the worker runs."""
+"""How long `look_at` waits for an answer while the worker runs."""
 
 _REQUEST_BYTES = 8_000_000
-"""In one publish request; Pub/Sub takes ten million."""
+"""The most bytes in one publish request; Pub/Sub takes ten million."""
 
 _FRAMING_BYTES = 16
-"""More than an attribute takes besides its name and value."""
+"""An upper limit for the bytes that an attribute takes besides its name and value."""
 
 _PARALLEL = 8
-"""Publish requests at once. Messages with different ordering keys go in different requests."""
+"""Publish requests at once. Messages with different ordering keys need different requests."""
 
 _CALL_ERRORS = (api.GoogleAPICallError, api.RetryError, GoogleAuthError)
 
@@ -58,8 +58,8 @@ _PUBLISH = Retry(
     timeout=PUBLISH_SECONDS,
 )
 _SETTLE = Retry(
-    # The client's own retry pauses for up to a minute. One thread sends all acks, and would sleep
-    # on after the network's return.
+    # The client's own retry pauses for up to a minute. One thread sends all acks; it would still
+    # sleep after the network works again.
     predicate=if_exception_type(api.ServiceUnavailable),
     initial=0.1,
     maximum=2.0,
@@ -71,8 +71,9 @@ _LOOK_UP = Retry(initial=0.2, maximum=2.0, timeout=LOOK_UP_SECONDS)
 class Subscriber(pubsub_v1.SubscriberClient):  # type: ignore[misc] # (the client has no types)
     """Google's client, with a stream that survives lost acks and lease extensions.
 
-    In Google's own, one of them that fails for a minute ends the stream, and the worker with it.
-    Here that one is given up: its message is delivered again, which is harmless.
+    In Google's own client, an ack or a lease extension that fails for a minute ends the stream and
+    so the worker. This client gives the request up: its message is delivered again, which is
+    harmless.
     """
 
     def __init__(self, emulator_host: str | None) -> None:
@@ -110,10 +111,11 @@ def _best_effort() -> Iterator[None]:
 
 
 class PubSubPublisher:
-    """`ports.BatchPublisher`; thread-safe, one for the process.
+    """`ports.BatchPublisher`; thread-safe. The process needs only one.
 
-    It sends unary calls. Every caller waits for its own confirmation anyway; and Google's batching
-    client takes attributes as keyword arguments, so it cannot send an attribute named `timeout`.
+    It sends unary calls, because every caller waits for its own confirmation anyway. Google's
+    batching client takes attributes as keyword arguments, so it cannot send an attribute named
+    `timeout`.
     """
 
     def __init__(self, emulator_host: str | None) -> None:
@@ -149,7 +151,7 @@ class PubSubPublisher:
         """
         requests = list(_requests(messages))
         with ThreadPoolExecutor(min(_PARALLEL, len(requests) or 1)) as threads:
-            # Leaving the block waits for all of them, even if one has failed.
+            # At its end the block waits for all requests, even if one has failed.
             for sent in [threads.submit(self._send_request, topic, each) for each in requests]:
                 sent.result()
 
@@ -165,7 +167,7 @@ class PubSubPublisher:
             raise PublishFailed(f"{topic}: {error}") from error
 
     def _send(self, topic: str, messages: Sequence[OutgoingMessage]) -> str:
-        """Publish one request; returns the id of its first message."""
+        """Publish one request; return the id of its first message."""
         outgoing = [
             PubsubMessage(
                 data=each.data, attributes=each.attributes, ordering_key=each.ordering_key
@@ -180,11 +182,11 @@ class PubSubPublisher:
     def check_topic(self, topic: str) -> None:
         """Check that a topic exists.
 
-        A publisher may lack the permission to look (roles/pubsub.publisher does); then its first
-        publish tells.
+        A publisher may lack the permission to look (roles/pubsub.publisher does). The check then
+        passes, and a missing topic shows at the first publish.
 
         Raises:
-            SubscriptionUnavailable: it does not exist.
+            SubscriptionUnavailable: the topic does not exist.
             StreamLost: Pub/Sub does not answer.
         """
         _check(partial(self._client.get_topic, topic=topic), f"topic {topic}", "create it")
@@ -195,7 +197,7 @@ class PubSubPublisher:
 
 
 def _requests(messages: Sequence[OutgoingMessage]) -> Iterator[list[OutgoingMessage]]:
-    """The messages in requests: one ordering key each, and no more bytes than Pub/Sub takes."""
+    """Split messages into requests of one ordering key and at most `_REQUEST_BYTES`."""
     by_key: dict[str, list[OutgoingMessage]] = {}
     for message in messages:
         by_key.setdefault(message.ordering_key, []).append(message)
@@ -221,10 +223,10 @@ def _by_size(messages: Sequence[OutgoingMessage]) -> Iterator[list[OutgoingMessa
 
 
 def check_subscription(client: pubsub_v1.SubscriberClient, subscription: str) -> None:
-    """Check that a subscription exists; a subscriber may lack the permission to look.
+    """Check that a subscription exists. Without the permission to look, the check passes.
 
     Raises:
-        SubscriptionUnavailable: it does not exist.
+        SubscriptionUnavailable: the subscription does not exist.
         StreamLost: Pub/Sub does not answer.
     """
     look = partial(client.get_subscription, subscription=subscription)
@@ -244,9 +246,10 @@ def _check(look: Callable[..., object], what: str, remedy: str) -> None:
 
 
 def look_at(client: pubsub_v1.SubscriberClient, subscription: str) -> None:
-    """Check that Pub/Sub answers, through the connection of the stream. Any answer will do.
+    """Check that Pub/Sub answers, through the connection of the stream.
 
-    A subscriber may lack the permission to look, and a project its quota of looks.
+    An error answer is enough: a subscriber may lack the permission to look, or a project may have
+    used up its quota.
 
     Raises:
         ConnectionError: the answer is "unavailable", or takes longer than `ANSWER_SECONDS`.

@@ -1,4 +1,4 @@
-"""The streaming pull: each message goes to a thread of its own; pauses, and the drain."""
+"""The streaming pull: it hands each message to a thread of its own, and can pause and drain."""
 
 from __future__ import annotations
 
@@ -18,34 +18,36 @@ from worker.pubsub.scheduler import DrainingScheduler
 from worker.telemetry.logs import Log
 
 LEASE_SECONDS = 30
-"""One lease extension. A crash keeps a message from the next worker for so long at most."""
+"""The length of one lease extension. After a crash, the next worker gets the message at the latest
+when this time is over."""
 
 EMULATOR_LEASE_SECONDS = 15
-"""Google's emulator gives messages to streams that died, and a short lease gets them back. The
-client renews after up to 90 % of it, which came too late at times with the shortest, 10 s."""
+"""Google's emulator sends messages to dead streams. They return only when their lease ends, so the
+lease is short. 10 s (the minimum) was too short: the client renews after up to 90 % of the lease,
+sometimes too late."""
 
 MAX_BYTES_IN_FLIGHT = 64 << 20
-"""Keeps a flood of 10 MB messages out of memory; events have a few hundred bytes."""
+"""The limit keeps a flood of 10 MB messages out of memory; events have a few hundred bytes."""
 
 _HALF_CLOSE_SECONDS = 0.5
 
 _LOOK_SECONDS = 0.1
 
 _CLOSE_SECONDS = 3.0
-"""For the client to send its last acks and nacks after the drain."""
+"""The time for the client to send its last acks and nacks after the drain."""
 
 
 class Consumer:
     """One streaming pull at a time. `handle` runs in a thread of its own for each delivery.
 
-    One thread starts, pauses and drains; any thread may read `open` and `running`.
+    Only one thread may start, pause and drain; any thread may read `open` and `running`.
 
     Args:
         in_flight: messages handled at once.
-        lease_seconds: one extension of a lease.
-        max_lease_seconds: from the release of a message to its thread; later the lease is no
-            longer extended.
-        drain_seconds: how long running work has when the stream ends.
+        lease_seconds: the length of one lease extension.
+        max_lease_seconds: how long the lease of a message is extended, counted from the moment
+            when the client hands the message to the executor.
+        drain_seconds: how long running work may go on when the stream ends.
         on_start: called before each stream opens.
         on_drain: called once when a stream ends for any reason, before the wait for running work.
     """
@@ -79,14 +81,18 @@ class Consumer:
         self._paused = False
 
     def start(self, in_flight: int | None = None) -> None:
-        """Open a stream, for `in_flight` messages or the usual number. An earlier one is paused."""
+        """Open a stream, for `in_flight` messages or the usual number.
+
+        The caller must pause the earlier stream first.
+        """
         in_flight = in_flight or self._in_flight
         self._on_start()
         scheduler = self._fresh_scheduler(in_flight)
         stream = self._client.subscribe(
             self._subscription,
-            # The scheduler is bound here: a message may arrive before this method returns, and the
-            # next stream must not wait for work that outlasts a pause.
+            # Each stream's callback keeps its own scheduler. A message may arrive before
+            # `self._scheduler` is set, and old work from a paused stream must not be counted in the
+            # next stream's scheduler.
             callback=partial(self._receive, scheduler),
             flow_control=pubsub_v1.types.FlowControl(
                 max_messages=in_flight,
@@ -96,25 +102,25 @@ class Consumer:
                 max_duration_per_lease_extension=self._lease_seconds,
             ),
             scheduler=scheduler,
-            # The scheduler itself waits, within its budget.
+            # The scheduler waits instead, within its budget.
             await_callbacks_on_shutdown=False,
         )
         scheduler.nack_held = partial(_nack_held, stream)
         self._scheduler, self._stream, self._paused = scheduler, stream, False
 
     def pause(self) -> None:
-        """Stop pulling and settle everything held, as a drain does; `start` pulls again."""
+        """Drain with the whole drain budget; `start` opens the next stream."""
         self.drain()
         self._stream, self._paused = None, True
 
     @property
     def running(self) -> int:
-        """Deliveries being handled at this moment."""
+        """The number of deliveries being handled at this moment."""
         return len(self._scheduler.unsettled())
 
     @property
     def open(self) -> bool:
-        """Whether the stream is up (perhaps reconnecting) or paused, rather than ended for good."""
+        """True while the stream is up (perhaps reconnecting) or paused; False once it has ended."""
         stream = self._stream
         return self._paused if stream is None else not stream.done()
 
@@ -123,19 +129,19 @@ class Consumer:
 
         Raises:
             SubscriptionUnavailable: the subscription is deleted or forbidden.
-            StreamLost: any other reason.
+            StreamLost: the stream ended for another reason.
         """
         if self._stream is not None and self._stream.done():
             raise _why(self._stream.exception(timeout=0), self._subscription)
 
     def drain(self) -> bool:
-        """Stop pulling and settle everything held; whether all running work finished in time.
+        """Stop pulling and settle every held message; return True if all work finished in time.
 
-        Takes the budget at most, and a few seconds more to send the last answers.
+        This takes the budget at most, and a few seconds more to send the last answers.
         """
         if self._stream is None:
             return True
-        self._scheduler.close_admission()
+        self._scheduler.refuse_new()
         self._half_close()
         self._stream.cancel()
         if self._closes():
@@ -145,7 +151,7 @@ class Consumer:
         return False
 
     def _closes(self) -> bool:
-        """Wait until the client has closed, as long as running work and last answers may take."""
+        """Wait until the client has closed; return False if this takes too long."""
         now = time.monotonic()
         give_up, idle_since = now + self._drain_seconds + _CLOSE_SECONDS, now
         while now < min(give_up, idle_since + _CLOSE_SECONDS):
@@ -164,9 +170,9 @@ class Consumer:
     def _half_close(self) -> None:
         """End the stream from our side and let the server answer, before the client cuts it.
 
-        Google's emulator goes on giving messages to a stream that was cut, where a message that was
-        just nacked would wait for a lease. The queue is private to the client; if a release renames
-        it, the stream is cut as the client does it.
+        Google's emulator keeps sending messages to a cut stream. A message that was just nacked can
+        go there, and no worker gets it until its lease ends. The request queue is private to the
+        client; if a release renames it, only the client's own cut happens.
         """
         rpc = getattr(_puller(self._stream), "_rpc", None)
         requests = getattr(rpc, "_request_queue", None)
@@ -181,7 +187,7 @@ class Consumer:
         return DrainingScheduler(in_flight, self._drain_seconds, self._on_drain, self._log)
 
     def _receive(self, scheduler: DrainingScheduler, message: Message) -> None:
-        """Hand one message over. An exception that escapes from here would end the stream."""
+        """Call `handle` with one message. An exception that escaped would end the stream."""
         delivery = Delivery(
             message_id=message.message_id,
             data=message.data,

@@ -1,9 +1,9 @@
 """The executor of the streaming pull, with a shutdown that ends in bounded time.
 
 At a shutdown, Google's client either forgets running callbacks or waits for them without limit, and
-keeps queued messages leased until the last one is done. Here queued and held messages are nacked at
-once, running ones get the drain budget, and then the rest is nacked. The client's dispatcher still
-sends all of that. See docs/decisions/0002.
+keeps queued messages leased until the last callback is done. This executor nacks queued and held
+messages at once, gives running callbacks the drain budget, and then nacks the rest. The client's
+dispatcher still sends all these nacks. See docs/decisions/0002.
 """
 
 from __future__ import annotations
@@ -42,31 +42,31 @@ class DrainingScheduler(ThreadScheduler):  # type: ignore[misc] # (the client ha
         self.nack_held: Callable[[], None] = lambda: None
 
     def begin(self, delivery: Delivery) -> None:
-        """Note that a delivery is being handled."""
+        """Record that a delivery is being handled."""
         with self._lock:
             self._unsettled[id(delivery)] = delivery
 
     def end(self, delivery: Delivery) -> None:
-        """Note that its handler is done."""
+        """Record that the delivery's handler is done."""
         with self._lock:
             self._unsettled.pop(id(delivery), None)
 
     def unsettled(self) -> list[Delivery]:
-        """The deliveries that are being handled."""
+        """Return the deliveries that are being handled."""
         with self._lock:
             return list(self._unsettled.values())
 
     def nack_unsettled(self) -> None:
-        """Nack what is still being handled; a later answer of its handler does not count."""
+        """Nack deliveries that are still being handled; a handler's later answer is ignored."""
         for delivery in self.unsettled():
             if delivery.nack():
                 self._log.warning("nacked at the end of the drain", message_id=delivery.message_id)
 
     def schedule(self, callback: Callable[..., None], *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
-        """Run the callback on its message; called by the client. While draining, nack it.
+        """Run the callback on its message, or nack the message during a drain; the client calls it.
 
-        The nack waits until the stream is closed. Sooner, the message would come straight back on
-        it, again and again, until its delivery attempts are used up.
+        The nack waits until the stream is closed. If it were sent before, Pub/Sub would redeliver
+        the message on the same stream until its delivery attempts are used up.
         """
         message: Message = args[0]
         with self._lock:
@@ -83,8 +83,8 @@ class DrainingScheduler(ThreadScheduler):  # type: ignore[misc] # (the client ha
     def _forget(self, future: Future[None]) -> None:
         self._queued.pop(future, None)
 
-    def close_admission(self) -> None:
-        """Nack at once what has not begun; what still arrives is nacked at the shutdown."""
+    def refuse_new(self) -> None:
+        """Nack queued messages at once; messages that still arrive are nacked at the shutdown."""
         with self._lock:
             if self._draining_since is not None:
                 return
@@ -98,9 +98,9 @@ class DrainingScheduler(ThreadScheduler):  # type: ignore[misc] # (the client ha
         self._log.info("stopped pulling", nacked_queued=len(queued))
 
     def shutdown(self, await_msg_callbacks: bool = False) -> list[Message]:  # noqa: ARG002, FBT001, FBT002
-        """Settle everything; called by the client once the stream is closed."""
-        self.close_admission()
-        # Again: the client may have put messages on hold since the first look.
+        """Settle every message; the client calls this once the stream is closed."""
+        self.refuse_new()
+        # Nack the held messages again: the client may have put more on hold since the first time.
         self.nack_held()
         with self._lock:
             self._closed = True

@@ -1,7 +1,9 @@
-"""From the bytes of one original to its renditions, in child processes.
+"""This package turns the bytes of one original into renditions, in child processes.
 
-The parent's side: `pool` queues jobs for slots, `admission` and `memory` decide how many run at
-once, `slot` owns one child process, `protocol` is what both sides say. The child's side: `child` is
-its program, `formats` reads the bytes before any decoder, `image` decodes, resizes and encodes.
-May import `system`, `telemetry`, `photo` and `errors`. Begin with `pool`, or with `child`.
+The parent's side: `pool` queues jobs (`job`) for slots, `capacity` says how many slots there are,
+`memory` predicts what a render takes, `admission` lets renders begin while the sum fits, `slot`
+owns one child process, and `verification` checks what it answers. Both sides speak `protocol`. The
+child's side: `child` is its program, `formats` reads the bytes before any decoder, `image` decodes,
+resizes and encodes. May import `system`, `telemetry`, `photo` and `errors`. Begin with `pool`, or
+with `child`.
 """

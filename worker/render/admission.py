@@ -1,10 +1,10 @@
-"""Which render comes next: as many at once as fit the memory, and nobody waits for ever.
+"""This module decides which render comes next: as many at once as fit the memory.
 
-A pure queue of what wants memory; it knows no picture, process or clock. Ordinary renders, those
-that fit beside as many others of their size as there are slots, come in the order of arrival. A
-large one yields to them, because it would take the memory of several, but not without end: once
-`PASSES` of them have gone before it, it is due, and from then on only what leaves it its room is
-admitted. So a burst of panoramas delays small photos by one panorama each `PASSES` photos.
+It is a pure queue, without pictures, processes or clock. A render is ordinary if every slot could
+run a render of its size at the same time. Ordinary renders run in the order of arrival. A large
+render lets `PASSES` ordinary ones go before it, because it takes the memory of several. Then it is
+due: until it runs, only renders that leave its memory free are admitted. So every wait is bounded,
+and a burst of panoramas delays small photos by one panorama for each `PASSES` photos.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ T = TypeVar("T")
 
 
 class NeverFits(WorkerError):
-    """More memory than all renders together may have."""
+    """A render needs more memory than all renders together may have."""
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class Ticket(Generic[T]):
-    """One that waits or runs; the queue's alone to change.
+    """A render that waits or runs; only the queue changes its ticket.
 
-    `needs_bytes` counts while it runs, `held_bytes` from its arrival. It is `due_since` that
-    admission, once `PASSES` others have `passed` it.
+    `needs_bytes` counts while the render runs, `held_bytes` from its arrival. `due_since` is the
+    number of the admission at which the render became due: `PASSES` renders had `passed` it.
     """
 
     item: T
@@ -56,29 +56,29 @@ class Admission(Generic[T]):
 
     @property
     def memory_bytes(self) -> int:
-        """What all renders may have together."""
+        """Return the memory for all renders together."""
         return self._memory_bytes
 
     @property
     def used_bytes(self) -> int:
-        """What those that run need, and all hold."""
+        """Return what running renders need plus what running and waiting renders hold."""
         return sum(ticket.needs_bytes for ticket in self._running) + self._held_bytes
 
     @property
     def waiting(self) -> list[Ticket[T]]:
-        """Those not admitted, oldest first."""
+        """Return the tickets that wait for admission, oldest first."""
         return list(self._waiting)
 
     @property
     def running(self) -> list[Ticket[T]]:
-        """Those admitted and not gone, in the order of their admission."""
+        """Return the admitted tickets that have not left, in the order of their admission."""
         return list(self._running)
 
     def arrive(self, item: T, *, needs_bytes: int, held_bytes: int = 0) -> Ticket[T]:
-        """Wait, to find out first what it needs: `needs_bytes` is what finding out takes.
+        """Queue a render for its measuring, which takes `needs_bytes`.
 
         Raises:
-            NeverFits: not even that fits.
+            NeverFits: `needs_bytes` is more than the whole memory.
         """
         self._check(needs_bytes)
         self._arrivals += 1
@@ -89,10 +89,10 @@ class Admission(Generic[T]):
         return ticket
 
     def measured(self, ticket: Ticket[T], needs_bytes: int) -> None:
-        """It is known what a running one needs: it waits again, in its old place.
+        """Queue a measured render again, in its old place; to run it takes `needs_bytes`.
 
         Raises:
-            NeverFits: it can never run; it is still where it was.
+            NeverFits: `needs_bytes` is more than the whole memory; the ticket is unchanged.
         """
         self._check(needs_bytes)
         self._running.remove(ticket)
@@ -101,7 +101,7 @@ class Admission(Generic[T]):
         self._waiting.sort(key=lambda ticket: ticket.arrival)
 
     def next(self) -> Ticket[T] | None:
-        """Admit the one whose turn it is; nothing if none may run now."""
+        """Admit the render whose turn it is and return it; return `None` if all must wait."""
         large = [ticket for ticket in self._waiting if ticket.needs_bytes > self._ordinary_bytes]
         for due in large:
             if due.due_since is not None:
@@ -114,7 +114,7 @@ class Admission(Generic[T]):
         return self._admit(large[0]) if large and self._fits(large[0]) else None
 
     def leave(self, ticket: Ticket[T]) -> None:
-        """It has ended, or is turned away; idempotent."""
+        """Remove a render that has ended or was turned away; idempotent."""
         for tickets in (self._waiting, self._running):
             if ticket in tickets:
                 tickets.remove(ticket)
@@ -128,18 +128,19 @@ class Admission(Generic[T]):
         return sum(ticket.held_bytes for ticket in (*self._waiting, *self._running))
 
     def _fits(self, ticket: Ticket[T]) -> bool:
-        # Alone it always runs: what the others hold while they wait must not stop everything.
+        # If no render runs, the next one may always run. Otherwise the bytes that waiting renders
+        # hold could stop all of them.
         return not self._running or ticket.needs_bytes <= self._memory_bytes - self.used_bytes
 
     def _pass(self, ordinary: Ticket[T], large: Ticket[T]) -> None:
-        """Count one that goes before an older large one; finding out needs no turn."""
+        """Count that `ordinary` goes before an older `large` render; measuring does not count."""
         if ordinary.measured and large.arrival < ordinary.arrival:
             large.passed += 1
             if large.passed >= PASSES:
                 large.due_since = self._admissions + 1
 
     def _beside(self, due: Ticket[T], since: int) -> Ticket[T] | None:
-        """One that takes nothing of the due one's room, so that only older renders delay it."""
+        """Admit a render that leaves the memory for `due` free: only older renders delay `due`."""
         younger = sum(each.needs_bytes for each in self._running if each.admission > since)
         room = self._memory_bytes - self._held_bytes - due.needs_bytes - younger
         for ticket in self._waiting:

@@ -1,4 +1,4 @@
-"""How much this machine runs at once: render slots, messages in flight, and memory for renders."""
+"""This module plans how many renders and messages, and how much memory, a machine can carry."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ PARENT_BYTES = 200 * MIB
 """The parent process: Python, the two Google clients and their threads (docs/performance.md)."""
 
 IN_FLIGHT_BYTES = 16 * MIB
-"""One message held: its original and renditions on a temporary file system, and its buffers."""
+"""For one message in flight: original and renditions on a temporary file system, and buffers."""
 
 HELD_ORIGINAL_BYTES = IN_FLIGHT_BYTES // 2
-"""An original up to this size is in `IN_FLIGHT_BYTES`; the rest of a larger one counts besides."""
+"""`IN_FLIGHT_BYTES` contains an original up to this size; the rest of a larger one is added."""
 
 CHILD_BYTES = 56 * MIB
-"""A child process between two renders: 30 MiB after its start, the rest what allocators keep."""
+"""A child process between two renders: 30 MiB after its start; allocators keep the rest."""
 
 RENDER_BYTES = 184 * MIB
-"""A 24 MP photo of a camera held upright, by `footprint`: so much there should be for each slot."""
+"""`memory` predicts this for a 24 MP photo of an upright camera; each slot should have as much."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capacity:
     """Sizes derived from vCPUs and memory.
 
-    `in_flight` bounds the messages held here, and is FlowControl.max_messages and the number of
-    executor threads alike. `render_memory_bytes` is what all renders may have together, and so
-    the most that one may.
+    `in_flight` limits the messages in this worker: it is FlowControl.max_messages, and the number
+    of executor threads. All running renders share `render_memory_bytes`; a single render may use
+    all of it.
     """
 
     slots: int
@@ -39,10 +39,10 @@ class Capacity:
 
 
 def plan_capacity(*, vcpus: int, memory_bytes: int, in_flight_per_vcpu: int) -> Capacity:
-    """One slot for each vCPU and `in_flight_per_vcpu` messages for each, cut down to fit memory.
+    """Plan a slot for each vCPU and `in_flight_per_vcpu` messages a slot; less if memory is short.
 
     Raises:
-        ConfigurationError: not even one render fits.
+        ConfigurationError: the memory is too small for one render.
     """
     slot_bytes = CHILD_BYTES + RENDER_BYTES
     room = memory_bytes - PARENT_BYTES - IN_FLIGHT_BYTES
@@ -61,7 +61,7 @@ def plan_capacity(*, vcpus: int, memory_bytes: int, in_flight_per_vcpu: int) -> 
 
 
 def no_room(memory_bytes: int, needed_bytes: int) -> ConfigurationError:
-    """What to say of memory that not even one render fits into."""
+    """Return the error for memory that is too small for one render."""
     return ConfigurationError(
         [
             (

@@ -1,8 +1,8 @@
 """The child process of one render slot: `python -m worker.render.child`.
 
-It reads requests from standard input and writes answers to standard output, as `protocol` defines
-them. Standard input is the lifeline as well: when the parent dies, by whatever signal, the read
-ends and the child exits, in mid-render too.
+The child reads requests from standard input and writes answers to standard output, as `protocol`
+defines them. When the parent dies, by whatever signal, standard input ends; then the child exits,
+even in the middle of a render.
 """
 
 from __future__ import annotations
@@ -55,27 +55,27 @@ _MESSAGE_MAX_CHARS = 2000
 
 
 class _NoFile(Exception):
-    """The scratch folder fails: it is full, broken or gone."""
+    """The scratch folder is full, broken or gone."""
 
 
 def main(memory_bytes: int, scratch: Path) -> None:
-    """Serve requests until standard input ends, shut in as `sandbox.confine` describes."""
-    # Ctrl-C in a terminal reaches the whole process group; draining is the parent's business.
+    """Serve requests until standard input ends, inside the sandbox of `sandbox.confine`."""
+    # A service manager may signal every process of the worker; the parent drains, then ends this.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     unconfined = sandbox.confine(memory_bytes, scratch)
-    # A codec that prints to standard output must not end up inside an answer.
+    # What a codec prints to standard output must not get into an answer.
     responder = _Responder(os.fdopen(os.dup(1), "wb"))
     os.dup2(2, 1)
     requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(requests,), daemon=True).start()
-    # What the imports made is no garbage: to look through it takes two milliseconds a picture.
+    # The objects of the imports stay. Without this, each collection would spend 2 ms on them.
     gc.freeze()
     try:
         responder.say(Ready(codec=imaging.codec(), unconfined=unconfined))
         while True:
             answer = responder.last_answer(requests.get())
-            # Before the answer: once it is told, the memory is another render's.
+            # Free memory before the answer: after it, another render gets this memory.
             _forget()
             responder.say(answer)
     except BrokenPipeError:
@@ -87,12 +87,12 @@ def _listen(requests: queue.SimpleQueue[Request]) -> None:
         for line in sys.stdin:
             requests.put(decode_request(line))
     finally:
-        # Also after half a line: an orphan must not stay for ever.
+        # Exit also if the last line is incomplete, so that no child outlives its parent.
         os._exit(_PARENT_GONE)
 
 
 class _Responder:
-    """Does what is asked, one request after the other."""
+    """Serves requests, one after the other."""
 
     def __init__(self, answers: BinaryIO) -> None:
         self._answers = answers
@@ -103,7 +103,7 @@ class _Responder:
         self._answers.flush()
 
     def last_answer(self, request: Request) -> Answer:
-        """Do what is asked, say what comes meanwhile, and return the last answer."""
+        """Serve one request: write all answers except the last, and return the last."""
         try:
             return self._do(request)
         except Permanent as error:
@@ -115,7 +115,7 @@ class _Responder:
         except BrokenPipeError:
             raise
         except Exception as error:  # noqa: BLE001
-            # Perhaps a bug, and not the picture's fault: a reason that is tried again first.
+            # This may be a bug and not the picture's fault. The reason of a crash is retried first.
             traceback.print_exc()
             return _refused(RenderCrashed(f"{type(error).__name__}: {error}"))
 
@@ -162,7 +162,7 @@ def _measure(request: MeasureRequest) -> Header:
     sandbox.limit_render(bounds.memory_bytes, bounds.cpu_seconds)
     data = _read(request.original)
     if untouched := UNTOUCHED.get(sniff(data)):
-        # Already to open it sets that aside.
+        # libvips reserves this much when it opens the file, before any pixel is decoded.
         more_bytes = int(untouched * bounds.max_pixels)
         sandbox.limit_render(bounds.memory_bytes + more_bytes, bounds.cpu_seconds)
     return _open(data, bounds.max_pixels, bounds.drawn_px).header
@@ -185,12 +185,12 @@ def _write(path: Path, data: bytes) -> None:
         path.write_bytes(data)
     except OSError as error:
         if error.errno == errno.EFBIG:
-            raise  # its own limit, which no other folder would raise
+            raise  # the render's limit of file size, which is the same in every folder
         raise _NoFile(f"a rendition cannot be written: {error}") from error
 
 
 def _blameless(renditions: Iterator[tuple[RungSize, bytes]]) -> Iterator[tuple[RungSize, bytes]]:
-    """Those of a picture whose pixels were all read: it can no longer be to blame."""
+    """Yield the renditions; report a failure after the decode as a crash, not as a bad picture."""
     try:
         yield from renditions
     except CorruptOriginal as error:
@@ -202,7 +202,7 @@ def _refused(error: Permanent) -> Refused:
 
 
 def _forget() -> None:
-    """Return what the last picture used to the kernel, so that slots do not add up their peaks."""
+    """Return the last picture's memory to the kernel, so that the slots' peaks do not add up."""
     gc.collect()
     imaging.give_back_memory()
 

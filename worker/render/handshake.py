@@ -1,7 +1,7 @@
-"""The handshake with a child: it is up, names its codecs, and takes the watermark.
+"""The handshake with a child: the child says that it is up, names its codecs, takes the watermark.
 
-A child decodes the watermark like an original, shut in, before the first original comes: a bad one
-stops the start of the worker.
+The child decodes the watermark like an original, in the sandbox, before the first original comes. A
+bad watermark stops the start of the worker.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from worker.render.slot import Child
 from worker.render.verification import verified_done, verified_ready
 
 START_SECONDS: Final = 60.0
-"""What a child may take to get ready."""
+"""A child must be ready after this time."""
 
 
 def shake_hands(child: Child, settings: RenderSettings, deadline: float) -> Ready:
-    """Wait until a child is ready to render by these settings.
+    """Wait until a child is ready to render with these settings, until `deadline` (monotonic).
 
     Raises:
-        ConfigurationError: the watermark is no picture that can be decoded.
-        RenderFailed: it does not come up.
-        RendererBroken: the watermark cannot be put where it sees it.
-        SlotUnavailable: it cannot read the watermark's file.
+        ConfigurationError: the watermark cannot be decoded.
+        RenderFailed: the child does not come up.
+        RendererBroken: the watermark's file cannot be written to the scratch folder.
+        SlotUnavailable: the child cannot read the watermark's file.
     """
     ready = verified_ready(child.receive(deadline))
     if request := settings.place_watermark():
@@ -43,32 +43,32 @@ def shake_hands(child: Child, settings: RenderSettings, deadline: float) -> Read
 
 
 class FirstCodec:
-    """What the first child that gets ready says of its codecs, or why none did; thread-safe."""
+    """Waits for the codecs of the first child that gets ready; thread-safe."""
 
     def __init__(self) -> None:
-        self._told: queue.Queue[str | Exception] = queue.Queue()
+        self._reports: queue.Queue[str | Exception] = queue.Queue()
 
-    def tell(self, codec: str | Exception) -> None:
-        """Of one child: its codecs, or what kept it from getting ready."""
-        self._told.put(codec)
+    def report(self, codec: str | Exception) -> None:
+        """Report one child's codecs, or the error that kept it from getting ready."""
+        self._reports.put(codec)
 
     def wait(self, children: int) -> str:
-        """The codecs that the first of so many children names.
+        """Return the codecs of the first child that is ready, out of so many `children`.
 
         Raises:
-            RendererBroken: none got ready; the message holds what the last one printed.
-            ConfigurationError: none could do what the settings ask of it.
+            RendererBroken: all children failed; the message holds the last child's error.
+            ConfigurationError: the children cannot do what the settings ask for.
         """
         error: Exception = RendererBroken("there are no slots")
         for _ in range(children):
             try:
-                told = self._told.get(timeout=START_SECONDS)
+                reported = self._reports.get(timeout=START_SECONDS)
             except queue.Empty:
                 message = f"no child process got ready in {START_SECONDS:.0f} s"
                 raise RendererBroken(message) from None
-            if isinstance(told, str):
-                return told
-            error = told
+            if isinstance(reported, str):
+                return reported
+            error = reported
         if isinstance(error, Fatal):
             raise error
         raise RendererBroken(f"a child process did not start: {error}") from error

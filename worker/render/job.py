@@ -1,4 +1,4 @@
-"""One render as a handler sees it: what is asked of a child, and its renditions as they come."""
+"""One render: its settings, its requests to a child, and the renditions that a handler takes."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ from worker.render.formats.svg_size import EDGE_PX
 from worker.render.protocol import Bounds, KeepRequest, MeasureRequest, RenderRequest
 from worker.render.verification import ExpectedRenditions
 
-_CPU_PER_WALL: Final = 2
-"""A decoder may run a second thread. The deadline is the parent's; this holds where it is stuck."""
+WALL_PER_CPU: Final = 3
+"""How many seconds a render may take for each CPU second that it may use. On a machine whose
+neighbours take two thirds of each core, a sound picture is still rendered; a hang ends."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderSettings:
-    """What every render of a pool has in common.
+    """The settings that all renders of a pool share.
 
     The children name the recipe's codec; `watermark_file` holds the picture of its watermark.
     `memory_bytes` is for all renders together, above what idle children hold. Originals and folders
-    of renditions lie below `scratch`: a child sees no other files. Without `placeholders` facts
-    have none, which saves a fifth of a small drawing's time.
+    of renditions lie below `scratch`: a child sees only these files. Without `placeholders`, the
+    facts contain none, which saves a fifth of a small drawing's time.
     """
 
     recipe: Recipe
@@ -42,10 +43,10 @@ class RenderSettings:
     placeholders: bool = True
 
     def place_watermark(self) -> KeepRequest | None:
-        """Write the watermark's file where a child sees it, and say what to ask of that child.
+        """Write the watermark's file into `scratch` and return the request for a child.
 
-        For each child anew: the last one may have been taken over by its picture, and may write
-        there. Thread-safe.
+        Call it for each new child: a picture may have taken over an earlier child, which can write
+        to this file. Return `None` if the recipe has no watermark. Thread-safe.
 
         Raises:
             RendererBroken: the scratch folder is full, broken or gone.
@@ -64,18 +65,23 @@ class RenderSettings:
             raise RendererBroken(f"the watermark cannot be handed on: {error}") from error
         return KeepRequest(file=file, watermark=watermark)
 
+    @property
+    def wall_seconds(self) -> float:
+        """How long a render may take by the clock; `timeout_seconds` are its CPU seconds."""
+        return WALL_PER_CPU * self.timeout_seconds
+
     def bounds(self, memory_bytes: int) -> Bounds:
-        """What one request may take; a drawing is drawn as large as its largest rung needs."""
+        """Return the limits of one request; a drawing is drawn as large as its largest rung."""
         edge_px = self.recipe.ladder.rungs[-1].edge_px
         return Bounds(
             max_pixels=self.max_pixels,
             memory_bytes=memory_bytes,
-            cpu_seconds=_CPU_PER_WALL * self.timeout_seconds,
+            cpu_seconds=self.timeout_seconds,
             drawn_px=EDGE_PX if edge_px is None else min(EDGE_PX, edge_px),
         )
 
     def too_large(self, what: str, needs_bytes: int) -> OriginalTooLarge:
-        """A render that these settings never admit, and what they would have to be."""
+        """Return the refusal of a render that cannot fit; it names the setting to raise."""
         short = needs_bytes - self.memory_bytes
         return OriginalTooLarge(
             f"rendering {what} takes about {needs_bytes // MIB:,} MiB of memory, this worker has "
@@ -85,10 +91,10 @@ class RenderSettings:
 
 
 class QueuedRendering:
-    """`ports.Rendering` for one original; taken by the one handler that asked for it.
+    """`ports.Rendering` for one original; only the handler that asked for it reads it.
 
-    The slot's thread sets `header` and `limit_bytes`, and puts each rendition into `answers`; the
-    last one is the facts with the cost, or an error.
+    The slot's thread sets `header` and `limit_bytes`, and puts each rendition into `answers`. The
+    last answer is the facts with the cost, or an error.
     """
 
     def __init__(self, settings: RenderSettings, original: Path, folder: Path) -> None:
@@ -104,18 +110,18 @@ class QueuedRendering:
 
     @property
     def original_bytes(self) -> int:
-        """The size of the original's file; 0 if there is none, which the child will refuse."""
+        """Return the size of the original's file; 0 if it is missing, which the child refuses."""
         try:
             return self._original.stat().st_size
         except OSError:
             return 0
 
     def measure_request(self, memory_bytes: int) -> MeasureRequest:
-        """Ask a child for the header, read within so much memory."""
+        """Return the request to read the header within `memory_bytes`."""
         return MeasureRequest(original=self._original, bounds=self._settings.bounds(memory_bytes))
 
     def render_request(self) -> RenderRequest:
-        """Ask a child for every rendition, made within `limit_bytes` of memory."""
+        """Return the request to make all renditions within `limit_bytes` of memory."""
         return RenderRequest(
             original=self._original,
             folder=self._folder,
@@ -126,7 +132,7 @@ class QueuedRendering:
         )
 
     def expected_renditions(self) -> ExpectedRenditions:
-        """What may come of it, now that its header has been read."""
+        """Return the check of a child's answers; the header must have been read."""
         if self.header is None:
             raise RuntimeError("its header comes first")
         recipe = self._settings.recipe

@@ -1,9 +1,9 @@
-"""How much memory one render will take, told from its header before a pixel is decoded.
+"""This module predicts a render's memory from the header, before a pixel is decoded.
 
-The prediction should never be lower than what is measured, and not more than half above it: what
-is too low kills its own render, what is too high keeps others waiting. The coefficients are
-measured through real slots; `benchmarks.memory` compares, docs/performance.md has the
-table. Bytes above what an idle child process holds.
+A prediction should be between the measured memory and 1.5 times as much. If it is too low, the
+render reaches its limit and fails; if it is too high, other renders wait. The coefficients were
+measured in real slots; `benchmarks.memory` compares them, docs/performance.md has the table. All
+figures are bytes above what an idle child process holds.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from worker.photo.recipe import Recipe
 from worker.photo.targets import ceiling
 
 FIXED_BYTES: Final = 12 << 20
-"""Codecs' code and tables, Python's copies and stacks."""
+"""For the codecs' code and tables, Python's copies and stacks."""
 
 _STRIP_ROWS: Final = 640
-"""Rows that libvips keeps of what a decoder delivers row by row."""
+"""libvips keeps so many rows if a decoder delivers row by row."""
 
 _TILES_BYTES: Final = 36 << 20
 _FLOAT_BYTES: Final = 16
-"""A pixel with alpha while it is resized, tile by tile (`resize`): four floats."""
+"""A pixel with alpha takes four floats while `resize` resizes it tile by tile."""
 
 _FRAME: Final = 1.5
-"""Bytes a pixel of what is encoded (`webp.Frame`); alpha is one more."""
+"""Bytes a pixel of the frame that is encoded (`webp.Frame`); alpha takes one more."""
 
 _DECODER: Final = {
     "webp": 7.4,  # a frame of four bands, and planes
     "gif": 4.8,  # a frame of four bands, and its indices
     "svg": 9.0,  # two surfaces of four bands
 }
-"""Bytes a pixel that a decoder holds besides the picture it delivers; one that delivers row by row
-holds none."""
+"""Bytes a pixel that a decoder holds besides the picture that it delivers. Decoders that deliver
+row by row hold none."""
 
 _WEBP_ALPHA: Final = 3.4
 
@@ -49,13 +49,13 @@ _AVIF_PLANES: Final = 2.0
 _HEIC: Final = 4.7
 
 _PLANES: Final = {"400": 1.0, "420": 1.5, "422": 2.0}
-"""Samples a pixel; all three where it is not told."""
+"""Samples a pixel by chroma subsampling; three if the header does not say."""
 
 UNTOUCHED: Final = {"webp": 9.0}
-"""Bytes a pixel that are allocated and never used: WebP's canvas for the frames of an animation."""
+"""Bytes a pixel that are allocated and stay unused: WebP's canvas for an animation's frames."""
 
 _UNTOUCHED_PLANES: Final = {"avif": 1.2}
-"""The same, for each byte of the planes, and only from the decode on."""
+"""Bytes for each byte of the planes that stay unused; they are allocated by the decode."""
 
 _BYTE: Final = 8
 _COEFFICIENT_BYTES: Final = 2
@@ -63,44 +63,46 @@ _COEFFICIENT_BYTES: Final = 2
 _QUALITIES: Final = (50, 80, 90, 95, 100)
 _MOST: Final = (0.46, 0.61, 0.77, 0.87, 1.01)
 _MOST_BLIND: Final = (0.65, 0.97, 1.34, 1.74, 2.31)
-"""Bytes a pixel of pure noise as WebP, at these qualities; in a blind method (`looks`) more."""
+"""Bytes a pixel of pure noise as WebP, at these qualities; a blind method (`looks`) takes more."""
 
 _MOST_OF_ALL: Final = 1.0
 _MOST_RESIZED: Final = 0.2
-"""Bytes a pixel at quality 80 of what was resized, where noise has become less."""
+"""Bytes a pixel at quality 80. A resized picture takes less, because resizing reduces noise."""
 
 _FINER: Final = (0.6, 1.0, 1.75, 2.4, 3.0)
-"""What these qualities make of the bytes of a photo, quality 80 being one."""
+"""A photo's bytes at `_QUALITIES`, relative to quality 80."""
 
 _BLIND: Final = 1.7
 _WRITER: Final = 3.5
-"""Bytes for each that is written: a buffer that doubles, and Python's copy."""
+"""Bytes in memory for each byte written: a buffer that doubles, and Python's copy."""
 
 _SEARCH: Final = 25.0
-"""From effort 3 on WebP keeps what it would write, two bytes for each binary decision."""
+"""From effort 3 on, WebP keeps two bytes for each binary decision before it writes."""
 
 _ALPHA_SMOOTH: Final = (23.5, 14.4, 14.4, 16.0, 16.0, 16.0, 20.5)
 _ALPHA_NOISE: Final = (23.5, 31.4, 31.4, 31.8, 40.0, 40.0, 59.0)
 _ALPHA_NOISE_DENSITY: Final = 0.5
-"""Bytes a pixel, at efforts 0 to 6: alpha is encoded without loss, whose search for repetitions
-takes more the fewer there are. The density of the original tells between the two."""
+"""Bytes a pixel of alpha, at efforts 0 to 6. Alpha is encoded without loss: the search for
+repetitions takes more memory if it finds fewer. The original's density selects a value between the
+smooth and the noisy figure."""
 
 _PNG: Final = 3.2
-"""Bytes for each of what cannot be compressed: a buffer that doubles, and Python's copy."""
+"""Bytes for each byte that cannot be compressed: a buffer that doubles, and Python's copy."""
 
 _MARK: Final = 10.0
 
 _LIKENESS: Final = 44 << 20
 _LIKENESS_KEPT: Final = 9 << 20
-"""To compare a rendition, and what is kept to compare it with (`likeness`): of the rung that is
-being encoded, and of `full`."""
+"""`likeness` takes the first figure to compare a rendition. The second figure is kept for each
+picture to compare with: for the rung that is encoded, and for `full`."""
 
 _ALPHA_SHARE: Final = {"svg": 1.0, "gif": 0.1}
-"""The density of a drawing tells nothing; a GIF's alpha is one bit."""
+"""Shares that do not depend on the density: a drawing's density says little about its alpha, and a
+GIF's alpha is one bit."""
 
 
 def peak_bytes(header: Header, original_bytes: int, recipe: Recipe) -> int:
-    """The most that a render of this original will hold at once, over all of its steps."""
+    """Return the most bytes that a render of this original holds at once, over all of its steps."""
     looks = recipe.looks
     has_alpha = header.has_alpha and looks.background is None
     bands = 4 if has_alpha else 3
@@ -116,7 +118,7 @@ def peak_bytes(header: Header, original_bytes: int, recipe: Recipe) -> int:
     tiles = min(_TILES_BYTES, header.pixels * _FLOAT_BYTES) if in_tiles else 0
     tiles = max(tiles, _LIKENESS if looks.target_quality is not None else 0)
     marked = max(last, largest) * _marked(looks)
-    # Alpha that is filled in is not there when it is encoded.
+    # A background replaces alpha before the picture is encoded.
     shown = header if has_alpha else replace(header, has_alpha=False)
     density = original_bytes / header.pixels
     frame = bands if looks.format == "png" else _FRAME + has_alpha
@@ -126,8 +128,8 @@ def peak_bytes(header: Header, original_bytes: int, recipe: Recipe) -> int:
     judged = 2 * _LIKENESS_KEPT if looks.target_quality is not None else 0
     steps = (
         _copies(header) * original_bytes + _decoder_bytes(header, original_bytes) + decoded,
-        # Turned or mirrored into a copy: what the decoder read ahead is still kept, and there are
-        # strips of the copy.
+        # The picture is turned or mirrored into a copy. The decoder's strips are still kept, and
+        # the copy has strips too.
         original_bytes + 2 * (decoded + _strips_bytes(header)) if header.copied else 0,
         decoded + pixels if decoded > pixels else 0,
         pixels + largest * bands + clamped + tiles + marked,
@@ -139,41 +141,41 @@ def peak_bytes(header: Header, original_bytes: int, recipe: Recipe) -> int:
 
 
 def _marked(looks: Looks) -> float:
-    """Bytes a pixel of a rung while a watermark is laid over it: the mark, and what it covers."""
+    """Return the bytes a pixel of a rung for its watermark: the mark and the covered area."""
     return looks.watermark.scale * _MARK if looks.watermark else 0.0
 
 
 def _written(header: Header, density: float, looks: Looks, effort: int, most: float) -> float:
-    """Bytes a pixel that a rung's file takes to be made, besides what it is made of."""
+    """Return the bytes a pixel that encoding a rung takes, besides its frame."""
     bands = 4 if header.has_alpha else 3
     if looks.format == "png":
         return _PNG * bands
     if looks.target_quality is None:
         return _encoder(header, density, looks.quality, effort, most)
     quality = ceil(ceiling(looks.target_quality))
-    # What is judged is decoded, once the encoder has ended.
+    # After the encoder has ended, its result is decoded to be judged.
     return max(bands + 2 * most, _encoder(header, density, quality, effort, most) + most)
 
 
 def limit_bytes(header: Header, needs_bytes: int) -> int:
-    """What must be allowed for a render that needs so much: allocated and never touched as well."""
+    """Return a render's limit: `needs_bytes` plus memory that is allocated and stays unused."""
     untouched = UNTOUCHED.get(header.format, 0.0)
     untouched += _UNTOUCHED_PLANES.get(header.format, 0.0) * _plane_bytes(header)
     return needs_bytes + int(header.pixels * untouched)
 
 
 def header_bytes(original_bytes: int) -> int:
-    """The most that reading the header takes: the file, and the copy that is handed to libvips."""
+    """Return the bytes that reading a header takes at most: the file, and the copy for libvips."""
     return FIXED_BYTES + 2 * original_bytes
 
 
 def _copies(header: Header) -> int:
-    """How often the file is in memory while it is decoded: libvips and libheif have their own."""
+    """Return the file's copies in memory during the decode; libvips and libheif have their own."""
     return 4 if header.format == "avif" else 2
 
 
 def _decoder_bytes(header: Header, original_bytes: int) -> int:
-    """What the decoder holds until the picture is delivered."""
+    """Return the bytes that the decoder holds until the picture is delivered."""
     pixels = header.pixels
     planes = _plane_bytes(header)
     if header.format == "svg":
@@ -182,7 +184,7 @@ def _decoder_bytes(header: Header, original_bytes: int) -> int:
         deep = 2 if header.bits > _BYTE else 1
         return int(pixels * (_HEIC * deep + planes))
     if header.progressive and header.format != "gif":
-        # Of a JPEG all coefficients of all components, as if none were stored at half the size.
+        # A progressive JPEG keeps all coefficients; each component counts at full size.
         coefficients = _COEFFICIENT_BYTES * pixels * header.bands
         if header.format == "jpeg":
             return coefficients + _strips_bytes(header)
@@ -196,12 +198,12 @@ def _decoder_bytes(header: Header, original_bytes: int) -> int:
 
 
 def _plane_bytes(header: Header) -> float:
-    """Bytes a pixel of an AVIF or HEIC before it becomes bands."""
+    """Return the bytes a pixel of an AVIF's or HEIC's planes, before they become bands."""
     return _PLANES.get(header.chroma, 3.0) * (2 if header.bits > _BYTE else 1)
 
 
 def _strips_bytes(header: Header) -> int:
-    """Rows that are kept of what is delivered row by row, or tile by tile."""
+    """Return the bytes of the rows that are kept from a picture delivered by rows or tiles."""
     width, height = header.width, header.height
     if header.turned:
         width, height = height, width
@@ -210,7 +212,7 @@ def _strips_bytes(header: Header) -> int:
 
 
 def _packed_bytes(header: Header, original_bytes: int) -> int:
-    """A strip of a TIFF before it is unpacked, or a few tiles."""
+    """Return the bytes of a TIFF's packed strip, or of a few packed tiles; 0 for other formats."""
     if header.format != "tiff":
         return 0
     rows = header.part_rows or header.height
@@ -218,10 +220,10 @@ def _packed_bytes(header: Header, original_bytes: int) -> int:
 
 
 def _encoder(header: Header, density: float, quality: int, effort: int, most: float) -> float:
-    """Bytes a pixel that encoding takes besides the frame.
+    """Return the bytes a pixel that encoding takes besides the frame.
 
-    They depend on what the picture shows, of which the `density`, an original's bytes a pixel,
-    tells something: JPEG and WebP spend them on the same as the encoder will, others may be noise.
+    They depend on what the picture shows. `density` is the original's bytes a pixel: in a JPEG or
+    WebP it predicts the encoder's bytes; a picture of another format counts as noise.
     """
     blind = effort <= BLIND_METHODS
     likely = most
@@ -234,12 +236,12 @@ def _encoder(header: Header, density: float, quality: int, effort: int, most: fl
         return colour
     share = _ALPHA_SHARE.get(header.format, min(1.0, density / _ALPHA_NOISE_DENSITY))
     smooth, noisy = _ALPHA_SMOOTH[effort], _ALPHA_NOISE[effort]
-    # One after the other; of alpha, its encoded bytes stay.
+    # Alpha is encoded before colour; only its encoded bytes stay.
     return max(colour + share, smooth + (noisy - smooth) * share)
 
 
 def _at(quality: int, figures: tuple[float, ...]) -> float:
-    """Between the figures for `_QUALITIES`."""
+    """Interpolate between the figures for `_QUALITIES`."""
     at = max(1, min(bisect_left(_QUALITIES, quality), len(_QUALITIES) - 1))
     low, high = _QUALITIES[at - 1], _QUALITIES[at]
     share = max(0.0, (quality - low) / (high - low))
@@ -251,7 +253,7 @@ def _pixels(size: RungSize) -> int:
 
 
 def largest_pixels(memory_bytes: int, recipe: Recipe, *, progressive: bool = False) -> int:
-    """The largest 3:2 JPEG that so much memory renders, in pixels; to the nearest 1 %."""
+    """Return the largest 3:2 JPEG that so much memory can render, in pixels, to the nearest 1 %."""
     low, high = 0, 1 << 32
     while high - low > max(1, high // 100):
         middle = (low + high) // 2
@@ -264,7 +266,7 @@ def largest_pixels(memory_bytes: int, recipe: Recipe, *, progressive: bool = Fal
             bits=8,
             progressive=progressive,
         )
-        # A camera's file: 4 bits a pixel.
+        # A camera writes about 4 bits a pixel.
         fits = peak_bytes(header, middle // 2, recipe) <= memory_bytes
         low, high = (middle, high) if fits else (low, middle)
     return low

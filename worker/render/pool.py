@@ -1,11 +1,11 @@
 """The render slots: a pool of child processes, one original at a time in each.
 
-Each slot is a thread that owns one child (`render_child`) and a pipe of its own to it, so a child
-that crashes, hangs or runs out of memory costs its own original and nothing else; the slot starts
-another child and goes on. Handlers wait in one queue (`admission`): a slot first has an original's
-header read, then renders it once the memory that it will take is free; other originals have the
-slot meanwhile. A finished rendition is handed over while the child encodes the next, so uploads
-never hold a slot. See docs/decisions/0003.
+Each slot is a thread that owns one `child` and a pipe to it. A child that crashes, hangs or runs
+out of memory fails only its own original; the slot starts another child and goes on. All originals
+wait in one queue (`admission`), each of them twice: first any slot measures it, which reads its
+header; later any slot renders it, when the predicted memory is free. The handler takes each
+finished rendition while the child encodes the next one, so a slot does not wait for uploads. See
+docs/decisions/0003.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from worker.render.verification import Refusal, verified_header
 from worker.telemetry.logs import Log
 
 RECYCLE_AFTER: Final = 200
-"""Renders of one child. Another costs 0.07 CPU seconds, which is nothing to 200 renders, and ends
-whatever a picture may have left behind in the last one."""
+"""A child is replaced after so many renders. A new child costs 0.07 CPU seconds, and ends whatever
+a picture may have left in the old one."""
 
 _RESPAWN_PAUSE_SECONDS: Final = 1.0
 
@@ -49,7 +49,7 @@ class RenderPool:
     def __init__(
         self, settings: RenderSettings, slots: int, log: Log, *, told_unconfined: bool = False
     ) -> None:
-        """Start nothing yet. `told_unconfined`: another pool has told what children run without."""
+        """Set `told_unconfined` if another pool has logged the missing parts of the sandbox."""
         self._settings = settings
         self._log = log
         self._changed = threading.Condition()
@@ -71,7 +71,7 @@ class RenderPool:
         """Start every child, and return when the first is ready.
 
         Raises:
-            RendererBroken: none got ready; the message holds what it printed last.
+            RendererBroken: all children failed; the message holds the last child's error.
             ConfigurationError: the watermark cannot be decoded.
         """
         for thread in self._threads:
@@ -92,30 +92,30 @@ class RenderPool:
 
     @property
     def running(self) -> int:
-        """Renders that hold a slot at this moment."""
+        """Count the renders that hold a slot at this moment; measuring does not count."""
         with self._changed:
             return sum(ticket.measured for ticket in self._admission.running)
 
     @property
     def admitted_bytes(self) -> int:
-        """Memory foretold for what holds a slot, and held by what waits."""
+        """Return the memory predicted for renders in slots, plus what all renders hold."""
         with self._changed:
             return self._admission.used_bytes
 
     @property
     def alive(self) -> bool:
-        """Whether at least one child process is up."""
+        """Return True if at least one child process is up."""
         with self._changed:
             return any(child.alive for child in self._children.values())
 
     @property
     def serving(self) -> bool:
-        """Whether every slot takes renders, or is about to with another child."""
+        """Return True if every slot takes renders, or will do so when its new child is up."""
         return all(thread.is_alive() for thread in self._threads)
 
     @property
     def pids(self) -> list[int]:
-        """The children's process ids at this moment."""
+        """Return the process ids of the living children."""
         with self._changed:
             return [child.pid for child in self._children.values() if child.alive]
 
@@ -139,7 +139,7 @@ class RenderPool:
         return rendering
 
     def close_admission(self) -> None:
-        """Turn away what waits and what will come; running renders go on."""
+        """Turn away waiting and new renders; running renders go on."""
         with self._changed:
             self._admitting = False
             for ticket in self._admission.waiting:
@@ -181,9 +181,10 @@ class RenderPool:
             child.close()
 
     def _take(self, child: Child) -> Ticket[QueuedRendering] | None:
-        """The next render whose memory is free; nothing when the pool stops.
+        """Wait for the next render whose memory is free.
 
-        Nor if the child died idle (the OOM killer, an operator), which is no picture's fault.
+        Return `None` if the pool stops, or if the idle child has died (the OOM killer, an
+        operator).
         """
         admitted: list[Ticket[QueuedRendering]] = []
 
@@ -199,16 +200,17 @@ class RenderPool:
             return admitted[0] if admitted else None
 
     def _handle(self, child: Child, ticket: Ticket[QueuedRendering]) -> None:
-        """Measure it, after which it waits again, or render it, after which it is done."""
+        """Measure the original and queue it again; the second time, render it."""
         answer: tuple[PictureFacts, RenderCost] | WorkerError | None
         try:
             answer = (
                 self._render(child, ticket) if ticket.measured else self._measure(child, ticket)
             )
-            if said := child.last_words():
+            if said := child.stderr_tail():
                 self._log.debug("a child process said", said=said)
         except WorkerError as error:
-            # Reaped as well: until then it counts as alive, and the next render would be its.
+            # `close` kills the child and waits for its exit. Without the wait, `alive` may still be
+            # True and the dead child gets the next render.
             child.close()
             stopped = Draining("this worker stopped before the render had finished")
             answer = stopped if self._stopped.is_set() else error
@@ -222,9 +224,9 @@ class RenderPool:
             self._changed.notify_all()
 
     def _measure(self, child: Child, ticket: Ticket[QueuedRendering]) -> WorkerError | None:
-        """Have the header read and queue for the memory it tells of; what ends it, if anything."""
+        """Let the child read the header, then queue the render; a returned error ends it."""
         child.send(ticket.item.measure_request(ticket.needs_bytes))
-        answer = child.receive(time.monotonic() + self._settings.timeout_seconds)
+        answer = child.receive(time.monotonic() + self._settings.wall_seconds)
         header = verified_header(answer, self._settings.max_pixels)
         if isinstance(header, WorkerError):
             return header
@@ -233,7 +235,8 @@ class RenderPool:
         ticket.item.limit_bytes = limit_bytes(header, needs_bytes)
         try:
             with self._changed:
-                # Here, not later: once it waits again, another slot may begin to render it.
+                # Check `_admitting` before `measured()`: after it, another slot may start this
+                # render.
                 if not self._admitting:
                     return _turned_away()
                 self._admission.measured(ticket, needs_bytes)
@@ -245,11 +248,11 @@ class RenderPool:
     def _render(
         self, child: Child, ticket: Ticket[QueuedRendering]
     ) -> tuple[PictureFacts, RenderCost] | Refusal:
-        """Have it rendered, and hand each rendition on; facts and cost at the end, or a refusal."""
+        """Let the child render; pass each rendition on, and return facts and cost, or a refusal."""
         expected = ticket.item.expected_renditions()
         started = time.monotonic()
         child.send(ticket.item.render_request())
-        deadline = started + self._settings.timeout_seconds
+        deadline = started + self._settings.wall_seconds
         while isinstance(answer := expected.verified(child.receive(deadline)), Rendered):
             ticket.item.answers.put(answer)
         if not isinstance(answer, Finished):
@@ -273,20 +276,20 @@ class RenderPool:
             if stopped:
                 child.kill()
             ready = shake_hands(child, self._settings, time.monotonic() + START_SECONDS)
-            self._tell(ready.codec)
+            self._report(ready.codec)
             self._warn(ready.unconfined)
         except Exception as error:  # noqa: BLE001 (a slot that dies would leave its renders waiting)
             if not self._stopped.is_set():
                 self._log.error("a child process did not start", slot=number, error=str(error))
-            self._tell(error)
+            self._report(error)
             if child is not None:
                 child.close()
             return None
         return child
 
-    def _tell(self, codec: str | Exception) -> None:
+    def _report(self, codec: str | Exception) -> None:
         if self._recipe is None:
-            self._codec.tell(codec)
+            self._codec.report(codec)
 
     def _warn(self, unconfined: list[str]) -> None:
         with self._changed:
@@ -296,7 +299,10 @@ class RenderPool:
             self._log.warning("children run without part of their sandbox", refused=unconfined)
 
     def _leave_to_others(self) -> None:
-        """Let the other slots have what waits; without a child in any, a healthier worker."""
+        """Wake the other slots so that they take the waiting renders.
+
+        If no slot has a child, fail the renders with `SlotUnavailable`; Pub/Sub redelivers them.
+        """
         with self._changed:
             if not any(child.alive for child in self._children.values()):
                 for ticket in self._admission.waiting:

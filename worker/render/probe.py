@@ -1,4 +1,4 @@
-"""Probe: what an original is, and whether its pixels can be read, found out in a child process."""
+"""A probe finds out in a child process what an original is, and if its pixels can be decoded."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from worker.errors import Permanent, RenderFailed, SlotUnavailable
+from worker.errors import ObjectMissing, Permanent, RenderFailed, SlotUnavailable
 from worker.photo.header import Header
+from worker.photo.limits import Limits
 from worker.photo.ports import ObjectStore, StoredObject
 from worker.render import protocol
+from worker.render.job import WALL_PER_CPU
 from worker.render.slot import Child
 from worker.render.verification import Refusal, verified_done, verified_header, verified_ready
 from worker.system.scratch import Scratch
@@ -20,7 +22,7 @@ from worker.system.scratch import Scratch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbedPicture:
-    """Format by content, and the size as displayed, in pixels."""
+    """The format (by content), and the size as displayed, in pixels."""
 
     format: str
     width: int
@@ -29,7 +31,7 @@ class ProbedPicture:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probed:
-    """The picture, if its header can be read, and what a worker would refuse it for."""
+    """The picture (`None` if its header is unreadable), and the worker's refusal, if any."""
 
     picture: ProbedPicture | None
     refused: Permanent | None
@@ -38,19 +40,19 @@ class Probed:
 class Probe:
     """One child process, and the bucket that originals come from; for one thread.
 
-    `codec` is what a recipe names. A context manager, which ends the child.
+    `codec` is the text that a recipe names. Leaving the context ends the child.
     """
 
     def __init__(
-        self, store: ObjectStore, *, memory_bytes: int, max_pixels: int, timeout_seconds: float
+        self, store: ObjectStore, *, memory_bytes: int, limits: Limits, timeout_seconds: float
     ) -> None:
         """Start the child.
 
         Raises:
-            RenderCrashed, RenderTimeout: it does not come up.
+            RenderCrashed, RenderTimeout: the child does not come up.
         """
         self._store = store
-        self._max_pixels = max_pixels
+        self._limits = limits
         self._timeout_seconds = timeout_seconds
         self._memory_bytes = memory_bytes
         self._scratch = Scratch()
@@ -62,7 +64,7 @@ class Probe:
             raise
 
     def _start(self) -> str:
-        """Another child; its codec."""
+        """Replace the child; return the new child's codec."""
         self._end_child()
         self._child = Child(self._memory_bytes, self._scratch.path)
         return verified_ready(self._receive(self._child)).codec
@@ -73,7 +75,7 @@ class Probe:
             self._child = None
 
     def __enter__(self) -> Self:
-        """It runs already."""
+        """Return the probe itself; the child has run since `__init__`."""
         return self
 
     def __exit__(
@@ -87,23 +89,31 @@ class Probe:
         self._scratch.cleanup()
 
     def __call__(self, original: StoredObject) -> Probed:
-        """Download an original and decode it, in another child if it killed the last one.
+        """Download an original and decode it; start a new child first if the last one died.
 
         Raises:
-            Transient: it cannot be downloaded now, or no child can be started.
+            Transient: the original cannot be downloaded now, or a child cannot be started.
         """
         path = self._scratch.path / "original"
-        self._store.download(original, path)
+        generation = str(original.generation)
+        try:
+            found = self._store.fetch(
+                original.bucket, original.name, generation, path, self._limits.check_bytes
+            )
+        except Permanent as error:
+            return Probed(picture=None, refused=error)
+        if found is None:
+            raise ObjectMissing(f"gs://{original.bucket}/{original.name} is gone")
         return self._look_at(path)
 
     def of_file(self, file: Path) -> Probed:
-        """The same of a file of this machine.
+        """Decode a local file.
 
         Raises:
-            OSError: it cannot be read.
-            Transient: no child can be started.
+            OSError: the file cannot be read.
+            Transient: a child cannot be started.
         """
-        # The child sees no file but those of its folder.
+        # The child can read only the files of the scratch folder.
         return self._look_at(Path(shutil.copyfile(file, self._scratch.path / "original")))
 
     def _look_at(self, path: Path) -> Probed:
@@ -124,16 +134,18 @@ class Probe:
     def _probe(self, child: Child, path: Path) -> Probed:
         picture: ProbedPicture | None = None
         try:
-            child.send(protocol.ProbeRequest(original=path, max_pixels=self._max_pixels))
+            most = self._limits.max_original_pixels
+            child.send(protocol.ProbeRequest(original=path, max_pixels=most))
             refusal: Refusal | None
-            found = verified_header(self._receive(child), self._max_pixels)
+            found = verified_header(self._receive(child), most)
             if isinstance(found, Header):
                 picture = ProbedPicture(format=found.format, width=found.width, height=found.height)
                 refusal = verified_done(self._receive(child))
             else:
                 refusal = found
         except RenderFailed as error:
-            # It is dead, or may still answer: the next original must not get this one's answer.
+            # If the child is not dead, it may still answer. The next original must not get that
+            # answer.
             self._end_child()
             refusal = error
         if isinstance(refusal, SlotUnavailable):
@@ -141,4 +153,4 @@ class Probe:
         return Probed(picture=picture, refused=refusal)
 
     def _receive(self, child: Child) -> protocol.Answer:
-        return child.receive(time.monotonic() + self._timeout_seconds)
+        return child.receive(time.monotonic() + WALL_PER_CPU * self._timeout_seconds)

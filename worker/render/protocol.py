@@ -1,7 +1,8 @@
-"""The protocol of a parent and its child: one class a kind of message, one JSON object a line.
+"""The protocol of a parent and its child: a class for each kind of message, a JSON object a line.
 
-JSON, not pickle: a child that a hostile picture has taken over must not run code in its parent.
-Decoding checks form only: kind, fields, types and ranges. `verification` checks what answers claim.
+It uses JSON instead of pickle, so that a child that a hostile picture has taken over cannot run
+code in its parent. Decoding checks only the form: kind, fields, types and ranges. `verification`
+checks if answers are possible.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from worker.photo.looks import Looks
 from worker.photo.watermark import Watermark
 
 Words: TypeAlias = str
-"""A message for people; a text of any other field is one printable line of 512 characters."""
+"""A message for people, up to 4,096 characters; other texts are one printable line of up to 512."""
 
 _MOST: Final = 1 << 53
 _TEXT_CHARS: Final = 512
@@ -29,7 +30,7 @@ _WORDS_CHARS: Final = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """What one request may take. `drawn_px` is the longest edge that a drawing is drawn at."""
+    """The limits of one request. `drawn_px` is the longest edge that a drawing is drawn at."""
 
     max_pixels: int
     memory_bytes: int
@@ -39,7 +40,7 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeepRequest:
-    """Decode the watermark in this file and keep it for renders: `Done`."""
+    """Decode the watermark in this file and keep it for renders. The answer is `Done`."""
 
     file: Path
     watermark: Watermark
@@ -47,7 +48,7 @@ class KeepRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasureRequest:
-    """Read the header of an original: `Header`."""
+    """Read the header of an original. The answer is `Header`."""
 
     original: Path
     bounds: Bounds
@@ -55,7 +56,7 @@ class MeasureRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderRequest:
-    """Write each rung of an original into a folder: a `RungWritten` for each, and `Finished`."""
+    """Write all rungs into a folder. The answers are a `RungWritten` for each, then `Finished`."""
 
     original: Path
     folder: Path
@@ -67,7 +68,7 @@ class RenderRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeRequest:
-    """Decode an original: `Header` as soon as it is read, and `Done`."""
+    """Decode an original. The answers are `Header` before the decode, and `Done` after it."""
 
     original: Path
     max_pixels: int
@@ -75,7 +76,7 @@ class ProbeRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ready:
-    """A child is up: its codecs, and which parts of its sandbox the kernel refused."""
+    """A child is up; it names its codecs, and the parts of its sandbox that the kernel refused."""
 
     codec: str
     unconfined: list[str]
@@ -109,14 +110,14 @@ class Refused:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unavailable:
-    """A file cannot be read or written here and now, whatever the picture."""
+    """A file cannot be read or written now; the picture is not the cause."""
 
     message: Words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """What was asked for is done, and there is no more to say."""
+    """The request is done."""
 
 
 Request: TypeAlias = KeepRequest | MeasureRequest | RenderRequest | ProbeRequest
@@ -132,25 +133,25 @@ _ANSWERS: Final[Mapping[str, type]] = {
 
 
 def encode(message: Request | Answer) -> bytes:
-    """One line, newline included."""
+    """Return the message as one line, with its newline."""
     told = {"kind": type(message).__name__, **_fields_of(message)}
     return json.dumps(told, default=_as_json).encode() + b"\n"
 
 
 def decode_request(line: str) -> Request:
-    """What a parent asks; it is trusted.
+    """Return a parent's request from its line; the parent is trusted.
 
     Raises:
-        ValueError: it is no request.
+        ValueError: the line is not a request.
     """
     return cast("Request", _message(_REQUESTS, json.loads(line)))
 
 
 def decode_answer(line: bytes) -> Answer:
-    """What a child says.
+    """Return a child's answer from its line.
 
     Raises:
-        RenderCrashed: it is no answer.
+        RenderCrashed: the line is not an answer.
     """
     try:
         told = json.loads(line)
@@ -193,7 +194,7 @@ def _readers(kind: type) -> dict[str, _Reader]:
 
 
 def _number(name: str, value: object) -> int:
-    # Not isinstance: true is an int as well.
+    # `isinstance` would accept `True`.
     if type(value) is not int or not 0 <= value <= _MOST:
         raise _nonsense(name, value)
     return value
@@ -226,7 +227,7 @@ def _texts(name: str, value: object) -> list[str]:
 def _words(name: str, value: object) -> str:
     if not isinstance(value, str) or len(value) > _WORDS_CHARS:
         raise _nonsense(name, value)
-    # Libraries quote what they read: half a surrogate pair would break the log's line.
+    # Libraries quote the file in messages. Half of a surrogate pair would break the log's line.
     return value.encode(errors="replace").decode()
 
 
@@ -266,4 +267,4 @@ _READERS: Final[Mapping[str, _Reader]] = {
     "Watermark": _nested(Watermark),
     "Watermark | None": _optional(_nested(Watermark)),
 }
-"""How a field of this annotation is read."""
+"""The reader of a field, by its annotation."""

@@ -1,4 +1,4 @@
-"""One child process and the pipes to it. Owned by one slot thread; only `kill` is for others."""
+"""One child process and the pipes to it. One slot thread owns it; `kill` is thread-safe."""
 
 from __future__ import annotations
 
@@ -16,44 +16,45 @@ from worker.system.sandbox import tells_of_no_memory
 
 _READ_BYTES = 1 << 16
 _LINE_MAX_BYTES = 1 << 16
-_SAID_MAX_BYTES = 4096
+_STDERR_MAX_BYTES = 4096
 _REAP_SECONDS = 5.0
 
 _ENVIRONMENT = (
     *("PATH", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH"),
     *("LD_LIBRARY_PATH", "LD_PRELOAD", "DYLD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH"),
 )
-"""What a child may know; credentials and addresses of the parent are not among it."""
+"""The variables that a child gets; the child does not get credentials or addresses."""
 
 _ABORTS = ("SIGABRT", "SIGTRAP")
-"""SIGTRAP is how GLib ends a process on a fatal message, where no debugger takes it."""
+"""Signals of an abort; GLib ends a process by SIGTRAP on a fatal message."""
 
 
 class Child:
     """A spawned `worker.render.child`.
 
-    Spawned, never forked: gRPC's threads do not survive a fork. In a session of its own, so that
-    Ctrl-C in a terminal reaches the parent alone.
+    The child is not forked, because gRPC's threads do not survive a fork. It leads a new session,
+    so that Ctrl-C in a terminal reaches only the parent.
     """
 
     def __init__(self, memory_bytes: int, scratch: Path) -> None:
-        """Start it; its first answer is `Ready`.
+        """Start the child; its first answer is `Ready`.
 
-        It may have `memory_bytes` at most for one render, and sees no files but below `scratch`.
+        One render may use up to `memory_bytes`. Of the user's files the child sees only those below
+        `scratch`.
 
         Raises:
-            OSError: no process could be started.
+            OSError: the child could not be started.
         """
         environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-        # Two arenas at most: each thread's own would keep a picture's worth of freed memory.
+        # By default each thread gets an arena, which can keep a whole picture of freed memory.
         environment |= {"MALLOC_ARENA_MAX": "2", "PYTHONUNBUFFERED": "1"}
-        # Pixels stay in memory, where they are counted; libvips would spill them to a file.
+        # libvips must keep pixels in memory, where they count, and not write them to a file.
         environment |= {"VIPS_DISC_THRESHOLD": "1000g"}
         self._child = subprocess.Popen(
             interpreter.command("worker.render.child", str(memory_bytes), str(scratch)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            # Codecs print warnings as they please; they must not end up among the log's JSON lines.
+            # Codecs print warnings; those must stay out of the log's JSON lines.
             stderr=subprocess.PIPE,
             env=interpreter.environment_for(environment),
             start_new_session=True,
@@ -63,24 +64,24 @@ class Child:
         # A child that does not read must not hold up the thread that writes.
         os.set_blocking(self._child.stdin.fileno(), False)
         self._buffer = b""
-        self._said = b""
+        self._stderr = b""
         self.requests = 0
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """Return the child's process id."""
         return self._child.pid
 
     @property
     def alive(self) -> bool:
-        """Whether it still runs."""
+        """Return True if the child still runs."""
         return self._child.poll() is None
 
     def send(self, request: Request) -> None:
-        """Hand it one request.
+        """Send one request to the child.
 
         Raises:
-            RenderFailed: it is dead, does not read, or has answered what nobody asked.
+            RenderFailed: the child is dead, does not read, or has answered before the request.
         """
         assert self._child.stdin is not None  # noqa: S101
         self.requests += 1
@@ -92,28 +93,29 @@ class Child:
         except BlockingIOError as error:
             raise RenderCrashed("the child does not read what it is asked") from error
         except OSError as error:
-            raise self._obituary() from error
+            raise self._exit_error() from error
         if taken < len(line):
             raise RenderCrashed("the child does not read what it is asked")
 
     def _answers_wait(self) -> bool:
-        """Whether there is something to read; not so once it is dead."""
+        """Return True if the child has sent something that was not received yet."""
         assert self._child.stdout is not None  # noqa: S101
         answers = self._child.stdout.fileno()
         poll = select.poll()
         poll.register(answers, select.POLLIN)
         if poll.poll(0):
-            # Only a read tells an answer from the end everywhere: macOS announces both alike.
+            # macOS reports an answer and the end of the pipe alike; only a read tells which it is.
             self._buffer += os.read(answers, _READ_BYTES)
         return bool(self._buffer)
 
     def receive(self, deadline: float) -> Answer:
-        """The next answer, waited for until `deadline` (of `time.monotonic`).
+        """Wait for the next answer until `deadline` (of `time.monotonic`) and return it.
 
         Raises:
-            RenderTimeout: none by then; the caller kills it. Or it used up its CPU seconds.
-            RenderOutOfMemory: a library aborted it for want of memory, and said so.
-            RenderCrashed: it died otherwise, or what it says is no answer.
+            RenderTimeout: the deadline has passed (then the caller kills the child), or the child
+                used up its CPU seconds.
+            RenderOutOfMemory: a library printed that memory ran out, and aborted.
+            RenderCrashed: the child died otherwise, or sent something that is not an answer.
         """
         assert self._child.stdout is not None  # noqa: S101
         assert self._child.stderr is not None  # noqa: S101
@@ -125,43 +127,45 @@ class Child:
             left_seconds = deadline - time.monotonic()
             ready = dict(poll.poll(left_seconds * 1000)) if left_seconds > 0 else {}
             if not ready:
-                raise RenderTimeout("no answer within WORKER_RENDER_TIMEOUT_SECONDS")
-            if warnings in ready and not self._hear(warnings):
+                raise RenderTimeout(
+                    "no answer within three times WORKER_RENDER_TIMEOUT_SECONDS by the clock"
+                )
+            if warnings in ready and not self._read_stderr(warnings):
                 poll.unregister(warnings)
             if answers in ready:
                 chunk = os.read(answers, _READ_BYTES)
                 if not chunk:
-                    raise self._obituary()
+                    raise self._exit_error()
                 self._buffer += chunk
         line, _, self._buffer = self._buffer.partition(b"\n")
         if len(line) > _LINE_MAX_BYTES:
             raise RenderCrashed("the child answers with an endless line")
         return decode_answer(line)
 
-    def last_words(self) -> str:
-        """The end of what it has printed besides its answers."""
-        return self._said.decode(errors="replace").strip()
+    def stderr_tail(self) -> str:
+        """Return the last 4,096 bytes that were read of the child's standard error, as text."""
+        return self._stderr.decode(errors="replace").strip()
 
-    def _hear(self, descriptor: int) -> bool:
+    def _read_stderr(self, descriptor: int) -> bool:
         chunk = os.read(descriptor, _READ_BYTES)
-        self._said = (self._said + chunk)[-_SAID_MAX_BYTES:]
+        self._stderr = (self._stderr + chunk)[-_STDERR_MAX_BYTES:]
         return bool(chunk)
 
     def kill(self) -> None:
-        """End it now, whatever it is doing; from any thread."""
+        """Kill the child. Thread-safe."""
         self._child.kill()
 
     def close(self) -> None:
-        """Kill it and reap it."""
+        """Kill the child, wait for its exit, and close its pipes."""
         self.kill()
         self._child.wait()
         for pipe in (self._child.stdin, self._child.stdout, self._child.stderr):
             if pipe is not None:
                 pipe.close()
 
-    def _obituary(self) -> RenderFailed:
+    def _exit_error(self) -> RenderFailed:
         try:
-            # Its pipe closes a moment before it can be reaped; a kill now would hide the cause.
+            # The pipe closes a moment before the exit code is there. A kill would hide the cause.
             code = self._child.wait(timeout=_REAP_SECONDS)
         except subprocess.TimeoutExpired:
             self._child.kill()
@@ -169,15 +173,17 @@ class Child:
         assert self._child.stderr is not None  # noqa: S101
         poll = select.poll()
         poll.register(self._child.stderr.fileno(), select.POLLIN)
-        while poll.poll(0) and self._hear(self._child.stderr.fileno()):
+        while poll.poll(0) and self._read_stderr(self._child.stderr.fileno()):
             pass
-        said = self.last_words().splitlines()
+        said = self.stderr_tail().splitlines()
         if code >= 0:
             why = f": {said[-1]}" if said else ""
             return RenderCrashed(f"the child process exited with code {code}{why}")
         name = _name(-code)
         if name == "SIGXCPU":
-            return RenderTimeout("the child process used up its CPU seconds")
+            return RenderTimeout(
+                "the child process used up its CPU seconds (WORKER_RENDER_TIMEOUT_SECONDS)"
+            )
         complaint = next(filter(tells_of_no_memory, said), None)
         if name in _ABORTS and complaint:
             return RenderOutOfMemory(f"the child process was ended by {name}: {complaint}")

@@ -1,8 +1,9 @@
-"""What a parent believes of a child's answers; all else means that the child has crashed.
+"""This module checks the child's answers. The parent treats a wrong answer as a crash.
 
-A child that a hostile picture has taken over answers what it likes. It is believed about what only
-it can know, within what is possible, and about each thing once. The parent itself names the files,
-derives every size from the header, and expects all rungs before the end.
+A hostile picture may take over a child and send any answer. The parent accepts a value only if just
+the child can know it, if it is in the possible range, and if the child has not sent it before. The
+parent itself names the files, derives every size from the header, and expects all rungs before the
+end.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from worker.render.formats.formats import RENDERED
 from worker.render.protocol import Answer, Done, Finished, Ready, Refused, RungWritten, Unavailable
 
 Refusal: TypeAlias = Permanent | SlotUnavailable
-"""What a sound child answers instead: the original cannot be rendered, or not here and now."""
+"""The answer of a healthy child that cannot render: the original is bad, or the slot fails now."""
 
 _MOST_BITS: Final = 64
 _COLOR: Final = re.compile(r"#[0-9a-f]{6}")
@@ -39,16 +40,16 @@ _CHECKSUM: Final = re.compile(r"[A-Za-z0-9+/]{6}==")
 
 _BYTES_A_PIXEL: Final = 8
 _SMALLEST_BYTES: Final = 1 << 16
-"""More than any WebP or PNG takes: what is larger is no rendition of that size."""
+"""The size limit is 8 bytes a pixel plus 64 KiB; every WebP or PNG is smaller."""
 
 _REFUSALS: Final = (UnsupportedFormat, OriginalTooLarge, CorruptOriginal, RenderFailed)
 
 
 def verified_ready(answer: Answer) -> Ready:
-    """The first answer of all.
+    """Return the child's first answer.
 
     Raises:
-        RenderCrashed: it is another.
+        RenderCrashed: the answer is not `Ready`.
     """
     if not isinstance(answer, Ready):
         raise _out_of_turn(answer)
@@ -56,10 +57,10 @@ def verified_ready(answer: Answer) -> Ready:
 
 
 def verified_header(answer: Answer, max_pixels: int) -> Header | Refusal:
-    """What an original promises, within the limits that every child checks.
+    """Return the checked header of an original, or the child's refusal.
 
     Raises:
-        RenderCrashed: this header cannot be, or it is another answer.
+        RenderCrashed: the header has impossible values, or the child sent another kind of answer.
     """
     if not isinstance(answer, Header):
         return _refusal(answer)
@@ -74,16 +75,16 @@ def verified_header(answer: Answer, max_pixels: int) -> Header | Refusal:
 
 
 def verified_done(answer: Answer) -> Refusal | None:
-    """The end of a probe, or the answer to a watermark: what there is against it, if anything.
+    """Return the child's refusal of a probe or a watermark, or `None` if the child accepted it.
 
     Raises:
-        RenderCrashed: it is another answer.
+        RenderCrashed: the child sent another kind of answer.
     """
     return None if isinstance(answer, Done) else _refusal(answer)
 
 
 class ExpectedRenditions:
-    """Takes the answers to one render: each rung once, and facts after all of them."""
+    """Checks the answers to one render: each rung once, and then the facts."""
 
     def __init__(
         self,
@@ -102,10 +103,10 @@ class ExpectedRenditions:
         self._placeholder = placeholder
 
     def verified(self, answer: Answer) -> Rendered | Finished | Refusal:
-        """The next answer; all but `Rendered` are the last.
+        """Return the next answer; every answer except `Rendered` ends the render.
 
         Raises:
-            RenderCrashed: it cannot be, or may not come now.
+            RenderCrashed: the answer has impossible values or comes at the wrong time.
         """
         if isinstance(answer, RungWritten):
             return self._rendered(answer)

@@ -1,4 +1,4 @@
-"""The composition root of `run`: settings become the objects that run.
+"""The composition root of `run`: it turns settings into the objects that run.
 
 `wiring` constructs what the operator's verbs need in the same way.
 """
@@ -17,7 +17,7 @@ from functools import partial
 from google.cloud import pubsub_v1
 
 from worker import __version__
-from worker.errors import Fatal, StorageForbidden
+from worker.errors import Fatal, StorageForbidden, StorageRefused
 from worker.gcs.store import GcsStore
 from worker.handlers.brake import Brake
 from worker.handlers.deregister import DeregisterHandler
@@ -31,7 +31,7 @@ from worker.handlers.renditions import Renditions
 from worker.pubsub.clients import PubSubPublisher, look_at
 from worker.pubsub.consumer import EMULATOR_LEASE_SECONDS, LEASE_SECONDS, Consumer
 from worker.render.capacity import Capacity
-from worker.render.job import RenderSettings
+from worker.render.job import WALL_PER_CPU
 from worker.render.pool import RenderPool
 from worker.service.liveness import Liveness
 from worker.service.reachability import Reachability
@@ -40,18 +40,27 @@ from worker.system.scratch import Scratch
 from worker.telemetry.counters import Counters
 from worker.telemetry.exporters import Tracing, open_tracing
 from worker.telemetry.logs import Log
-from worker.wiring import buckets_of, fresh_id, now, open_store, open_subscriber, originals_of
+from worker.wiring import (
+    buckets_of,
+    fresh_id,
+    now,
+    open_store,
+    open_subscriber,
+    originals_of,
+    render_settings,
+)
 
 ORIGINAL_GRACE_SECONDS = 3.0
-"""How long a missing original is asked for again: events overtake uploads by moments."""
+"""How long a missing original is looked up again: an event may arrive just before its upload
+ends."""
 
 TRANSFERS_PER_MESSAGE = 4
-"""Uploads or deletes at once, on average. The small rungs of a ladder follow each other faster than
-a distant bucket answers."""
+"""Uploads or deletes at once for each message, on average. A child makes small rungs faster than a
+distant bucket answers."""
 
 STORAGE_AND_PUBSUB_SECONDS = 300.0
-"""Far more than the downloads, uploads and publishes of one event usually take. If a lease ends too
-early, the event is handled twice, which is harmless."""
+"""The time allowed for the downloads, uploads and publishes of one event; they usually take far
+less. If a lease ends too early, the event is handled twice, which is harmless."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +87,7 @@ def build(settings: Settings, capacity: Capacity, scratch: Scratch, log: Log) ->
     """Construct a worker without starting it. The caller removes `scratch`.
 
     Raises:
-        Fatal: a part cannot be constructed (credentials are missing, say).
+        Fatal: a part cannot be constructed, for example because credentials are missing.
     """
     if settings.subscription is None or settings.renditions_bucket is None:
         raise Fatal("WORKER_SUBSCRIPTION and WORKER_RENDITIONS_BUCKET are needed")
@@ -88,14 +97,7 @@ def build(settings: Settings, capacity: Capacity, scratch: Scratch, log: Log) ->
     publisher = PubSubPublisher(settings.pubsub_emulator_host)
     subscriber = open_subscriber(settings)
     pool = RenderPool(
-        RenderSettings(
-            recipe=settings.recipe(""),
-            max_pixels=settings.max_original_pixels,
-            timeout_seconds=settings.render_timeout_seconds,
-            memory_bytes=capacity.render_memory_bytes,
-            scratch=scratch.path,
-            watermark_file=settings.watermark,
-        ),
+        render_settings(settings, capacity, scratch.path),
         capacity.slots,
         log,
     )
@@ -131,7 +133,7 @@ def build(settings: Settings, capacity: Capacity, scratch: Scratch, log: Log) ->
         publisher=tracing.publisher(publisher),
         topics=Topics(outcome=settings.outcome_topic, dead_letter=settings.dead_letter_topic),
         fatal_errors=fatal_errors,
-        pause=gate_closed.wait,
+        wait_before_nack=gate_closed.wait,
         worker_name=f"photo-worker/{__version__} {socket.gethostname()}:{os.getpid()}",
         log=log,
         brake=brake,
@@ -187,19 +189,20 @@ def build(settings: Settings, capacity: Capacity, scratch: Scratch, log: Log) ->
 
 
 def _look_at_storage(settings: Settings, store: GcsStore) -> None:
-    """Check that Cloud Storage answers, by the cheapest request: an object that never exists.
+    """Check that Cloud Storage answers; look up an object that does not exist, which is cheap.
 
     Raises:
-        StorageUnavailable: it does not.
+        StorageUnavailable: Cloud Storage does not answer.
     """
-    with contextlib.suppress(StorageForbidden):
+    with contextlib.suppress(StorageForbidden, StorageRefused):
         store.stat(settings.renditions_bucket or "", f"{settings.output_prefix}.reachability")
 
 
 def longest_handling_seconds(settings: Settings) -> float:
-    """How long the handling of a message may take; a longer one is stuck.
+    """Return how long the handling of a message may take; a longer handling counts as stuck.
 
-    It may wait for the others that share its slot, and be rendered twice on its last attempt.
+    A message may wait for the other messages that share its slot. On the last attempt its photo may
+    be rendered twice.
     """
     renders = settings.in_flight_per_vcpu + 1
-    return renders * settings.render_timeout_seconds + STORAGE_AND_PUBSUB_SECONDS
+    return renders * WALL_PER_CPU * settings.render_timeout_seconds + STORAGE_AND_PUBSUB_SECONDS

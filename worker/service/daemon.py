@@ -1,9 +1,9 @@
 """`photo-worker run`: start, watch, drain, exit.
 
-Start: look at the resources, then spawn the children, then pull messages. While it runs, the stream
-is closed and opened as the brake says. Stop: close the stream, turn waiting renders away, give
-running work its budget, then end the children. The process leaves by `os._exit`, because `sys.exit`
-would wait for an executor thread that is stuck in a request.
+Start: check the resources, then spawn the children, then pull messages. While the worker runs, the
+daemon closes and opens the stream as the brake says. Stop: close the stream, refuse waiting
+renders, give running work its budget, then end the children. The process ends by `os._exit`,
+because `sys.exit` would wait for an executor thread that is stuck in a request.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from worker.service.preemption import PreemptionWatch, open_watch
 from worker.settings.settings import Settings
 from worker.system.scratch import Scratch
 from worker.telemetry.logs import Log, catch_strays
-from worker.wiring import check_resources
+from worker.wiring import check_resources, told_of_nesting
 
 _LOOK_SECONDS = 0.5
 _SIGNAL_EXIT = 128
 
 
 class Daemon:
-    """One run of the worker in this process; catches SIGTERM and SIGINT once it is constructed."""
+    """One run of the worker in this process; the constructor installs the signal handlers."""
 
     def __init__(self, settings: Settings, capacity: Capacity, log: Log) -> None:
         self._settings = settings
@@ -52,7 +52,7 @@ class Daemon:
             signal.signal(number, self._on_signal)
 
     def run(self) -> ExitCode:
-        """Consume until drained; the exit code says why it ended."""
+        """Consume until drained; return the exit code, which says why the run ended."""
         code = ExitCode.OK
         app: App | None = None
         health: HealthServer | None = None
@@ -90,7 +90,7 @@ class Daemon:
             app.counters.add(Gauges(app.liveness, self._capacity))
             health = HealthServer(port, app.liveness, app.counters, self._log)
         except OSError as error:
-            # A second worker on one machine still works, only its probes fail.
+            # A second worker on one machine can still work; only its probes fail.
             self._log.warning("no health checks: WORKER_HTTP_PORT is taken", error=str(error))
             return None
         health.start()
@@ -111,14 +111,16 @@ class Daemon:
 
     def _start(self, app: App) -> None:
         check_resources(self._settings, app.store, app.publisher, app.subscriber)
+        if warning := told_of_nesting(self._settings, app.store):
+            self._log.warning(warning)
         app.pool.start()
         app.pubsub.start()
         app.storage.start()
         if self._stop.asked:
-            # A message that is pulled now would only lose a delivery attempt.
+            # A message pulled now would only lose a delivery attempt.
             self._log.info("preempted before anything was pulled")
             return
-        # Set before the first message can arrive: from here on a signal must drain.
+        # Set this before the first message can arrive, because from now on a signal must drain.
         self._started = True
         app.consumer.start()
         if self._settings.dead_letter_topic is None:
@@ -135,10 +137,10 @@ class Daemon:
         )
 
     def _watch(self, app: App) -> None:
-        """Look after the parts until the worker is asked to stop.
+        """Watch the parts until the worker is asked to stop.
 
         Raises:
-            Fatal: the stream ended for good, a handler met something that only an operator can
+            Fatal: the stream ended for good, a handler raised an error that only an operator can
                 mend, the scratch folder is gone, or the brake was on for too long.
         """
         while not self._stop.wait(_LOOK_SECONDS):
@@ -152,10 +154,10 @@ class Daemon:
             self._obey_brake(app)
 
     def _obey_brake(self, app: App) -> None:
-        """Close or open the stream as the brake says, and log it.
+        """Close or open the stream as the brake says, and log the action.
 
         Raises:
-            BrakeHeld: it was on for too long.
+            BrakeHeld: the brake was on for too long.
         """
         brake = app.brake
         match brake.next_action():
@@ -179,7 +181,8 @@ class Daemon:
             case BrakeAction.GO:
                 app.consumer.pause()
                 if not self._stop.asked:
-                    # A stream that is opened only to be drained takes the drain's time once more.
+                    # If the worker is stopping, do not open a new stream. Draining it would take up
+                    # to `drain_seconds` again.
                     app.consumer.start()
                 self._log.info("brake off", seconds=round(brake.on_seconds, 1))
 
@@ -195,19 +198,22 @@ class Daemon:
         self._log.info("stopped", in_time=in_time, seconds=round(time.monotonic() - started, 3))
 
     def _on_preemption(self) -> None:
-        # The SIGTERM that follows within moments is then the first signal: the drain goes on.
+        # A preemption notice does not set `_signal`. So the SIGTERM that follows counts as the
+        # first signal and does not stop the drain.
         self._preempted = self._signal is None
         self._stop.ask()
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         if self._signal is not None:
-            # A second signal means: do not wait. Children notice that this process has ended.
+            # A second signal means that the worker must not wait. The children notice that this
+            # process has ended.
             self._clean_up()
             os._exit(_SIGNAL_EXIT + number)
         self._signal = number
         self._stop.ask(number)
         if not self._started:
-            # A drain is not needed yet, and a look at a silent service would take its time-outs.
+            # Exit at once, because nothing was pulled yet. Otherwise the exit could wait for the
+            # time-out of a start-up check.
             self._clean_up()
             os._exit(ExitCode.OK)
 
@@ -218,7 +224,7 @@ class Daemon:
 
 @contextlib.contextmanager
 def _signals_held() -> Iterator[None]:
-    """Hold signals back while the scratch folder is made: `_clean_up` needs to know its name."""
+    """Delay signals while the scratch folder is made, because `_clean_up` needs its name."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
     try:
         yield
@@ -227,15 +233,15 @@ def _signals_held() -> Iterator[None]:
 
 
 def run_and_exit(settings: Settings, capacity: Capacity, log: Log) -> None:
-    """Run to the end and leave the process, even if threads still hang."""
+    """Run to the end, then exit the process even if threads still hang."""
     catch_strays(log)
     try:
         code = Daemon(settings, capacity, log).run()
     except Exception:
         log.exception("the worker failed in an unexpected way")
         code = ExitCode.UNEXPECTED
-    # A standard output that is closed or has lost its reader must not change the exit code.
-    # Standard error is unbuffered, and its flush could wait for a reader that sleeps.
+    # Ignore errors when stdout is flushed, so the exit code stays the same. stderr is not flushed:
+    # it has no buffer, and a flush could block.
     with contextlib.suppress(AttributeError, OSError, ValueError):
         sys.stdout.flush()
     os._exit(int(code))

@@ -1,6 +1,6 @@
 """Gauges: metrics that go up and down, read from the parts of the worker at each scrape.
 
-Each is one look at a part, which may still be starting or already draining. A look returns at once.
+A part may still be starting, or already draining. Each read returns at once.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Gauges(Collector):
         self._python = python or platform.python_version()
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Each gauge, as it is now."""
+        """Yield each gauge with its current value."""
         for metric, value in self._plain():
             yield GaugeMetricFamily(metric.full_name, metric.help, value=value)
         parts = self._liveness
@@ -37,8 +37,8 @@ class Gauges(Collector):
             reachable.add_metric([service], part.reachable)
         yield reachable
         build = _labelled(metrics.BUILD_INFO)
-        # The recipe names the children's codecs, so it is known once the first child is up. A
-        # series without it would be another series, and would stay.
+        # The recipe names the children's codecs, so it is known once the first child is up. Without
+        # the recipe this would be another series, which Prometheus would keep.
         with contextlib.suppress(RuntimeError):
             build.add_metric([__version__, parts.pool.recipe.fingerprint, self._python], 1)
         yield build

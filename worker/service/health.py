@@ -1,7 +1,7 @@
 """Health over HTTP: `/healthz`, `/readyz` and `/metrics` on one port.
 
-The port keeps answering: a silent or slow connection is closed after five seconds, and the oldest
-one is closed where there are too many. `liveness` decides what healthy means; `counters` and
+The port keeps answering: the server closes a silent or slow connection after five seconds, and the
+oldest connection when there are too many. `liveness` decides what healthy means; `counters` and
 `gauges` have the metrics.
 """
 
@@ -22,10 +22,10 @@ from worker.telemetry.counters import Counters
 from worker.telemetry.logs import Log
 
 REQUEST_SECONDS: Final = 5.0
-"""From the connection to the end of the answer. All of it takes milliseconds."""
+"""The longest time from the connection to the end of the answer; it usually takes milliseconds."""
 
 CONNECTIONS: Final = 32
-"""At once, a thread each; a prober and a scraper or two need a handful."""
+"""Connections at once, each with a thread. A prober and a few scrapers need a handful."""
 
 _LOOK_SECONDS: Final = 0.1
 
@@ -34,7 +34,7 @@ _TEXT: Final = "text/plain; charset=utf-8"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What goes back to a client."""
+    """The response to a client."""
 
     status: HTTPStatus
     content_type: str
@@ -42,7 +42,7 @@ class Answer:
 
 
 def conditions(found: dict[str, bool]) -> Answer:
-    """200 if all conditions hold, else 503; the body has them as JSON."""
+    """Return 200 if all conditions hold, otherwise 503, with the conditions as JSON."""
     return Answer(
         status=HTTPStatus.OK if all(found.values()) else HTTPStatus.SERVICE_UNAVAILABLE,
         content_type="application/json",
@@ -51,13 +51,13 @@ def conditions(found: dict[str, bool]) -> Answer:
 
 
 def scraped(counters: Counters, accept: str) -> Answer:
-    """All metrics, in a format that the client reads."""
+    """Return all metrics in a format that the client reads."""
     body, content_type = counters.text(accept)
     return Answer(status=HTTPStatus.OK, content_type=content_type, body=body)
 
 
 def _plain(status: HTTPStatus) -> Answer:
-    """A status as text, without any words of the client's."""
+    """Return a status as text. The text repeats no part of the request."""
     text = f"{status.value} {status.phrase}\n"
     if status is HTTPStatus.NOT_FOUND:
         text += "there are /healthz, /readyz and /metrics\n"
@@ -65,7 +65,7 @@ def _plain(status: HTTPStatus) -> Answer:
 
 
 class _HealthHandler(BaseHTTPRequestHandler):
-    """One request; the connection ends with it."""
+    """A handler of one request; the connection ends after the answer."""
 
     answers: ClassVar[dict[str, Callable[[str], Answer]]]
     log: ClassVar[Log]
@@ -101,7 +101,7 @@ class _HealthHandler(BaseHTTPRequestHandler):
             self.wfile.write(answer.body)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Answer a malformed request, without the base class's echo of it."""
+        """Answer a malformed request. The base class would repeat parts of it in the answer."""
         del message, explain
         status = HTTPStatus(code)
         if status is HTTPStatus.NOT_IMPLEMENTED:
@@ -110,11 +110,11 @@ class _HealthHandler(BaseHTTPRequestHandler):
         self._send(_plain(status), with_body=self.command != "HEAD")
 
     def log_message(self, *_: object) -> None:
-        """Stay silent: probes come every few seconds."""
+        """Log nothing, because probes come every few seconds."""
 
 
 class _HealthHttpServer(ThreadingHTTPServer):
-    """A thread for each connection, with a limit on both their time and their number."""
+    """A server with a thread for each connection, and limits on their time and number."""
 
     daemon_threads = True
     block_on_close = False
@@ -129,12 +129,12 @@ class _HealthHttpServer(ThreadingHTTPServer):
         with self._lock:
             self._accepted[request] = time.monotonic()
             crowd = list(self._accepted)[:-CONNECTIONS]
-        # The oldest goes, so that a prober always gets in.
+        # Close the oldest connections, so that a prober can always connect.
         self._cut_off(crowd)
         super().process_request(request, client_address)
 
     def service_actions(self) -> None:
-        """Close late connections; the thread that accepts calls it several times a second."""
+        """Close late connections; the accepting thread calls this several times a second."""
         too_old = time.monotonic() - REQUEST_SECONDS
         with self._lock:
             late = [each for each, since in self._accepted.items() if since < too_old]
@@ -146,7 +146,7 @@ class _HealthHttpServer(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, *_: object) -> None:
-        """Stay silent: a client may leave early."""
+        """Log nothing, because a client may disconnect early."""
 
     def _cut_off(self, connections: list[socket.socket]) -> None:
         """Shut connections down, which ends their threads."""
@@ -157,17 +157,17 @@ class _HealthHttpServer(ThreadingHTTPServer):
                 try:
                     connection.shutdown(socket.SHUT_RDWR)
                 except OSError:
-                    continue  # it has ended by itself
+                    continue  # the client has already closed it
 
 
 class HealthServer:
-    """`/healthz` and `/readyz`: 200 or 503 with the conditions as JSON; `/metrics`."""
+    """The server of `/healthz` and `/readyz` (200 or 503, conditions as JSON) and `/metrics`."""
 
     def __init__(self, port: int, liveness: Liveness, counters: Counters, log: Log) -> None:
         """Bind the port, or any free one for 0.
 
         Raises:
-            OSError: it is taken.
+            OSError: the port is taken.
         """
 
         class Handler(_HealthHandler):

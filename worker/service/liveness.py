@@ -21,16 +21,16 @@ from worker.render.pool import RenderPool
 from worker.service.reachability import Reachability
 
 STILL_SECONDS: Final = 60.0
-"""The daemon looks at its parts twice a second. After so long without a look, beyond the time that
-closing a stream may take, it hangs."""
+"""The daemon looks at its parts twice a second. After this time without a look, plus the time to
+close a stream, it counts as hung."""
 
 START_SECONDS: Final = 600.0
-"""A start asks for a handful of resources, each with its own time-outs, and waits for child
-processes for a minute at most."""
+"""The longest start. It checks a handful of resources, each with its own time-outs, and waits for
+child processes for a minute at most."""
 
 STUCK_FACTOR: Final = 2.0
-"""Times the longest legitimate handling. A restart costs all other messages in flight, so a slow
-one must not cause it."""
+"""A handling is stuck after this many times the longest legitimate handling. A restart interrupts
+all other messages in flight, so a message that is only slow must not cause one."""
 
 
 class Phase(StrEnum):
@@ -45,8 +45,8 @@ class Phase(StrEnum):
 class Liveness:
     """The conditions that probes ask for; thread-safe. Only the daemon calls `enter` and `looked`.
 
-    `handling_seconds` is the longest that a message may legitimately take, `drain_seconds` what
-    closing a stream may take. `clock` gives monotonic seconds.
+    `handling_seconds` is the longest time that a message may take, `drain_seconds` the longest time
+    that closing a stream may take. `clock` gives monotonic seconds.
     """
 
     consumer: Consumer
@@ -66,16 +66,16 @@ class Liveness:
         self._looked_at = self.clock()
 
     def enter(self, phase: Phase) -> None:
-        """Go on to another phase."""
+        """Change to another phase."""
         self._looked_at = self.clock()
         self.phase = phase
 
     def looked(self) -> None:
-        """Note that the daemon has looked after its parts."""
+        """Record that the daemon has looked at its parts."""
         self._looked_at = self.clock()
 
     def ready(self) -> dict[str, bool]:
-        """Each condition of readiness; all must hold."""
+        """Return each condition of readiness; all must hold."""
         return {
             "running": self.phase is Phase.RUNNING,
             "stream_open": self.consumer.open,
@@ -86,7 +86,7 @@ class Liveness:
         }
 
     def alive(self) -> dict[str, bool]:
-        """Each condition of liveness; all must hold.
+        """Return each condition of liveness; all must hold.
 
         While the worker starts or drains, its stream and children may be closed.
         """
@@ -94,7 +94,7 @@ class Liveness:
         if self.phase is Phase.STARTING:
             patience_seconds = START_SECONDS
         else:
-            # Twice: the brake may close one stream right after another between two looks.
+            # Allow two drains: the brake may close two streams between two looks.
             patience_seconds = STILL_SECONDS + 2 * self.drain_seconds
         stuck_seconds = STUCK_FACTOR * self.handling_seconds
         return {

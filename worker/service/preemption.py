@@ -1,12 +1,12 @@
 """Preemption: the metadata server's notice that this machine is about to be taken away.
 
-A spot VM has 30 seconds from the notice to the power cut. SIGTERM comes later, by way of ACPI,
+A spot VM has 30 seconds from the notice to the power cut. SIGTERM comes later, through ACPI,
 systemd and the container's runtime; `instance/preempted` turns TRUE at once. A hanging GET waits
-for that in a thread of its own, which costs one request a minute. If it fails, only the early
-notice is lost.
+for that change in a thread of its own, which costs one request a minute. If the request fails, only
+the early notice is lost.
 
-`instance/maintenance-event` is left out. Google fills it in for VMs that migrate, whose work goes
-on after a pause of seconds, and for those with a GPU. A spot VM is preempted instead.
+The worker does not watch `instance/maintenance-event`. Google sets this value for VMs that migrate,
+whose work goes on after a pause of seconds, and for VMs with a GPU. A spot VM is preempted instead.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from urllib.parse import urlencode
 from worker.telemetry.logs import Log
 
 ADDRESS: Final = "169.254.169.254"
-"""Where every VM finds its metadata server, even without a resolver."""
+"""The address at which every VM finds its metadata server, even without a resolver."""
 
 HANG_SECONDS: Final = 60
-"""How long the server is asked to wait for a change before it answers anyway."""
+"""The server waits this long for a change before it answers anyway."""
 
 LEEWAY_SECONDS: Final = 15.0
-"""How much later than that the answer may come."""
+"""The answer may come this much later than `HANG_SECONDS`."""
 
 ANSWER_SECONDS: Final = 3.0
-"""For a connection, and for an immediate answer."""
+"""The time-out for a connection, and for an immediate answer."""
 
 WARN_AFTER: Final = 3
-"""Failures in a row; the server itself answers 503 now and then."""
+"""Failures in a row before a warning; the server itself answers 503 now and then."""
 
 WARN_AGAIN_SECONDS: Final = 3600.0
 
@@ -63,10 +63,10 @@ def open_watch(
     on_notice: Callable[[], object],
     log: Log,
 ) -> PreemptionWatch | None:
-    """A watch that has not started, or `None` where the settings want none.
+    """Return a watch that has not started, or `None` if the settings turn it off.
 
     The address is `GCE_METADATA_HOST` (`host[:port]`), as Google's libraries read it, or the usual
-    one. `auto` skips the usual one where everything is `emulated`, or where `NO_GCE_CHECK` says
+    address. `auto` skips the usual address if everything is `emulated`, or if `NO_GCE_CHECK` says
     that this machine is outside of Google Cloud.
     """
     given = environment.get("GCE_METADATA_HOST") or environment.get("GCE_METADATA_ROOT")
@@ -78,10 +78,10 @@ def open_watch(
 
 
 class PreemptionWatch:
-    """Calls `on_notice` once, in its own thread, when the metadata server says so.
+    """A watch that calls `on_notice` once, in its own thread, after a preemption notice.
 
-    `insist`: the server must exist, so its silence is a warning. Otherwise it is looked for less
-    and less often. `clock` gives monotonic seconds; `unit_seconds` is the first pause after a
+    `insist` means that the server must exist, so its silence is a warning. Otherwise the watch asks
+    less and less often. `clock` gives monotonic seconds; `unit_seconds` is the first pause after a
     failure, and the shortest time between two answers without news.
     """
 
@@ -117,12 +117,12 @@ class PreemptionWatch:
         self._stopped.set()
         sock = getattr(self._connection, "sock", None)
         if sock is not None:
-            # This wakes the thread that hangs on it. A close alone would not.
+            # A shutdown wakes the thread that waits on this socket. A close alone would not.
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
 
     def join(self, seconds: float) -> bool:
-        """Wait for the thread, for so long at most; whether it has ended."""
+        """Wait for the thread, at most this long; return True if it has ended."""
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
@@ -133,7 +133,7 @@ class PreemptionWatch:
             try:
                 answer = self._ask(etag)
             except Exception as error:  # noqa: BLE001 (a dead watch would go unnoticed)
-                # Ask for the value next, not for its next change.
+                # The next request must ask for the value, not for its next change.
                 etag = None
                 pause_seconds = self._failed(error)
             else:
@@ -146,18 +146,18 @@ class PreemptionWatch:
             self._stopped.wait(pause_seconds)
 
     def _ask(self, etag: str | None) -> _Notice:
-        """The value now, or, given the last one's etag, once it has changed.
+        """Return the value now or, with the last answer's etag, once the value has changed.
 
         Raises:
-            OSError, HTTPException: the answer is missing, or not a metadata server's.
+            OSError, HTTPException: there is no answer, or it does not come from a metadata server.
         """
-        # Redirects and proxies are not followed: they lead to other machines.
+        # `http.client` ignores redirects and proxies, which lead to other machines.
         connection = http.client.HTTPConnection(self._address, timeout=ANSWER_SECONDS)
         self._connection = connection
         with contextlib.closing(connection):
             connection.connect()
             if self._stopped.is_set():
-                # `stop` came before this connection existed.
+                # `stop` was called before this connection existed.
                 raise ConnectionAbortedError
             path = _PATH
             if etag is not None:
@@ -180,7 +180,7 @@ class PreemptionWatch:
         self._failures, self._warned_at = 0, None
 
     def _failed(self, error: Exception) -> float:
-        """Log a failure where it is news; returns the seconds until the next try."""
+        """Log a failure if it is news; return the seconds until the next try."""
         self._failures += 1
         now = self._clock()
         if self._stopped.is_set() or not self._known:

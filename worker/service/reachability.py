@@ -1,8 +1,8 @@
-"""Whether a service that the worker needs still answers.
+"""Reachability: watch whether a service that the worker needs still answers.
 
 A stuck network is invisible: connections stay open, and a stream that brings nothing looks like an
-empty queue. So each service is looked at every few seconds in a thread of its own. The time since
-its last answer decides, because a look that hangs says as much as one that fails.
+empty queue. So a thread for each service sends a request every few seconds. The time since the last
+answer decides, because a request that hangs says as much as a request that fails.
 """
 
 from __future__ import annotations
@@ -16,16 +16,18 @@ from worker.telemetry.logs import Log
 LOOK_EVERY_SECONDS = 10.0
 
 LOOK_AGAIN_SECONDS = 2.0
-"""After a look without an answer."""
+"""The pause after a look without an answer."""
 
 SILENT_SECONDS = 20.0
-"""After so long without an answer, a service counts as unreachable: a single look may fail."""
+"""After this time without an answer, a service counts as unreachable. A single look may fail."""
 
 _NO_RETURN = "a look does not return"
 
 
 class Reachability:
-    """One service's, reachable at first; thread-safe, but `log_changes` is for one thread.
+    """The reachability of one service; thread-safe, but only one thread may call `log_changes`.
+
+    The service counts as reachable at first.
 
     `look` asks the service for anything and raises if the answer does not come; it may also hang.
     `clock` gives monotonic seconds.
@@ -50,7 +52,7 @@ class Reachability:
 
     @property
     def reachable(self) -> bool:
-        """Whether it has answered within the last `SILENT_SECONDS`."""
+        """True if the service has answered within the last `SILENT_SECONDS`."""
         return self._is_fresh(self._answered_at)
 
     def start(self) -> None:
@@ -59,11 +61,11 @@ class Reachability:
         threading.Thread(target=self._keep_looking, name=self._service, daemon=True).start()
 
     def stop(self) -> None:
-        """End the looks. A look that hangs is not waited for."""
+        """End the looks, without waiting for a look that hangs."""
         self._stopped.set()
 
     def look(self) -> float:
-        """Look once; returns the seconds until the next look."""
+        """Look once; return the seconds until the next look."""
         try:
             self._look()
         except Exception as error:  # noqa: BLE001 (any error counts as silence)

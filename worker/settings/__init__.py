@@ -1,5 +1,5 @@
-"""Settings: the environment's variables become typed values, and all problems are told at once.
+"""Settings: read the environment's variables as typed values, and report all problems at once.
 
 May import `render.capacity`, `render.formats`, `system`, `photo` and `errors`. Begin with
-`settings`; `values` reads texts, `marks` reads pictures and colours, `variables` names them.
+`settings`; `values` reads what variables mean, `variables` names them.
 """

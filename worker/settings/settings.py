@@ -1,13 +1,14 @@
-"""Settings: what the environment's variables come to.
+"""Settings: read and check the environment's variables.
 
-Every setting is read from a mapping that the caller passes, checked, and reported together with
-all the others that are wrong, before any network is touched.
+The caller passes the variables as a mapping. All wrong settings are reported together, before the
+worker uses the network.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -21,13 +22,17 @@ from pydantic import (
 
 from worker.errors import ConfigurationError
 from worker.photo.ladder import DEFAULT_LADDER, Ladder
+from worker.photo.layout import PREFIX_MAX_BYTES
+from worker.photo.limits import Limits
 from worker.photo.looks import EFFORTS, Looks
 from worker.photo.recipe import Recipe
 from worker.photo.watermark import Watermark
 from worker.render.capacity import MIB, Capacity, plan_capacity
-from worker.settings.marks import Background, FileOfPicture, Placing
 from worker.settings.values import (
+    Background,
     Bytes,
+    FileOfPicture,
+    Placing,
     auto,
     bucket,
     buckets,
@@ -39,15 +44,21 @@ from worker.settings.values import (
 from worker.settings.variables import PREFIX, misspelt, variable
 from worker.system.machine import Machine
 
+_ADDRESS: Final = re.compile(r"([^/\s:@\[\]]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}")
+_URL: Final = re.compile(r"https?://([^/\s:@\[\]?#]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?")
+
 
 class Settings(BaseModel):
-    """Everything that can be set. The names are the environment's, in lower case, unprefixed."""
+    """All settings. Their names are the environment's, in lower case and without a prefix."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", arbitrary_types_allowed=True, validate_default=True
     )
 
     project: str | None = Field(None, description="The Google Cloud project of short names.")
+    billing_project: str | None = Field(
+        None, description="The project that pays for requests to buckets whose requesters pay."
+    )
     pubsub_emulator_host: str | None = Field(None, description="Address of a Pub/Sub emulator.")
     storage_emulator_host: str | None = Field(None, description="URL of a GCS server.")
 
@@ -133,7 +144,11 @@ class Settings(BaseModel):
         150_000_000, gt=0, description="Larger pictures are refused before they are decoded."
     )
     render_timeout_seconds: float = Field(
-        60, gt=0, le=500, description="A render that takes longer is killed."
+        60,
+        gt=0,
+        le=500,
+        description="CPU seconds of a render; one that takes more, or three times as long by the "
+        "clock, is killed.",
     )
     drain_seconds: float = Field(
         20, ge=0, le=600, description="How long running work may take after SIGTERM."
@@ -190,13 +205,25 @@ class Settings(BaseModel):
         folder = value.strip("/")
         if any(part in (".", "..") for part in folder.split("/")) or "//" in folder:
             raise ValueError("must be a folder such as photos/")
+        if len(folder.encode(errors="replace")) >= PREFIX_MAX_BYTES or not folder.isprintable():
+            raise ValueError(
+                f"must have less than {PREFIX_MAX_BYTES} bytes and no control characters: object "
+                "names have 1,024 bytes, and photo ids up to 800"
+            )
         return f"{folder}/" if folder else ""
 
     @field_validator("storage_emulator_host")
     @classmethod
     def _with_scheme(cls, value: str | None) -> str | None:
-        if value and not value.startswith(("http://", "https://")):
-            raise ValueError("must begin with http:// or https://")
+        if value and not _URL.fullmatch(value):
+            raise ValueError("must be http://HOST:PORT or https://HOST:PORT, without a path")
+        return value or None
+
+    @field_validator("pubsub_emulator_host")
+    @classmethod
+    def _without_scheme(cls, value: str | None) -> str | None:
+        if value and not _ADDRESS.fullmatch(value):
+            raise ValueError("must be HOST:PORT, without a scheme or a path")
         return value or None
 
     @classmethod
@@ -207,12 +234,12 @@ class Settings(BaseModel):
         *,
         need: tuple[str, ...] = (),
     ) -> Self:
-        """Read settings from an environment; `flags` (by setting's name) override.
+        """Read settings from an environment; `flags` override it.
 
         Args:
-            environment: such as `os.environ`.
+            environment: values by variable's name, such as `os.environ`.
             flags: values by setting's name, in the environment's textual form.
-            need: settings that must be there.
+            need: settings that must be set.
 
         Raises:
             ConfigurationError: one line for each wrong, missing or misspelt setting.
@@ -220,7 +247,7 @@ class Settings(BaseModel):
         values: dict[str, Any] = {}
         for name in cls.model_fields:
             text = (flags or {}).get(name, environment.get(variable(name)))
-            # An empty variable is an unset one, but an empty prefix is the bucket's root.
+            # An empty variable counts as unset, but an empty prefix means the bucket's root.
             if text is not None and (text.strip() or name == "output_prefix"):
                 values[name] = text.strip()
         problems = misspelt(environment, cls.model_fields)
@@ -235,7 +262,7 @@ class Settings(BaseModel):
         return settings
 
     def conflicts(self) -> list[str]:
-        """Settings that are right one by one and wrong together."""
+        """Return the problems of settings that are valid alone and wrong together."""
         problems = []
         if not self.output_prefix and self.renditions_bucket in self.originals_buckets:
             problems.append(
@@ -253,8 +280,16 @@ class Settings(BaseModel):
                 )
         return problems
 
+    @property
+    def limits(self) -> Limits:
+        """The largest original that is accepted."""
+        return Limits(
+            max_original_bytes=self.max_original_bytes,
+            max_original_pixels=self.max_original_pixels,
+        )
+
     def recipe(self, codec: str) -> Recipe:
-        """What these settings make of an original, with these codecs."""
+        """Return the recipe of these settings, with these codecs."""
         effort, full_effort = EFFORTS[self.encoding]
         looks = Looks(
             quality=self.quality,
@@ -278,10 +313,10 @@ class Settings(BaseModel):
         )
 
     def capacity(self, machine: Machine) -> Capacity:
-        """What this machine runs at once under these settings.
+        """Return how much this machine runs at once with these settings.
 
         Raises:
-            ConfigurationError: not even one render fits.
+            ConfigurationError: the memory is too small for one render.
         """
         return plan_capacity(
             vcpus=self.vcpus or machine.vcpus,

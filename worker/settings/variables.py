@@ -1,4 +1,4 @@
-"""Variables: what a setting is called in the environment. Reads no environment, and no value."""
+"""Variables: the names of settings in the environment."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _OTHER_NAMES: Final = {
 }
 
 _NEAR: Final = 0.85
-"""How much alike two names are, by difflib's ratio, before one is a misspelling of the other."""
+"""From this difflib ratio on, a name counts as a misspelling of another name."""
 
 
 def variable(name: str) -> str:
-    """The environment variable of a setting: `WORKER_...`, or the name Google's clients read."""
+    """Return a setting's variable: `WORKER_...`, or the name that Google's clients read."""
     return _OTHER_NAMES.get(name, f"{PREFIX}{name.upper()}")
 
 
 def misspelt(environment: Mapping[str, str], settings: Iterable[str]) -> list[str]:
-    """Variables that look like ours but are none: a typo would silently mean the default."""
+    """Return a problem for each misspelt variable; a typo would silently mean the default."""
     known = [variable(name) for name in settings]
     problems = []
     for name in sorted(environment):

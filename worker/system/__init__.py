@@ -1,4 +1,4 @@
-"""The machine and its processes: CPUs, memory, scratch folders, and the children's sandbox.
+"""The machine: CPUs, memory, processes, folders, temporary files, and the children's sandbox.
 
-May import `photo` and `errors`. Begin with `machine`, or with `sandbox`.
+The package may import `photo` and `errors`. Begin with `machine`, `walk`, or `sandbox`.
 """

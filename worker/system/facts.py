@@ -13,7 +13,7 @@ from worker.system.machine import read_machine
 
 
 def machine(root: Path = Path("/")) -> dict[str, Any]:
-    """CPU model, granted vCPUs and memory, kernel, and the load of the last minutes."""
+    """Return the CPU model, granted vCPUs and memory, kernel, and the load of the last minutes."""
     granted = read_machine(root)
     return {
         "cpu": _cpu_model(root),
@@ -25,7 +25,7 @@ def machine(root: Path = Path("/")) -> dict[str, Any]:
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
-    """The versions of those packages that are installed."""
+    """Return the versions of those packages that are installed."""
     found = {}
     for package in packages:
         try:

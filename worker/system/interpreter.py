@@ -1,8 +1,8 @@
-"""How this package starts another process of its own, with the same Python and the same package.
+"""This module builds the command of a new process with the same Python and the same package.
 
-`python -m` would look for modules in the current folder first, so a `queue.py` there would run with
-the worker's credentials. `-P` leaves that folder out; then a source checkout that is not installed
-has to be named.
+`python -m` looks for modules in the current folder first, so a `queue.py` there would run with the
+worker's credentials. `-P` leaves that folder out. Then `PYTHONPATH` must name a source checkout
+that is not installed.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ _PATH = "PYTHONPATH"
 
 
 def command(module: str, *arguments: str) -> list[str]:
-    """The command line of `python -m module`."""
+    """Return the command line of `python -m module`."""
     return [sys.executable, "-P", "-m", module, *arguments]
 
 
 def environment_for(environment: Mapping[str, str]) -> dict[str, str]:
-    """The same environment, in which such a command finds this package."""
+    """Return the environment with a `PYTHONPATH` in which `command` finds this package."""
     folder = checkout()
     if folder is None:
         return dict(environment)
@@ -33,6 +33,6 @@ def environment_for(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def checkout() -> Path | None:
-    """The source checkout that holds this package; `None` where it is installed."""
+    """Return the source checkout that holds this package; `None` if the package is installed."""
     folder = Path(__file__).resolve().parents[2]
     return None if next(folder.glob("*.dist-info"), None) else folder

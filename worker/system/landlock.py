@@ -1,8 +1,8 @@
-"""Limits which files a process can open, by the three system calls of Linux's Landlock.
+"""This module limits which files a process can open, by the three system calls of Linux's Landlock.
 
-Reading is allowed below some paths, writing new files below one; all else is denied, even the
-user's own files. The process also cannot reach into processes outside of its domain
-(`/proc/PID/mem`, ptrace). Newer kernels also deny it to signal them and to connect to them. See
+The process may read below some paths, and write new files below one path. Every other file is
+denied, even the user's own. The process also cannot reach into processes outside of its domain
+(`/proc/PID/mem`, ptrace). Newer kernels also deny signals and connections to those processes. See
 https://docs.kernel.org/userspace-api/landlock.html.
 """
 
@@ -33,19 +33,19 @@ _BIND_AND_CONNECT_TCP: Final = 0b11
 _ABSTRACT_SOCKETS_AND_SIGNALS: Final = 0b11
 
 _RIGHTS_BY_VERSION: Final = (13, 14, 15, 15, 16)
-"""How many rights of files each version of the interface knows, the last one and later alike."""
+"""The number of file rights in each version of the interface; later versions count as the last."""
 
 _NETWORK_SINCE: Final = 4
 _SCOPES_SINCE: Final = 6
 
 
 def restrict(readable: Iterable[Path], writable: Path) -> None:
-    """Deny the calling thread, and threads that it starts later, every other file; for good.
+    """Deny all other files to the calling thread, and to threads that it starts later, for good.
 
     Paths that do not exist are skipped. Call `seccomp.forbid_new_privileges` first.
 
     Raises:
-        OSError: the kernel lacks Landlock, or refuses.
+        OSError: the kernel lacks Landlock, or refuses the call.
     """
     if sys.platform != "linux":
         raise OSError("no Landlock but on Linux")

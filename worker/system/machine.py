@@ -1,6 +1,6 @@
-"""What this machine grants: vCPUs and memory of the cgroup, not of the host.
+"""This module finds the vCPUs and the memory that the cgroup grants, not those of the host.
 
-Reads cgroup v2 and v1 files and the scheduler's affinity. Tests pass another root folder.
+It reads cgroup v2 and v1 files and the scheduler's affinity. Tests pass another root folder.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _UNLIMITED_BYTES = 1 << 60
-"""cgroup v1 writes a page-rounded 2**63 where there is no limit."""
+"""cgroup v1 writes a page-rounded 2**63 if there is no limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +24,7 @@ class Machine:
 
 
 def read_machine(root: Path = Path("/")) -> Machine:
-    """What the cgroup, the affinity mask and the kernel let this process use."""
+    """Return what the cgroup, the affinity mask and the kernel let this process use."""
     quotas = [quota for folder in _folders(root, "cpu") if (quota := _cpu_quota(folder))]
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     vcpus = max(1, math.floor(min([affinity or 1, *quotas])))
@@ -33,10 +33,10 @@ def read_machine(root: Path = Path("/")) -> Machine:
 
 
 def _folders(root: Path, controller: str) -> Iterator[Path]:
-    """This process's cgroup folders for a controller, from the innermost to the mount's root.
+    """Yield this process's cgroup folders for a controller, from the innermost to the mount's root.
 
-    The limits of outer groups bind as well. Inside a container, the path in `/proc/self/cgroup`
-    may not exist below the mount; then its existing ancestors count.
+    The limits of outer groups apply as well. Inside a container, the path in `/proc/self/cgroup`
+    may not exist below the mount; then only its existing ancestors have limits.
     """
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()

@@ -1,6 +1,6 @@
-"""What processes take: CPU seconds and memory, as Linux's /proc states them.
+"""This module measures the CPU seconds and the memory of processes, from Linux's /proc.
 
-Without /proc these figures are 0. Those of `getrusage` and `wait4` exist on macOS too.
+Without /proc these figures are 0. The figures of `getrusage` and `wait4` exist on macOS too.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from worker.system.interpreter import environment_for
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 _TIMES, _ENDED_TIMES = slice(11, 13), slice(13, 15)
-"""utime and stime, cutime and cstime: fields 14 to 17 of proc(5), from the third on, the state."""
+"""utime and stime, cutime and cstime: fields 14 to 17 of proc(5); `_stat` begins at the third."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What one command took, with the children that it waited for."""
+    """CPU seconds and memory of one command and the children that it waited for, and its output."""
 
     cpu_seconds: float
     peak_bytes: int
@@ -37,8 +37,8 @@ def run(command: Sequence[str], environment: Mapping[str, str], what: str) -> Co
     """Run a command to its end; `what` names it and its photo in errors.
 
     Raises:
-        Fatal: it cannot be started or fails; the message holds the last line of its standard
-            error, or of its standard output where it wrote no error.
+        Fatal: the command cannot be started or fails; the message holds the last line of its
+            standard error, or of its standard output if it wrote no error.
     """
     with tempfile.TemporaryFile() as errors:
         try:
@@ -47,7 +47,8 @@ def run(command: Sequence[str], environment: Mapping[str, str], what: str) -> Co
                 env=environment_for(environment),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
-                # Apart: a program that buffers its output writes it behind the error that ends it.
+                # A program that buffers its output may write it after the error that ends it, so
+                # the two are kept apart.
                 stderr=errors,
             )
         except OSError as error:
@@ -76,23 +77,23 @@ def run(command: Sequence[str], environment: Mapping[str, str], what: str) -> Co
 
 
 def peak_bytes(usage: resource.struct_rusage) -> int:
-    """The most memory that a process has had; `ru_maxrss` is in bytes on macOS, else in KiB."""
+    """Return a process's peak memory; `ru_maxrss` is in bytes on macOS, else in KiB."""
     return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of a process; 0 once it is gone."""
+    """Return the user and system time of a process; 0 if it is gone."""
     return sum(int(field) for field in _stat(pid)[_TIMES]) / _TICKS
 
 
 def children_cpu_seconds(pid: int) -> float:
-    """All processes below one: those that live, and the children that it has waited for."""
+    """Return the CPU seconds of all processes below `pid`: living ones and those it waited for."""
     ended = sum(int(field) for field in _stat(pid)[_ENDED_TIMES]) / _TICKS
     return ended + sum(tree_cpu_seconds(child) for child in children(pid))
 
 
 def tree_cpu_seconds(pid: int, *, without: frozenset[int] = frozenset()) -> float:
-    """A process and all below it, except for branches that begin with one of `without`."""
+    """Return the CPU seconds of a process and all below it, without the branches at `without`."""
     if pid in without:
         return 0.0
     below = sum(tree_cpu_seconds(child, without=without) for child in children(pid))
@@ -100,9 +101,9 @@ def tree_cpu_seconds(pid: int, *, without: frozenset[int] = frozenset()) -> floa
 
 
 def working_seconds(pid: int) -> float:
-    """How long a process's main thread has run, or has waited for a busy core.
+    """Return how long a process's main thread has run or has waited for a busy core.
 
-    0 where the kernel does not count it (`/proc/PID/schedstat`).
+    Return 0 if the kernel does not count it (`/proc/PID/schedstat`).
     """
     with contextlib.suppress(OSError, ValueError):
         ran, waited = Path(f"/proc/{pid}/schedstat").read_text().split()[:2]
@@ -111,17 +112,17 @@ def working_seconds(pid: int) -> float:
 
 
 def children(pid: int) -> list[int]:
-    """The living children of a process."""
+    """Return the process ids of the living children of a process."""
     found: list[int] = []
     with contextlib.suppress(OSError):
         for thread in Path(f"/proc/{pid}/task").iterdir():
-            with contextlib.suppress(OSError):  # a thread that has ended meanwhile
+            with contextlib.suppress(OSError):  # the thread may have ended meanwhile
                 found += map(int, (thread / "children").read_text().split())
     return found
 
 
 def memory_bytes(pid: int | str, field: str) -> int:
-    """A `Vm...` figure of a process (`self` for this one); 0 where it is unknown."""
+    """Return a `Vm...` figure of a process (`self` for this one) in bytes; 0 if it is unknown."""
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith(f"{field}:"):
@@ -130,9 +131,9 @@ def memory_bytes(pid: int | str, field: str) -> int:
 
 
 def resident_bytes(pid: int) -> int:
-    """A process's memory, with its share of shared pages (`Pss`); 0 once it is gone.
+    """Return a process's memory, with its share of shared pages (`Pss`); 0 if it is gone.
 
-    The resident size where the kernel does not tell `Pss`.
+    If the kernel does not state `Pss`, return the resident size.
     """
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
@@ -142,13 +143,13 @@ def resident_bytes(pid: int) -> int:
 
 
 def reset_peak() -> None:
-    """Reset this process's `VmHWM`, where the kernel allows it."""
+    """Reset this process's `VmHWM` if the kernel allows it."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def machine_cpu_seconds() -> tuple[float, float]:
-    """Seconds that all CPUs have worked since the boot, and seconds that were stolen from them."""
+    """Return the seconds that all CPUs have worked since the boot, and their stolen seconds."""
     with contextlib.suppress(OSError):
         first = Path("/proc/stat").read_text().splitlines()[0].split()[1:]
         user, nice, system, _, _, irq, softirq, steal = (int(each) for each in first[:8])

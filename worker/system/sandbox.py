@@ -1,8 +1,8 @@
 """The sandbox that a child process puts itself into, before it sees its first picture.
 
-Limits of memory, CPU seconds, file size and open files work on POSIX; the filter of system calls,
-the restriction of files and dropped capabilities on Linux. Where a platform, kernel or container
-refuses one of them, a child runs without it and says so. See docs/decisions/0013.
+Limits of memory, CPU seconds, file size and open files work on POSIX. The filter of system calls,
+the restriction of files and dropped capabilities work on Linux. If a platform, kernel or container
+refuses one of them, a child runs without it and reports it. See docs/decisions/0013.
 """
 
 from __future__ import annotations
@@ -21,21 +21,22 @@ from worker.system import interpreter, landlock, processes, seccomp
 MIB: Final = 1 << 20
 
 FILE_BYTES: Final = 256 * MIB
-"""Far more than any rendition: WebP's largest picture holds 268 megapixels."""
+"""The largest file that a child may write; a rendition is much smaller (WebP holds 268 MP)."""
 
 OPEN_FILES: Final = 64
 
 MARGIN_BYTES: Final = 96 * MIB
-"""Mapped but untouched pages (stacks, arenas) count for the limit: 35 MiB measured. The rest is
-leeway for a render that is slightly larger than predicted."""
+"""The limit also counts mapped but unused pages (stacks, arenas): 35 MiB measured. The rest is for
+renders that are slightly larger than predicted."""
 
 LIFE_CPU_SECONDS: Final = 6 * 3600
-"""Of one child, even if it raises the limits of its renders: 200 renders of 100 seconds."""
+"""The hard CPU limit for the whole life of one child (200 renders of 100 s each); the child cannot
+raise it."""
 
-_SPARE_CPU_SECONDS: Final = 10
+_SPARE_CPU_SECONDS: Final = 1
 
 _ARENA_BYTES: Final = 2 * 128 * MIB
-"""Two arenas of the C library set aside addresses, and little memory."""
+"""Two arenas of the C library reserve so many addresses, and use little memory."""
 
 _READABLE: Final = (
     "/usr/lib",
@@ -56,7 +57,7 @@ _READABLE: Final = (
     "/dev/urandom",
 )
 
-_COMPLAINT: Final = re.compile(
+_OUT_OF_MEMORY: Final = re.compile(
     r"out of memory|no memory|(?:failed|unable|cannot) to (?:m?alloc|allocate)|bad_alloc"
     r"|cannot allocate|insufficient memory|wbuffer_write|memory allocation|error creating thread",
     re.IGNORECASE,
@@ -64,22 +65,23 @@ _COMPLAINT: Final = re.compile(
 
 
 def tells_of_no_memory(text: str) -> bool:
-    """Whether a library's message means that it reached the limit."""
-    return _COMPLAINT.search(text) is not None
+    """Return True if a library's message means that it ran out of memory."""
+    return _OUT_OF_MEMORY.search(text) is not None
 
 
 def confine(memory_bytes: int, scratch: Path) -> list[str]:
-    """Put this process into the sandbox; returns what the platform or its kernel refused, as text.
+    """Put this process into the sandbox; return what the platform or its kernel refused, as text.
 
-    `memory_bytes` is the most that one render may have, above what the process has now. Files are
-    read and written below `scratch`, and read where Python and its libraries lie. Call it in the
-    main thread, before other threads start.
+    `memory_bytes` is the most that one render may have, above what the process has now. The process
+    may then read and write files below `scratch`, and read Python and its libraries. Call it in
+    the main thread, before other threads start.
     """
-    # Twice: memory that a codec sets aside without touching it counts here.
+    # The limit is doubled, because the kernel also counts memory that a codec reserves but does
+    # not use.
     room = 2 * memory_bytes + MARGIN_BYTES
     limits = {
         "RLIMIT_DATA": processes.memory_bytes("self", "VmData") + room,
-        # `RLIMIT_DATA` leaves shared mappings out.
+        # `RLIMIT_DATA` does not count shared mappings.
         "RLIMIT_AS": processes.memory_bytes("self", "VmSize") + room + _ARENA_BYTES,
         "RLIMIT_CPU": LIFE_CPU_SECONDS,
         "RLIMIT_CORE": 0,
@@ -114,10 +116,12 @@ def confine(memory_bytes: int, scratch: Path) -> list[str]:
 
 
 def _limit(name: str, most: int) -> None:
-    """Set a limit for good; the one that this process was started with still holds.
+    """Set the soft and the hard limit, so that they cannot be raised again.
+
+    A lower hard limit that the process already has stays.
 
     Raises:
-        AttributeError, OSError, ValueError: the platform does not know it, or refuses.
+        AttributeError, OSError, ValueError: the platform does not know the limit, or refuses it.
     """
     kind: int = getattr(resource, name)
     _, hard = resource.getrlimit(kind)
@@ -127,10 +131,10 @@ def _limit(name: str, most: int) -> None:
 
 
 def limit_render(memory_bytes: int, cpu_seconds: float) -> None:
-    """Limit the next render to so much above what the process holds now.
+    """Limit the next render to `memory_bytes` and `cpu_seconds` above what the process has used.
 
-    These soft limits are below the hard ones that `confine` has set. A render that was predicted
-    wrongly fails alone, before the kernel's OOM killer comes.
+    These soft limits are below the hard ones that `confine` has set. If the prediction was too low,
+    only this render fails; the OOM killer does not run.
     """
     _limit_softly(
         "RLIMIT_DATA", processes.memory_bytes("self", "VmData") + memory_bytes + MARGIN_BYTES
@@ -141,7 +145,7 @@ def limit_render(memory_bytes: int, cpu_seconds: float) -> None:
 
 
 def _limit_softly(name: str, most: int) -> None:
-    # `confine` has already reported what the platform refuses.
+    # `confine` has already reported the limits that the platform refuses.
     with suppress(AttributeError, OSError, ValueError):
         kind: int = getattr(resource, name)
         _, hard = resource.getrlimit(kind)
@@ -150,18 +154,18 @@ def _limit_softly(name: str, most: int) -> None:
 
 
 def own_peak() -> int:
-    """The most memory that this process has had, in bytes."""
-    # On Linux, the figure of getrusage begins with the parent's peak.
+    """Return this process's peak memory, in bytes."""
+    # On Linux, the figure of getrusage starts at the parent's peak.
     return processes.memory_bytes("self", "VmHWM") or processes.peak_bytes(
         resource.getrusage(resource.RUSAGE_SELF)
     )
 
 
 def _readable() -> list[Path]:
-    """Where Python, this package and the libraries of both lie."""
-    # Without `-P`, the first entry is the folder that the worker was started in.
+    """Return the folders and files that hold Python, this package and the libraries of both."""
+    # Without `-P`, the first entry is the folder in which the worker was started.
     importable = sys.path if sys.flags.safe_path else sys.path[1:]
     places = [sys.prefix, sys.base_prefix, *importable, *_READABLE]
-    # A checkout holds more than the package.
+    # The checkout folder also holds files that are not the package, so the child may not read it.
     barred = {Path(), Path("/"), interpreter.checkout()}
     return [Path(__file__).parents[1], *(path for path in map(Path, places) if path not in barred)]

@@ -1,8 +1,7 @@
-"""Scratch: a process's folder for temporary files, and what killed processes left of theirs.
+"""Scratch: a process's folder for temporary files; it also removes those of killed processes.
 
-A process that is killed cannot clean up. Each process locks its folder, so the next one on the
-machine can tell an abandoned folder from one in use. systemd-tmpfiles leaves a locked folder alone
-as well.
+A killed process cannot clean up. Each process locks its folder, so the next process on the machine
+can tell an abandoned folder from a folder in use. systemd-tmpfiles keeps locked folders as well.
 """
 
 from __future__ import annotations
@@ -21,15 +20,15 @@ PREFIX = "photo-worker-scratch-"
 class Scratch:
     """A fresh folder below the system's temporary one (`TMPDIR`), locked by this process.
 
-    A context manager that removes it at its end. `prefix` begins the folder's name, and says which
-    folders are of the same kind.
+    Leaving the context removes the folder. Its name starts with `prefix`; folders with the same
+    prefix are of the same kind.
     """
 
     def __init__(self, prefix: str = PREFIX) -> None:
-        """Remove what killed processes left of this kind, and make a folder.
+        """Remove the folders of this kind that killed processes left, and make a folder.
 
         Raises:
-            OSError: the disk is full, or not writable.
+            OSError: the disk is full or not writable.
         """
         for folder in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
             _remove_if_abandoned(folder)
@@ -39,7 +38,7 @@ class Scratch:
             self._made = self._hold()
 
     def __enter__(self) -> Path:
-        """Its path."""
+        """Return the folder's path."""
         return self.path
 
     def __exit__(self, *_: object) -> None:
@@ -47,7 +46,7 @@ class Scratch:
         self.cleanup()
 
     def _hold(self) -> int | None:
-        """A descriptor that locks the folder; `None` if another process took it for abandoned."""
+        """Return a descriptor that locks the folder; `None` if another process is removing it."""
         try:
             descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
         except FileNotFoundError:
@@ -58,7 +57,7 @@ class Scratch:
             os.close(descriptor)
             return None
         except OSError:
-            return descriptor  # a file system without locks: other processes leave it alone too
+            return descriptor  # without locks on this file system, other processes keep it too
         if not _is(self.path, descriptor):
             os.close(descriptor)
             return None
@@ -68,7 +67,7 @@ class Scratch:
         """Check that the folder is still there.
 
         Raises:
-            ScratchLost: it was removed.
+            ScratchLost: the folder was removed.
         """
         if self._made is None or not _is(self.path, self._made):
             raise ScratchLost(
@@ -77,7 +76,7 @@ class Scratch:
             )
 
     def cleanup(self) -> None:
-        """Remove it, even while a child still writes there; idempotent."""
+        """Remove the folder, even while a child still writes into it; idempotent."""
         shutil.rmtree(self.path, ignore_errors=True)
         made, self._made = self._made, None
         if made is not None:
@@ -95,11 +94,11 @@ def _remove_if_abandoned(folder: Path) -> None:
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError:
-        return  # another user's, or gone
+        return  # the folder is another user's, or gone
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         shutil.rmtree(folder, ignore_errors=True)
     except OSError:
-        return  # in use
+        return  # the folder is in use
     finally:
         os.close(descriptor)

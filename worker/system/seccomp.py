@@ -1,8 +1,8 @@
 """A filter of system calls for child processes: no network, no programs, no other processes.
 
-The filter is classic BPF, built by hand because it is one row of comparisons, and installed with
-two system calls, without a compiled library. It denies what a decoder does not need and allows the
-rest, because a list of allowed calls would break with each new codec. Numbers are from Linux's
+The filter is classic BPF. It is built by hand, because it is one row of comparisons, and installed
+with two system calls, without a compiled library. It denies calls that a decoder does not need and
+allows the rest: a list of allowed calls would break with each new codec. Numbers are from Linux's
 `asm/unistd_64.h` and `asm-generic/unistd.h`; from 424 on they are the same everywhere.
 """
 
@@ -30,7 +30,7 @@ _NUMBER_AT: Final = 0
 _ARCHITECTURE_AT: Final = 4
 _FIRST_ARGUMENT_AT: Final = 16
 _SECOND_ARGUMENT_AT: Final = 24
-"""Of their lower halves, as both architectures are little-endian."""
+"""The offsets of the arguments' lower halves; both architectures are little-endian."""
 
 _CLONE_THREAD: Final = 0x00010000
 _SET_MODE_FILTER: Final = 1
@@ -68,7 +68,7 @@ _DENIED_ON_BOTH = (
 
 _SIGNALS_OF_FILES: Final = (8, 10, 15, 1024, 1026)
 """F_SETOWN, F_SETSIG, F_SETOWN_EX, F_SETLEASE, F_NOTIFY: they make the kernel send a signal to any
-named process, or hold up processes that open a file."""
+named process, or delay processes that open a file."""
 
 _CLONE3: Final = 435
 
@@ -91,7 +91,7 @@ ARCHITECTURES: Final = {
             *(256, 279),  # migrate_pages, move_pages
             *(90, 91, 92, 93, 94, 260, 268),  # chmod, chown
             *(76, 132, 235, 261, 280),  # truncate by path, utime
-            *(86, 88, 133, 259, 265, 266),  # link, symlink, mknod: a pipe would hold its reader
+            *(86, 88, 133, 259, 265, 266),  # link, symlink, mknod: a pipe would block its reader
             *(188, 189, 190, 197, 198, 199),  # setxattr, removexattr
             *(253, 254, 294, 300, 301),  # inotify, fanotify
             # memory that outlasts its process, or escapes its limit: memfd_create, System V's
@@ -132,10 +132,10 @@ ARCHITECTURES: Final = {
 
 
 def program(of: Architecture, pid: int) -> list[Instruction]:
-    """The filter for one process: each rule is a comparison and the answer if it holds.
+    """Return the filter for one process: each rule is a comparison and the answer if it is true.
 
-    The process may signal and limit only `pid`, itself (a codec that aborts signals itself). Calls
-    by another architecture's numbers are denied.
+    The process may signal and limit only `pid`, which is itself (a codec that aborts signals its
+    own process). Calls by another architecture's numbers are denied.
     """
     instructions: list[Instruction] = [
         (_LOAD_WORD, 0, 0, _ARCHITECTURE_AT),
@@ -150,7 +150,8 @@ def program(of: Architecture, pid: int) -> list[Instruction]:
         ]
     for number in of.denied:
         instructions += [(_JUMP_IF_EQUAL, 0, 1, number), (_RETURN, 0, 0, _DENY)]
-    # Its flags lie in memory, where a filter cannot read them. C libraries fall back to `clone`.
+    # The flags of `clone3` are in memory, where a filter cannot read them. C libraries fall back
+    # to `clone`.
     instructions += [(_JUMP_IF_EQUAL, 0, 1, _CLONE3), (_RETURN, 0, 0, _UNKNOWN)]
     instructions += _only_if(of.clone, (_JUMP_IF_ANY_BIT, _CLONE_THREAD))
     for number in (of.thread_kill, of.kill):
@@ -185,10 +186,10 @@ def _unless(number: int, refused: tuple[int, ...]) -> list[Instruction]:
 
 
 def drop_capabilities() -> None:
-    """Drop root's capabilities from the calling thread, or it could raise hard limits again.
+    """Drop root's capabilities from the calling thread; with them it could raise hard limits again.
 
     Raises:
-        OSError: the architecture is unknown here, or the kernel refuses.
+        OSError: the architecture is unknown here, or the kernel refuses the call.
     """
     header = struct.pack("=Ii", _CAPABILITIES_VERSION, 0)
     system_call("capset", _own_architecture().capset, header, bytes(24))
@@ -198,7 +199,7 @@ def forbid_new_privileges() -> None:
     """Give up new privileges for this process; the kernel requires it before a filter.
 
     Raises:
-        OSError: the kernel refuses.
+        OSError: the kernel refuses the call.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0):
@@ -209,7 +210,7 @@ def install() -> None:
     """Filter every thread of this process from here on, for good.
 
     Raises:
-        OSError: the kernel refuses, or the architecture is unknown here.
+        OSError: the kernel refuses the filter, or the architecture is unknown here.
     """
     architecture = _own_architecture()
     forbid_new_privileges()
@@ -225,7 +226,7 @@ def system_call(name: str, number: int, *arguments: object) -> int:
     """Make a system call by its number.
 
     Raises:
-        OSError: it fails; `name` is in the message.
+        OSError: the call fails; `name` is in the message.
     """
     result = int(ctypes.CDLL(None, use_errno=True).syscall(number, *arguments))
     if result < 0:

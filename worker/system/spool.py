@@ -1,4 +1,4 @@
-"""Spool: rows that outgrow memory, in a file that ends with this process."""
+"""A spool keeps rows that outgrow memory, in a file that ends with this process."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from worker.errors import Fatal
 
 
 class Spool:
-    """One SQLite database in a temporary file without a name, of which 4 MB are kept in memory.
+    """An SQLite database in a temporary file without a name; 4 MB of it are cached in memory.
 
-    Any thread may use it, one at a time. Every method raises `Fatal` where the disk is full.
+    Any thread may use it, one at a time. `rows` and `write` raise `Fatal` if the disk is full.
     """
 
     def __init__(self, schema: str) -> None:
@@ -29,12 +29,12 @@ class Spool:
             raise
 
     def rows(self, query: str, values: Sequence[object] = ()) -> list[Any]:
-        """All rows of a query, or of an UPDATE or DELETE."""
+        """Run a query, an UPDATE or a DELETE, and return all its rows."""
         with _room():
             return self._database.execute(query, values).fetchall()
 
     def write(self, statement: str, rows: Iterable[Sequence[object]]) -> int:
-        """Run a statement for each row, in one transaction; how many rows changed."""
+        """Run a statement for each row, in one transaction; return how many rows changed."""
         with _room():
             self._database.execute("BEGIN")
             changed = self._database.executemany(statement, rows).rowcount
@@ -42,7 +42,7 @@ class Spool:
         return changed
 
     def close(self) -> None:
-        """Forget everything."""
+        """Close the database; its rows are lost."""
         self._database.close()
 
 

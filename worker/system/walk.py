@@ -1,6 +1,6 @@
-# A million names: a text costs a tenth of a Path.
+# Strings, because a `Path` costs ten times as much and a folder can have a million names.
 # ruff: noqa: PTH118
-"""Walk: everything below a folder, in the order of names, from any place on.
+"""Walk lists everything below a folder, in the order of names, from any name on.
 
 Memory holds the names of one folder at each level. The names of a very large folder are sorted on
 disk, and read page by page. Links are reported and not entered, because they may lead in a circle.
@@ -18,13 +18,13 @@ from typing import Final, NamedTuple
 from worker.system.spool import Spool
 
 HELD_NAMES: Final = 20_000
-"""Of one folder in memory; more are sorted on disk."""
+"""Memory holds so many names of one folder; if a folder has more, they are sorted on disk."""
 
 _PAGE_NAMES: Final = 2_000
 
 
 class EntryKind(IntEnum):
-    """What has a name, as its folder tells."""
+    """The kind of an entry, as its folder states it."""
 
     FOLDER = 0
     FILE = 1
@@ -34,13 +34,13 @@ class EntryKind(IntEnum):
 
 
 class Entry(NamedTuple):
-    """One name: `name` is its path below the folder that is walked, with `/`."""
+    """One entry: `name` is its path below the folder that is walked, with `/`."""
 
     name: str
     path: str
     kind: EntryKind
     error: OSError | None = None
-    """Why a folder could not be read."""
+    """The error of a folder that could not be read."""
 
 
 def walk(
@@ -50,16 +50,16 @@ def walk(
     enters: Callable[[Entry], bool] = lambda _: True,
     held: int = HELD_NAMES,
 ) -> Iterator[Entry]:
-    """Everything below `root`, in each folder by the bytes of names; folders open at their names.
+    """Yield everything below `root`; each folder is sorted by the bytes of names.
 
-    Folders that are entered are left out. One that cannot be read is an entry with its error
-    (`root` has the name `.`), and one that `enters` turns down is an entry without. `enters` may
-    raise `OSError`.
+    A folder's content comes at the folder's place in the order, instead of an entry for the folder.
+    A folder that cannot be read is an entry with its error (`root` has the name `.`). A folder for
+    which `enters` returns False is an entry without error. `enters` may raise `OSError`.
 
     Args:
         root: the folder.
-        behind: begin with what follows this name in the order; it need not be there any more.
-        enters: is asked about each folder before it is read.
+        behind: begin after this name in the order; the name need not exist any more.
+        enters: is called for each folder before it is read.
         held: names of one folder that are sorted in memory.
 
     Raises:
@@ -98,17 +98,17 @@ def walk(
 
 
 class _Level(NamedTuple):
-    """A folder that is being walked, and what names and paths in it begin with."""
+    """A folder that is being walked, and the prefixes of names and paths in it."""
 
     names: Iterator[tuple[bytes, EntryKind]]
     above: str
     folder: str
     rest: list[bytes]
-    """What is left of `behind` below it; empty once the walk has come past that."""
+    """The parts of `behind` below this folder; empty after the walk has passed `behind`."""
 
 
 def _names_in_order(path: str, held: int) -> Iterator[tuple[bytes, EntryKind]]:
-    """The names in a folder in the order of their bytes; all of them are read at once."""
+    """Return the names in a folder in the order of their bytes; all are read before the return."""
     with os.scandir(os.fsencode(path)) as entries:
         names = ((entry.name, _kind(entry)) for entry in entries)
         first = list(itertools.islice(names, held))
@@ -120,7 +120,7 @@ def _names_in_order(path: str, held: int) -> Iterator[tuple[bytes, EntryKind]]:
 
 
 def _sorted_on_disk(names: Iterator[tuple[bytes, EntryKind]]) -> Iterator[tuple[bytes, EntryKind]]:
-    """An empty name once all have been read, and then the names in order."""
+    """Yield an empty name when all names have been read, and then the names in order."""
     schema = "CREATE TABLE names (name BLOB PRIMARY KEY, kind INTEGER) WITHOUT ROWID"
     query = "SELECT name, kind FROM names WHERE name > ? ORDER BY name LIMIT ?"
     with closing(Spool(schema)) as spool:
@@ -140,5 +140,5 @@ def _kind(entry: os.DirEntry[bytes]) -> EntryKind:
             return EntryKind.FOLDER
         return EntryKind.LINK if entry.is_symlink() else EntryKind.SPECIAL
     except OSError:
-        # Some file systems need another look at each name. Who opens it meets the error again.
+        # Some file systems need a `stat` for each name, which can fail. Opening it fails again.
         return EntryKind.FILE

@@ -1,7 +1,7 @@
 """Counters and histograms, and the text of `/metrics` in the formats that Prometheus reads.
 
-They live in a registry of their own. `service/gauges` adds what is read at each scrape, and
-`service/health` serves the text.
+They have a registry of their own. `service/gauges` adds the metrics that are read at each scrape,
+and `service/health` serves the text.
 """
 
 from __future__ import annotations
@@ -57,44 +57,50 @@ class Counters:
         PlatformCollector(registry=self._registry)
 
     def add(self, gauges: Collector) -> None:
-        """Show these too; they are read at each scrape."""
+        """Add gauges, which are read at each scrape."""
         self._registry.register(gauges)
 
     def delivered(self, attempt: int | None) -> None:
-        """A delivery has arrived; `attempt` is `None` where Pub/Sub does not count."""
+        """Count a delivery that has arrived; `attempt` is `None` if Pub/Sub does not count."""
         if attempt is not None:
             self._attempts.observe(attempt)
 
     def handled(self, kind: str, outcome: str, seconds: Iterable[tuple[Step, float]]) -> None:
-        """A delivery has ended; `kind` is the event's type, `seconds` what each step took."""
+        """Count a delivery that has ended.
+
+        `kind` is the event's type, `seconds` the time of each step.
+        """
         self._events.labels(kind, outcome).inc()
         for step, taken in seconds:
             self._step_seconds.labels(step).observe(taken)
 
     def rendered(self, *, bytes_in: int, bytes_out: int, cpu_seconds: float) -> None:
-        """An original has been rendered to the end."""
+        """Count an original that was rendered to the end."""
         self._original_bytes.inc(bytes_in)
         self._rendition_bytes.inc(bytes_out)
         self._render_cpu_seconds.inc(cpu_seconds)
 
     def dead_lettered(self, reason: Reason) -> None:
-        """A message has been published to the dead-letter topic."""
+        """Count a message that was published to the dead-letter topic."""
         self._dead_letters.labels(reason.value).inc()
 
     def progressed(self) -> None:
-        """A message has been acked."""
+        """Record that a message was acked now."""
         self._progress.set(self._clock())
 
     def text(self, accept: str = "") -> tuple[bytes, str]:
-        """All metrics and their content type, as `accept` asks, else in the oldest text format."""
+        """Return all metrics and their content type.
+
+        The format is the one that `accept` asks for, otherwise the oldest text format.
+        """
         shown = _Shown(self._registry)
-        # The format goes back in a header, so an odd `accept` is ignored.
+        # A part of `accept` goes back in a header, so odd values are ignored.
         if len(accept) <= _ACCEPT_MAX and accept.isascii() and accept.isprintable():
             try:
                 encode, content_type = choose_encoder(accept)
                 return encode(shown), content_type
             except (TypeError, ValueError):
-                # The client fails to compare a version that is not a number.
+                # The Prometheus client fails to compare a version that is not a number.
                 pass
         return generate_latest(shown), CONTENT_TYPE_PLAIN_0_0_4
 
@@ -115,8 +121,8 @@ class Counters:
 class _Shown(CollectorRegistry):
     """A registry without the `_created` series that the client makes for each counter.
 
-    They double what is stored and repeat the process's start time. The client's own switch for
-    them holds for the whole process.
+    These series double the stored data and repeat the process's start time. The client's own switch
+    for them changes the whole process.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:

@@ -1,7 +1,7 @@
 """Entries in Cloud Logging's JSON form: the fields of an entry, and one safe line made of them.
 
-Owns the field names that Cloud Logging, Error Reporting and Cloud Trace read. A safe line has a
-limited length, no secrets and no odd characters.
+This module owns the field names that Cloud Logging, Error Reporting and Cloud Trace read. A safe
+line has a limited length; secrets are replaced and odd characters escaped.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ _UNEXPECTED: Final = {"ERROR", "CRITICAL"}
 _ROOTS: Final = (f"{Path(__file__).parents[2]}/", "site-packages/")
 
 _ODD: Final = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Characters that JSON allows although they end lines, move cursors, turn the direction of writing,
-or are not valid UTF-8."""
+"""Characters that JSON allows although they end lines, move cursors, change the direction of
+writing, or are not valid UTF-8."""
 
 _READ_CHARACTERS: Final = 320_000
-"""Of one text. An error may quote a message of 10 MB, and the whole worker stands still while it is
-searched and escaped. The rest is cut off before the search for secrets."""
+"""The longest text that is read. An error may quote a message of 10 MB, and the whole worker stands
+still while the text is searched and escaped. The rest is cut off before the search for secrets."""
 
 _CUTS: Final = (4000, 1000, 200)
 
 
 def source_location(path: str, line: int, function: str) -> dict[str, str]:
-    """Where an entry comes from; the file's path begins at its package's folder."""
+    """Return where an entry comes from; the file's path begins at its package's folder."""
     for root in _ROOTS:
         path = path.rpartition(root)[2]
     # Cloud Logging takes 64-bit numbers as texts.
@@ -56,9 +56,9 @@ def source_location(path: str, line: int, function: str) -> dict[str, str]:
 
 
 class CloudEntry:
-    """A processor: fields become an entry.
+    """A structlog processor that turns fields into an entry.
 
-    `labels` go on every entry. Lines name their trace where a `project` is given.
+    Every entry gets `labels`. With a `project`, an entry names its trace.
     """
 
     def __init__(self, labels: Mapping[str, str], project: str | None) -> None:
@@ -66,7 +66,7 @@ class CloudEntry:
         self._trace = _current_trace(project) if project else None
 
     def __call__(self, _: WrappedLogger, method: str, event: EventDict) -> EventDict:
-        """The entry, with the most important fields first."""
+        """Return the entry, with the most important fields first."""
         severity = _SEVERITY.get(method, method.upper())
         entry = {
             "severity": severity,
@@ -88,7 +88,7 @@ class CloudEntry:
 
 
 def _current_trace(project: str) -> Callable[[], dict[str, Any]]:
-    # Imported here, because most verbs do not trace.
+    # The import is here, because most verbs do not trace.
     from opentelemetry.trace import get_current_span
 
     def name_it() -> dict[str, Any]:
@@ -105,7 +105,7 @@ def _current_trace(project: str) -> Callable[[], dict[str, Any]]:
 
 
 def json_line(_: WrappedLogger, __: str, entry: EventDict) -> str:
-    """A processor: one line of JSON without secrets, of at most `LINE_BYTES`."""
+    """Return one line of JSON without secrets, of at most `LINE_BYTES`; a structlog processor."""
     entry = {name: _readable(value) for name, value in entry.items()}
     line = _line(entry)
     for longest in _CUTS:
@@ -122,7 +122,7 @@ def json_line(_: WrappedLogger, __: str, entry: EventDict) -> str:
 
 
 def printable(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """A processor for terminals: odd characters are escaped, so an event cannot forge a line."""
+    """Escape odd characters, so an event cannot forge a line; a processor for terminals."""
     for name, value in event.items():
         if isinstance(value, str) and not value.isprintable():
             lines = value.split("\n") if name in ("exception", "stack") else [value]
@@ -131,7 +131,7 @@ def printable(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 
 def redacted_line(_: WrappedLogger, __: str, line: Any) -> str:  # noqa: ANN401 (see structlog)
-    """A processor: a rendered line without secrets."""
+    """Replace the secrets in a rendered line; a structlog processor."""
     return redact(line)
 
 
@@ -147,12 +147,12 @@ def _readable(value: Any) -> Any:  # noqa: ANN401 (whatever was logged)
 
 
 def _fits(line: str) -> bool:
-    # A character has four bytes at most, so most lines need no encoding to tell.
+    # A character has four bytes at most, so most lines can be checked without encoding them.
     return 4 * len(line) <= LINE_BYTES or len(line.encode()) <= LINE_BYTES
 
 
 def _cut(value: Any, longest: int) -> Any:  # noqa: ANN401 (whatever was logged)
-    """The same with shorter texts and fewer items; a text keeps both ends."""
+    """Return the value with shorter texts and fewer items; a text keeps both ends."""
     if value is None or isinstance(value, bool | int | float):
         return value
     most = longest // 10
@@ -168,7 +168,7 @@ def _cut(value: Any, longest: int) -> Any:  # noqa: ANN401 (whatever was logged)
 
 def _cut_text(text: str, longest: int) -> str:
     if len(text) > longest:
-        # Before the cut: half a secret would not be recognised.
+        # Redact before the cut, because half a secret would not be recognised.
         text = redact(text)
     if len(text) <= longest:
         return text

@@ -1,7 +1,8 @@
-"""Where spans go: OpenTelemetry's SDK, set up by the standard `OTEL_*` variables.
+"""Exporters send the spans: OpenTelemetry's SDK, set up by the standard `OTEL_*` variables.
 
-Off, and the SDK is not imported, unless `OTEL_TRACES_EXPORTER` names an exporter. If its collector
-does not answer, the spans are lost and the log says so now and then; messages are not delayed.
+Tracing is off, and the SDK is not imported, unless `OTEL_TRACES_EXPORTER` names an exporter. If the
+collector does not answer, the spans are lost and the log says so now and then; messages are not
+delayed.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
 FLUSH_SECONDS: Final = 2.0
-"""For the last spans, after all messages are settled; a spot VM has little time."""
+"""The time for the last spans, after all messages are settled; a spot VM has little time."""
 
 SAY_AGAIN_SECONDS: Final = 600.0
 
@@ -45,7 +46,7 @@ Say = Callable[[str], object]
 
 
 class Tracing:
-    """Adds spans to parts of the worker, or leaves them as they are where tracing is off.
+    """Wrappers that add spans to parts of the worker; while tracing is off, they change nothing.
 
     Thread-safe. `say` gets a text when spans are lost.
     """
@@ -56,7 +57,7 @@ class Tracing:
         self._tracer = provider.get_tracer("photo-worker", __version__) if provider else None
 
     def events(self, subscription: str) -> Tracer:
-        """The tracer of this subscription's deliveries."""
+        """Return the tracer of this subscription's deliveries."""
         if self._tracer is None:
             return UNTRACED
         from worker.telemetry.tracing import EventTracer
@@ -64,7 +65,7 @@ class Tracing:
         return EventTracer(self._tracer, subscription)
 
     def publisher(self, publisher: BatchPublisher) -> BatchPublisher:
-        """The publisher, sending a trace along with each message."""
+        """Return a publisher that sends a trace with each message."""
         if self._tracer is None:
             return publisher
         from worker.telemetry.tracing import TracedPublisher
@@ -72,7 +73,7 @@ class Tracing:
         return TracedPublisher(publisher, self._tracer)
 
     def renderer(self, renderer: Renderer) -> Renderer:
-        """The renderer, with a span for each render."""
+        """Return a renderer that makes a span for each render."""
         if self._tracer is None:
             return renderer
         from worker.telemetry.tracing import TracedRenderer
@@ -80,7 +81,7 @@ class Tracing:
         return TracedRenderer(renderer, self._tracer)
 
     def close(self, seconds: float = FLUSH_SECONDS) -> bool:
-        """Send the last spans; whether that was done within so many seconds."""
+        """Send the last spans; return True if this ended within `seconds`."""
         if self._provider is None:
             return True
         # The SDK itself would wait for the time-outs of a silent collector.
@@ -93,13 +94,13 @@ class Tracing:
 
 
 def open_tracing(environment: Mapping[str, str], say: Say) -> Tracing:
-    """Set tracing up as the environment wants it, or off.
+    """Set tracing up as the environment says; it may be off.
 
-    The SDK reads its other variables from the process's own environment. Its complaints go to
-    `say`, a few an hour.
+    The SDK reads its other variables from the process's own environment. Its warnings go to `say`,
+    a few an hour.
 
     Raises:
-        ConfigurationError: an exporter that is unknown, not installed, or wrongly set.
+        ConfigurationError: an exporter is unknown, not installed, or wrongly set.
     """
     names = [each.strip() for each in environment.get(_VARIABLE, "").split(",") if each.strip()]
     disabled = environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
@@ -117,10 +118,10 @@ def open_tracing(environment: Mapping[str, str], say: Say) -> Tracing:
         "service.version": __version__,
         "service.instance.id": f"{socket.gethostname()}:{os.getpid()}",
     }
-    # `create` prefers the attributes that it is given, so the environment's are added to them.
+    # `create` prefers its arguments to the environment, so add the environment's attributes here.
     resource = Resource.create(usual | dict(OTELResourceDetector().detect().attributes))
     try:
-        # Its own shutdown would wait for a silent collector; `close` does not.
+        # The provider's own shutdown would wait for a silent collector; `close` does not.
         provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     except ValueError as error:
         raise ConfigurationError([str(error)]) from error
@@ -135,9 +136,9 @@ def open_tracing(environment: Mapping[str, str], say: Say) -> Tracing:
 def traced(
     publisher: BatchPublisher, stack: ExitStack, environment: Mapping[str, str] = os.environ
 ) -> BatchPublisher:
-    """The publisher of a verb, with traces where the environment wants them.
+    """Return the publisher of a verb, with traces if the environment turns them on.
 
-    Leaving `stack` sends the last spans.
+    When `stack` closes, the last spans are sent.
 
     Raises:
         ConfigurationError: see `open_tracing`.
@@ -158,7 +159,7 @@ def _exporter(name: str, environment: Mapping[str, str]) -> Any:  # noqa: ANN401
         raise ConfigurationError([f"{_VARIABLE}={name!r}: {_remedy(entry)}"])
     try:
         make = found[0].load()
-        # A verb's result goes to standard output.
+        # Standard output is for a verb's result.
         return make(out=sys.stderr) if entry == "console" else make()
     except Exception as error:
         raise ConfigurationError(
@@ -189,13 +190,13 @@ def _remedy(entry: str) -> str:
 
 
 def _listen(say: Say) -> None:
-    """Send the SDK's own log to `say` only."""
+    """Send the SDK's own log only to `say`."""
     logger = logging.getLogger("opentelemetry")
     logger.handlers, logger.propagate = [RateLimited(say)], False
 
 
 def _without_headers(text: str, environment: Mapping[str, str]) -> str:
-    """The text without headers, which hold keys: the SDK quotes those that it cannot read."""
+    """Replace headers in a text: they hold keys, and the SDK quotes a header it cannot read."""
     for name, value in environment.items():
         if name.startswith("OTEL_EXPORTER_OTLP_") and name.endswith("HEADERS"):
             for header in filter(None, map(str.strip, value.split(","))):
@@ -204,9 +205,9 @@ def _without_headers(text: str, environment: Mapping[str, str]) -> str:
 
 
 class RateLimited(logging.Handler):
-    """Passes one warning on in `SAY_AGAIN_SECONDS`: the SDK complains with each batch.
+    """A log handler that passes on one warning in `SAY_AGAIN_SECONDS`.
 
-    `clock` gives monotonic seconds.
+    The SDK warns with each batch. `clock` gives monotonic seconds.
     """
 
     def __init__(self, say: Say, clock: Callable[[], float] = time.monotonic) -> None:
@@ -217,7 +218,7 @@ class RateLimited(logging.Handler):
         self._unsaid = 0
 
     def emit(self, record: logging.LogRecord) -> None:
-        """See `logging.Handler`, which holds a lock meanwhile."""
+        """See `logging.Handler`, which holds a lock during this call."""
         now = self._clock()
         if self._said_at is not None and now - self._said_at < SAY_AGAIN_SECONDS:
             self._unsaid += 1

@@ -1,7 +1,7 @@
 """Logs: one JSON object a line in production, readable lines on a terminal.
 
-Owns structlog's configuration, and brings other output (the standard library's logging, lost
-threads, warnings) into the same stream. `entry` makes a line, `pipe` writes it.
+This module owns structlog's configuration, and brings other output (the standard library's logging,
+errors of threads, warnings) into the same stream. `entry` makes a line, `pipe` writes it.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ _CALLER = CallsiteParameterAdder(
 def configure_logs(
     log_format: str, log_level: str, *, project: str | None = None
 ) -> FilteringBoundLogger:
-    """Set structlog up for this process (standard error) and give its logger.
+    """Set structlog up for this process, on standard error, and return its logger.
 
     Args:
         log_format: `json`, `console`, or `auto`: console on a terminal, JSON elsewhere.
         log_level: a level's name, such as `info`.
-        project: the Google Cloud project that keeps the traces; without one, lines name no trace.
+        project: the Google Cloud project that stores the traces; without it, lines name no trace.
     """
-    # Python has no standard error where it was closed before the start.
+    # If standard error was closed before the start, `sys.stderr` is `None`.
     terminal = bool(sys.stderr and sys.stderr.isatty())
     as_json = log_format == "json" or (log_format == "auto" and not terminal)
     level = logging.getLevelNamesMapping()[log_level.upper()]
@@ -75,7 +75,7 @@ def configure_logs(
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        # Without a file, structlog would take standard output, where a verb's result goes.
+        # Without a file, structlog would write to standard output, which is for a verb's result.
         logger_factory=structlog.WriteLoggerFactory(
             cast("TextIO", PipeWriter(sys.stderr, _lost_in_json if as_json else _lost))
         )
@@ -83,8 +83,8 @@ def configure_logs(
         else structlog.ReturnLoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    # Google's clients log through the standard library. Importing one of them cuts the logger
-    # `google` off from the root, so it gets its own handler.
+    # Google's clients log through the standard library. The import of a client cuts the logger
+    # `google` off from the root, so this logger gets its own handler.
     logging.basicConfig(level=max(level, logging.WARNING), handlers=[_Forward()], force=True)
     google = logging.getLogger("google")
     google.handlers, google.propagate = [_Forward()], False
@@ -95,8 +95,8 @@ def configure_logs(
 def catch_strays(log: Log) -> None:
     """Log what Python would otherwise write to standard error as plain text.
 
-    That is: threads that end by an exception, exceptions in finalizers, and warnings. It holds for
-    the whole process.
+    This covers threads that end by an exception, exceptions in finalizers, and warnings, in the
+    whole process.
     """
 
     def lost(thread: threading.ExceptHookArgs) -> None:
@@ -132,7 +132,7 @@ def catch_strays(log: Log) -> None:
 
 
 def _name_caller(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-    # Debug and info lines do without: looking for the caller takes time.
+    # Debug and info lines do not name the caller, because the search takes time.
     if method not in ("debug", "info"):
         event = _CALLER(logger, method, event)
     return _without_record(logger, method, event)

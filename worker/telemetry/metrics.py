@@ -1,4 +1,4 @@
-"""Metrics: the names of all that `/metrics` shows, what they count, and their label values.
+"""Metrics: the names of all metrics that `/metrics` shows, their help texts and label values.
 
 Docs and dashboards are tested against this list. Labels come from closed sets, not from events.
 """
@@ -16,7 +16,7 @@ from worker.photo.outcome import Effect
 PREFIX: Final = "photo_worker_"
 
 NACKED: Final = "nacked"
-"""The outcome of a delivery that was given back; all others are an `Effect`."""
+"""The outcome of a nacked delivery; every other outcome is an `Effect`."""
 
 UNREAD: Final = "unread"
 INVALID: Final = "invalid"
@@ -36,7 +36,7 @@ Step = Literal[
     "dead_letter",
     "outcome",
 ]
-"""The steps of an event; some lie within others, and all within `total`."""
+"""The steps of an event. `total` contains all other steps, and some steps contain others."""
 
 STEPS: Final[tuple[Step, ...]] = get_args(Step)
 
@@ -70,8 +70,8 @@ class MetricKind(StrEnum):
 class Metric:
     """One metric: its name without prefix and, for a counter, without `_total`.
 
-    `series` are the label values that are shown from the start, with 0: the rate of a series that
-    begins with 1 misses its first.
+    `series` are the label values that are shown from the start, with 0. If a series began with 1,
+    its rate would miss the first event.
     """
 
     kind: MetricKind
@@ -83,7 +83,7 @@ class Metric:
 
     @property
     def full_name(self) -> str:
-        """As `/metrics` shows it."""
+        """The name that `/metrics` shows."""
         return f"{PREFIX}{self.name}{'_total' if self.kind is MetricKind.COUNTER else ''}"
 
 

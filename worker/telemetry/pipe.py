@@ -1,7 +1,7 @@
-"""Writes the log to standard error without waiting for a reader that sleeps.
+"""Pipe: write the log to standard error without waiting for a reader that sleeps.
 
-Standard error is most often a pipe or a socket, to a container's runtime or to journald. A full one
-would hold up every handler, and the drain, until its reader wakes up. So a line waits a moment,
+Standard error is most often a pipe or a socket, to a container's runtime or to journald. A full
+pipe would block every handler, and the drain, until its reader wakes up. So a line waits a moment,
 then lines are dropped and counted until there is room.
 """
 
@@ -16,16 +16,16 @@ from collections.abc import Callable
 from typing import Final, TextIO
 
 PATIENCE_SECONDS: Final = 0.5
-"""For one line. The dozen lines of a drain must fit into the 30 s of a spot VM."""
+"""How long one line waits. The dozen lines of a drain must fit into the 30 s of a spot VM."""
 
 _CHUNK_BYTES: Final = select.PIPE_BUF
-"""What a pipe that is ready takes at once."""
+"""The bytes that a ready pipe takes at once."""
 
 
 class PipeWriter:
-    """A file for loggers, which never raises; used by one thread at a time.
+    """A file for loggers that ignores errors; only one thread may use it at a time.
 
-    After a stall it writes the line that `lost_line` makes of the number of lines lost.
+    After a stall, it writes `lost_line` of the number of lines lost.
     """
 
     def __init__(self, file: TextIO, lost_line: Callable[[int], str]) -> None:
@@ -36,7 +36,7 @@ class PipeWriter:
         self._torn = False
 
     def write(self, text: str) -> int:
-        """Write a line, or lose it."""
+        """Write a line, or drop it if there is no room."""
         with contextlib.suppress(OSError, ValueError):
             if self._may_stall:
                 self._send(text)
@@ -58,8 +58,8 @@ class PipeWriter:
             self._lost += 1
 
     def _put(self, text: str, until: float) -> bool:
-        """Whether all of it was taken in time."""
-        # End the half line that a stall has left, or it would spoil the next.
+        """Write a text; return True if the reader took all of it in time."""
+        # End the half line that a stall has left, or it would spoil the next line.
         whole = ("\n" * self._torn + text).encode(errors="backslashreplace")
         left = memoryview(whole)
         while left and _has_room(self._file.fileno(), until):
@@ -69,7 +69,7 @@ class PipeWriter:
 
 
 def _is_pipe(file: TextIO) -> bool:
-    """Whether its reader can make a writer wait: it is a pipe or a socket."""
+    """Return True for a pipe or a socket, whose reader can make a writer wait."""
     try:
         mode = os.fstat(file.fileno()).st_mode
     except (OSError, ValueError):

@@ -1,7 +1,7 @@
 """The context of a trace (W3C) in a message's attributes.
 
 Two names are in use: `traceparent`, and `googclient_traceparent` of Google's client. Baggage is
-left out: it comes from strangers, and would go to strangers.
+ignored, because it comes from strangers and would go to strangers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from worker.photo.dead_letter import REPLAY_TRACE
 
 MAX_ATTRIBUTES: Final = 100
-"""Pub/Sub refuses messages with more: a trace is not worth a message."""
+"""Pub/Sub refuses messages with more attributes. A message matters more than its trace."""
 
 _GOOGLE: Final = "googclient_"
 _NAMES: Final = ("traceparent", "tracestate")
@@ -26,7 +26,7 @@ _W3C: Final = TraceContextTextMapPropagator()
 
 
 def read_context(attributes: Mapping[str, str]) -> otel.Context | None:
-    """The context that a message brings, under either name; `None` without one."""
+    """Return the context in a message, under either name; `None` without one."""
     for prefix in (_GOOGLE, ""):
         if context := _extract(attributes, prefix):
             return context
@@ -34,9 +34,9 @@ def read_context(attributes: Mapping[str, str]) -> otel.Context | None:
 
 
 def with_context(attributes: Mapping[str, str], span: Span) -> dict[str, str]:
-    """The attributes with this span as their context, which replaces any that they had.
+    """Return the attributes with this span as their context instead of an earlier one.
 
-    It goes under both names, as far as there is room: Google's client reads its own name only.
+    The context has both names if there is room, because Google's client reads only its own name.
     """
     context: dict[str, str] = {}
     _W3C.inject(context, trace.set_span_in_context(span, otel.Context()))
@@ -55,6 +55,6 @@ def _extract(attributes: Mapping[str, str], prefix: str) -> otel.Context | None:
 
 
 def dead_letter_context(attributes: Mapping[str, str]) -> trace.SpanContext | None:
-    """The context of the dead letter that a replay comes from."""
+    """Return the context of the dead letter that a replay comes from; `None` without one."""
     context = _extract({"traceparent": attributes.get(REPLAY_TRACE, "")}, "")
     return None if context is None else trace.get_current_span(context).get_span_context()

@@ -1,8 +1,8 @@
-"""Redaction: secrets in a log line, found by their form and replaced.
+"""Redaction: find secrets in a log line by their form, and replace them.
 
-Signed URLs, tokens and keys get into texts by surprise: a library's error quotes the URL that it
-asked for, or an event names a signed URL as its original. So whole lines are searched, after they
-are put together. Pure.
+Signed URLs, tokens and keys get into texts by surprise: a library's error quotes the URL of its
+request, or an event names a signed URL as its original. So the search covers whole lines, after
+they are put together. Pure.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ _NAMES: Final = (
     "|upload_id|sig"
 )
 
-# A value ends where a query, a quoted text or an escape of JSON ends, so a JSON line stays one. The
-# search takes time in proportion to the length of any text, because the whole worker waits for it.
+# A value ends where a query, a quoted text or an escape of JSON ends, so a JSON line stays valid.
+# The search takes linear time on any text, because the whole worker waits for it.
 _SECRET: Final = re.compile(
     rf"""
       (?P<named> (?: (?<![a-z0-9_-]) | (?<=%3f) | (?<=%26) ) (?:{_NAMES})
@@ -38,7 +38,7 @@ _SECRET: Final = re.compile(
 
 
 def redact(text: str) -> str:
-    """The text with each secret replaced; JSON stays JSON."""
+    """Replace each secret in a text; JSON stays JSON."""
     return _SECRET.sub(_without, text)
 
 

@@ -1,6 +1,6 @@
-"""What handlers use of tracing: spans by name, independent of any tracing library.
+"""Spans: the tracing protocol for handlers, independent of any tracing library.
 
-The handlers measure their steps anyway (`steps`); with a tracer, each step is a span too.
+The handlers measure their steps anyway (`steps`). With a tracer, each step is also a span.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ class Spans(Protocol):
     """The spans of one event; thread-safe."""
 
     def span(self, name: str, **facts: Fact) -> AbstractContextManager[object]:
-        """A span around one block, below the span that surrounds this call.
+        """Return a span around one block, below the span that surrounds this call.
 
-        The block may run in another thread. An exception is noted by its type alone, because its
+        The block may run in another thread. Only the type of an exception is recorded, because its
         text may quote a secret URL.
         """
 
     def end(
         self, outcome: str, facts: Mapping[str, Fact], error: BaseException | None = None
     ) -> None:
-        """Note how the event ended, on the delivery's own span."""
+        """Record on the delivery's own span how the event ended."""
 
 
 class Tracer(Protocol):
-    """Begins the span of a delivery; thread-safe."""
+    """A tracer that begins the span of a delivery; thread-safe."""
 
     def receive(self, delivery: Delivery) -> AbstractContextManager[Spans]:
-        """The span of a whole delivery, in its publisher's trace; current in this thread."""
+        """Begin the span of a delivery, in its publisher's trace and current in this thread."""
 
 
 class _NoSpans:

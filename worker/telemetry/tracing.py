@@ -1,9 +1,9 @@
-"""Traces by OpenTelemetry: the publisher's context comes in, and goes on with what is published.
+"""Traces by OpenTelemetry: continue the publisher's trace, and pass it on with published messages.
 
-Owns the names and attributes of spans, by the semantic conventions for messaging. Uses the API
-only; `exporters` sends the spans. Google's tracing of its own clients would not do: its spans end
-when the callback starts or do not know the steps, and are not current in the thread that handles
-the message.
+This module owns the names and attributes of spans, by the semantic conventions for messaging. It
+uses only the API; `exporters` sends the spans. Google's tracing of its own clients is not enough:
+its spans end when the callback starts or do not know the steps, and are not current in the thread
+that handles the message.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ from worker.telemetry.propagation import dead_letter_context, read_context, with
 from worker.telemetry.spans import Fact, Spans
 
 OWN: Final = "photo_worker."
-"""Before the names of attributes outside of the conventions."""
+"""The prefix of attribute names that are not in the conventions."""
 
 WHOLE: Final = "total"
-"""The step that holds all others: the delivery's own span."""
+"""The step that contains all other steps; its span is the delivery's own."""
 
 _FACTS: Final = ("type", "photo_id", "version", "reason", "why", "deleted", "bytes_in", "bytes_out")
 """The facts that go on the delivery's span. Error texts go to the log only."""
 
 
 class EventTracer:
-    """`spans.Tracer` for the deliveries of one subscription, which is a full name."""
+    """`spans.Tracer` for the deliveries of one subscription; `subscription` is its full name."""
 
     def __init__(self, tracer: trace.Tracer, subscription: str) -> None:
         self._tracer = tracer
@@ -90,7 +90,7 @@ class EventSpans:
         """See `spans.Spans`."""
         if name == WHOLE:
             return nullcontext()
-        # The surrounding span is this thread's. The block may run in another.
+        # Take the surrounding span from this thread, because the block may run in another.
         return _span(self._tracer, name, otel.get_current(), facts)
 
     def end(
@@ -111,8 +111,8 @@ class EventSpans:
 class TracedPublisher:
     """`ports.Publisher` that sends the trace along with each message; thread-safe.
 
-    Each message has a span of its own, below the span that surrounds the call. In a verb it begins
-    a trace.
+    Each message has a span of its own, below the span that surrounds the call. In a verb this span
+    begins a trace.
     """
 
     def __init__(self, publisher: BatchPublisher, tracer: trace.Tracer) -> None:
@@ -135,7 +135,7 @@ class TracedPublisher:
             outer = otel.get_current()
             carried = []
             for message in messages:
-                # With `outer` as parent the spans lie side by side.
+                # With `outer` as their parent, the spans do not nest.
                 sending = self._sending(topic, message.data, message.attributes, outer)
                 span = spans.enter_context(sending)
                 attributes = with_context(message.attributes, span)
@@ -197,7 +197,7 @@ class _TracedRendering:
                 made, made_bytes = made + 1, made_bytes + rendered.size_bytes
                 yield rendered
         except Exception as error:
-            # When the child began is unknown.
+            # It is unknown when the child began, so the span begins when the render was queued.
             span = self._tracer.start_span("render", start_time=queued_at)
             _fail(span, error)
             span.end()
@@ -254,18 +254,18 @@ def _span(
 
 
 def _links(attributes: Mapping[str, str]) -> list[Link]:
-    """The link from a replay, which begins a trace of its own, to the trace of its dead letter."""
+    """Return the link from a replay, which begins its own trace, to its dead letter's trace."""
     ended = dead_letter_context(attributes)
     return [] if ended is None else [Link(ended, {f"{OWN}link": "replay_of"})]
 
 
 def _fail(span: Span, error: BaseException) -> None:
-    """Note the type of an error. Its text stays out: it may hold a secret or file names."""
+    """Record the type of an error, but not its text, which may hold a secret or file names."""
     kind = type(error)
     own = isinstance(error, WorkerError)
     span.set_attribute("error.type", kind.__name__ if own else f"{kind.__module__}.{kind.__name__}")
     if isinstance(error, Draining | Braked):
-        return  # given back on purpose
+        return  # the message was nacked on purpose
     reason = error.reason.value if isinstance(error, Permanent) else None
     span.set_status(Status(StatusCode.ERROR, reason))
 
@@ -283,5 +283,5 @@ def _own(facts: Mapping[str, Fact]) -> dict[str, Fact]:
 
 
 def _short(path: str) -> str:
-    """The last part of a topic's or subscription's full name."""
+    """Return the last part of a topic's or subscription's full name."""
     return path.rpartition("/")[2]

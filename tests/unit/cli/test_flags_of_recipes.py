@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,12 +14,13 @@ from worker.cli.flags import RECIPE
 from worker.cli.main import app
 from worker.errors import ConfigurationError, UsageFault
 from worker.operate.plan import plan
+from worker.photo.looks import Looks
 from worker.photo.recipe import Recipe
 from worker.settings.settings import Settings
 from worker.system.machine import Machine
 
-OWN = {"codec", "format"}
-"""Parts of a recipe that are no setting: the libraries decide, and the verb `convert`."""
+OWN = {"looks", "codec", "format"}
+"""Parts of a recipe without a setting: the libraries decide, and the verb `convert`."""
 
 
 def failure(*arguments: str) -> BaseException | None:
@@ -24,7 +28,7 @@ def failure(*arguments: str) -> BaseException | None:
 
 
 def test_the_flags_of_recipes_are_all_that_decides_the_bytes() -> None:
-    parts = set(Recipe.__dataclass_fields__) - OWN
+    parts = {*Recipe.__dataclass_fields__, *Looks.__dataclass_fields__} - OWN
     assert parts <= set(RECIPE)
     assert all(name in Settings.model_fields for name in RECIPE)
 
@@ -33,9 +37,29 @@ def test_the_flags_of_recipes_are_all_that_decides_the_bytes() -> None:
     "setting", [("--target-bytes", "100k"), ("--target-quality", "70")], ids=lambda pair: pair[0]
 )
 def test_png_meets_no_target(setting: tuple[str, str], tmp_path: Path) -> None:
-    error = failure("convert", str(tmp_path), str(tmp_path / "out"), "--format", "png", *setting)
+    error = failure("convert", str(tmp_path), str(tmp_path / "out"), "--format", "PNG", *setting)
     assert isinstance(error, UsageFault)
     assert "drop --format png" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "says"),
+    [
+        ("--sizes", "huge", "photo-worker: --sizes huge: "),
+        ("--format", "jpeg", "'jpeg' is not one of 'webp', 'png'"),
+    ],
+)
+def test_sizes_and_formats_are_checked(tmp_path: Path, flag: str, value: str, says: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "worker", "convert", tmp_path, tmp_path / "out", flag, value],
+        env=os.environ | {"COLUMNS": "200"},
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert says in ended.stderr
 
 
 @pytest.mark.parametrize("verb", ["render", "worker"])

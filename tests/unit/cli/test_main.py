@@ -22,3 +22,22 @@ def test_windows_is_refused_in_one_line() -> None:
     )
     said = "photo-worker: it runs on Linux and macOS; on Windows run it in WSL\n"
     assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", said)
+
+
+_LOADED = """
+import sys
+
+from worker.cli.main import app
+
+app(["plan", "--no-check", "--json"], standalone_mode=False)
+roots = {name.split(".")[0] for name in sys.modules}
+print(roots & {"google", "grpc", "requests"}, file=sys.stderr)
+"""
+
+
+def test_a_plan_without_checks_imports_no_cloud_library() -> None:
+    """They would more than double its time."""
+    ended = subprocess.run(
+        [sys.executable, "-c", _LOADED], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (ended.returncode, ended.stderr) == (0, "set()\n")

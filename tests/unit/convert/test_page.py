@@ -16,12 +16,12 @@ from tests.unit.convert.test_tally import converted
 from worker.console.stop import Stop
 from worker.convert.drawings import Bar, bars, curve
 from worker.convert.memory import MemoryWatch
-from worker.convert.options import ConvertOptions, format_of, sizes_of
+from worker.convert.options import ConvertOptions
 from worker.convert.outcomes import Failed, Passed, PassedOver, RunEnd
 from worker.convert.page import page
 from worker.convert.summary import RunFacts, as_text, summarise, write_whole
 from worker.convert.tally import Tally
-from worker.errors import UsageFault
+from worker.photo.ladder import Ladder
 from worker.settings.settings import Settings
 
 NASTY = "<script>alert('\"x\"')</script>\n\udcff.jpg"
@@ -40,7 +40,9 @@ def summary(*, failures: int = 1, pictures: int = 3) -> dict[str, Any]:
     watch = MemoryWatch()
     for number in range(10):
         watch.take(number << 24, number)
-    options = ConvertOptions(source=Path(NASTY), output=Path("out"), sizes=sizes_of("320,full"))
+    options = ConvertOptions(
+        source=Path(NASTY), output=Path("out"), sizes=Ladder.exactly("320,full")
+    )
     run = RunFacts(
         started=STARTED,
         ended=STARTED + timedelta(seconds=20),
@@ -144,12 +146,3 @@ def test_a_file_is_written_whole_and_through_no_link(tmp_path: Path) -> None:
     half.symlink_to("victim")
     write_whole(tmp_path / "s.json", b"{}")
     assert [path.name for path in tmp_path.iterdir()] == ["s.json"]
-
-
-def test_sizes_and_formats_are_checked() -> None:
-    assert str(sizes_of("full,320")) == "320,full"
-    assert (format_of("PNG"), format_of("webp")) == ("png", "webp")
-    with pytest.raises(UsageFault, match="--sizes huge"):
-        sizes_of("huge")
-    with pytest.raises(UsageFault, match="--format jpeg: expected webp or png"):
-        format_of("jpeg")

@@ -33,7 +33,7 @@ class Bench:
         self.brake = Brake(share=share, events=events, seconds=seconds, clock=self.clock)
 
     def fail(self, count: int, stem: str = "bad", error: Permanent = FAILED) -> list[bool]:
-        return [self.brake.may_fail(f"{stem}-{number}", error) for number in range(count)]
+        return [self.brake.record_failure(f"{stem}-{number}", error) for number in range(count)]
 
     def sound(self, count: int, effect: Effect = Effect.REGISTERED, stem: str = "good") -> None:
         for number in range(count):
@@ -57,7 +57,7 @@ def test_it_comes_on_with_the_failure_that_makes_the_share_and_refuses_it(bench:
     assert bench.fail(9) == [True] * 8 + [False]
     assert bench.brake.on
     assert bench.fail(50, "later") == [False] * 50
-    assert not bench.brake.admits()
+    assert not bench.brake.admit()
 
 
 @pytest.mark.parametrize(
@@ -71,9 +71,9 @@ def test_of_a_backlog_that_fails_so_many_are_let_pass(
 
 def test_a_share_of_zero_never_comes_on() -> None:
     for brake in (Bench(0).brake, Brake.disengaged()):
-        assert all(brake.may_fail(str(number), FAILED) for number in range(200))
+        assert all(brake.record_failure(str(number), FAILED) for number in range(200))
         assert not brake.on
-        assert brake.admits()
+        assert brake.admit()
         assert brake.next_action() is None
 
 
@@ -104,7 +104,7 @@ def test_a_poisoned_minority_never_brings_it_on(
         for number, fails in enumerate(ends):
             photo = f"{stretch}-{number}"
             if fails:
-                assert bench.brake.may_fail(photo, FAILED)
+                assert bench.brake.record_failure(photo, FAILED)
             else:
                 bench.brake.acked(photo, Effect.REGISTERED)
 
@@ -120,7 +120,7 @@ def test_it_is_on_just_when_the_last_photos_failed_so_often(
         history = [end for end in history if end[0] != str(photo)] + [(str(photo), fails)]
         if fails:
             too_many = sum(failed for _, failed in history[-events:]) >= 0.5 * events
-            assert bench.brake.may_fail(str(photo), FAILED) is not too_many
+            assert bench.brake.record_failure(str(photo), FAILED) is not too_many
             assert bench.brake.on is too_many
             if too_many:
                 return
@@ -173,7 +173,7 @@ def test_threads_that_fail_together_are_let_pass_no_more_than_one_that_fails_alo
 def test_a_trial_hands_out_a_few_deliveries(bench: Bench) -> None:
     bench.come_on()
     bench.begin_trial()
-    assert [bench.brake.admits() for _ in range(5)] == [True] * TRIAL_DELIVERIES + [False] * 2
+    assert [bench.brake.admit() for _ in range(5)] == [True] * TRIAL_DELIVERIES + [False] * 2
     assert bench.brake.on, "not ready, and nothing is put on record"
 
 
@@ -184,7 +184,7 @@ def test_a_trial_that_succeeds_takes_it_off_with_a_clean_slate(bench: Bench) -> 
     assert bench.brake.on
     bench.sound(1)
     assert not bench.brake.on
-    assert bench.brake.admits()
+    assert bench.brake.admit()
     assert bench.brake.next_action() is BrakeAction.GO
     assert bench.brake.next_action() is None
     # What the trial was not told of is forgotten: it takes nine failures again.
@@ -198,11 +198,11 @@ def test_one_failure_ends_a_trial(bench: Bench, before: int, failure: str) -> No
     bench.begin_trial()
     bench.sound(before)
     if failure == "permanent":
-        assert not bench.brake.may_fail("bad", FAILED)
-    bench.brake.giving_back()
+        assert not bench.brake.record_failure("bad", FAILED)
+    bench.brake.record_nack()
     bench.sound(5, stem="late")
     assert bench.brake.on
-    assert not bench.brake.admits()
+    assert not bench.brake.admit()
     assert bench.brake.next_action() is BrakeAction.REST
     assert bench.brake.next_action() is None
 
@@ -229,7 +229,7 @@ def test_trials_are_few_and_come_more_and_more_rarely(bench: Bench) -> None:
             break
         if move is BrakeAction.TRY:
             trials.append(round(bench.clock.now - began))
-            bench.brake.may_fail("bad", FAILED)
+            bench.brake.record_failure("bad", FAILED)
     assert trials == [10, 30, 70, 130, 190, 250]
     assert bench.clock.now - began == pytest.approx(300, abs=0.2)
 

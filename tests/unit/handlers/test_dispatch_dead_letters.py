@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.desk import DEAD_LETTER, OUTCOME, Desk, deregister_data, register_data
-from tests.support.fakes import FakePublisher, Message, Once, raising
+from tests.support.fakes import FakePublisher, FakeRenderer, Message, Once, raising
 from tests.support.workers import (
     LAYOUT,
     assert_whole,
@@ -28,7 +29,8 @@ from worker.errors import (
     StorageUnavailable,
     UnsupportedFormat,
 )
-from worker.handlers.dispatch import _fit
+from worker.photo.attributes import shortened, unfolded
+from worker.photo.dead_letter import DeadLetter, replay_attributes
 from worker.photo.manifest import State
 
 RENDER_FAILURES = [RenderCrashed("SIGSEGV"), RenderTimeout("60 s"), RenderOutOfMemory("2 GiB")]
@@ -70,6 +72,7 @@ def test_a_dead_letter_is_the_original_message_with_three_attributes_more(desk: 
         "dead_letter_reason": "corrupt_original",
         "dead_letter_message": "half",
         "dead_letter_worker": "photo-worker/test",
+        "dead_letter_message_id": "m-1",
     }
 
 
@@ -138,7 +141,24 @@ def test_a_letters_message_fits_pubsubs_1024_bytes(desk: Desk, character: str) -
 
 
 def test_a_letters_message_is_valid_utf8_whatever_the_error_says() -> None:
-    assert _fit("a\ud800b") == "a?b"
+    assert shortened("a\ud800b", 1000) == "a?b"
+
+
+@pytest.mark.parametrize("count", [96, 97, 99, 100])
+def test_a_letter_of_a_message_with_all_the_attributes_that_pubsub_takes(
+    desk: Desk, count: int
+) -> None:
+    own = {f"name {number}": "é" * number for number in range(count)}
+    desk.worker.renderer.errors.append(CorruptOriginal("half"))
+    assert desk.handle(register_data(), attributes=own) == "ack"
+    sent = letter(desk.publisher)
+    assert sent.attributes["dead_letter_reason"] == "corrupt_original"
+    back = DeadLetter(
+        message_id="7", published_at=datetime.now(UTC), data=b"", attributes=sent.attributes
+    )
+    replayed = replay_attributes(back)
+    assert len(replayed) <= 100
+    assert unfolded(replayed) == own | {"replay_of": "7", "replay_count": "1"}
 
 
 @pytest.mark.parametrize("error", RENDER_FAILURES)
@@ -185,7 +205,64 @@ def test_a_replayed_letter_is_an_event_again(desk: Desk) -> None:
     desk.worker.renderer.errors.append(CorruptOriginal("half"))
     desk.handle(register_data())
     message = letter(desk.publisher)
-    assert desk.handle(message.data, attributes=message.attributes) == "ack"
+    sent_back = desk.handle(message.data, attributes=message.attributes, message_id="m-2")
+    assert sent_back == "ack"
     assert_whole(desk.store)
     names = [one.object for one in current_manifest(desk.store).renditions]
     assert {LAYOUT.own_version("a", name) for name in names} == {17}
+
+
+def published(desk: Desk) -> list[dict[str, Any]]:
+    return [json.loads(message.data) for message in desk.publisher.to(OUTCOME)]
+
+
+@pytest.mark.parametrize("error", [CorruptOriginal("half"), RenderCrashed("SIGSEGV")])
+@pytest.mark.parametrize("attempt", [1, 4, None])
+def test_a_rejected_message_that_comes_again_is_lettered_without_another_render(
+    desk: Desk, error: Permanent, attempt: int | None
+) -> None:
+    """Its ack was lost, or its letter not confirmed: which of them, no one can know."""
+    desk.worker.renderer.errors += [error, error]
+    assert desk.handle(register_data(), attempt=4) == "ack"
+    first, rendered = current_manifest(desk.store), len(desk.worker.renderer.rendered)
+    downloads = desk.store.asked("download")
+    assert desk.handle(register_data(), attempt=attempt) == "ack"
+    assert len(desk.worker.renderer.rendered) == rendered
+    assert desk.store.asked("download") == downloads
+    assert current_manifest(desk.store) == first
+    letters = desk.publisher.to(DEAD_LETTER)
+    assert letters[0] == letters[1]
+    assert letters[0].attributes["dead_letter_message_id"] == "m-1"
+    assert [each["commit_id"] for each in published(desk)] == [first.commit_id] * 2
+    assert desk.last_entry["reason"] == error.reason.value
+
+
+@pytest.mark.parametrize(
+    "transport",
+    [{"message_id": "m-2"}, {"attributes": {"replay_of": "9"}}],
+    ids=["published-anew", "a-replay-delivered-again"],
+)
+def test_a_new_message_of_a_rejected_version_is_tried(
+    desk: Desk, transport: dict[str, Any]
+) -> None:
+    desk.worker.renderer.errors.append(CorruptOriginal("half"))
+    assert desk.handle(register_data(), attributes=transport.get("attributes")) == "ack"
+    assert desk.handle(register_data(), **transport) == "ack"
+    assert_whole(desk.store)
+
+
+def test_a_rejected_message_is_tried_with_another_recipe(desk: Desk) -> None:
+    desk.worker.renderer.errors.append(CorruptOriginal("half"))
+    assert desk.handle(register_data()) == "ack"
+    desk.worker.renderer._recipe = FakeRenderer(quality=70).recipe
+    assert desk.handle(register_data()) == "ack"
+    assert_whole(desk.store)
+
+
+def test_a_rejected_message_that_was_overtaken_is_superseded(desk: Desk) -> None:
+    desk.worker.renderer.errors.append(CorruptOriginal("half"))
+    desk.handle(register_data())
+    desk.handle(deregister_data(), message_id="m-2")
+    assert desk.handle(register_data()) == "ack"
+    assert desk.last_entry["outcome"] == "superseded"
+    assert len(desk.publisher.to(DEAD_LETTER)) == 1

@@ -17,6 +17,7 @@ from worker.errors import (
     UnreadableManifest,
 )
 from worker.handlers.manifests import Committed, Manifests
+from worker.photo.layout import Layout
 from worker.photo.manifest import Manifest, NoOp, State
 
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -140,6 +141,17 @@ def test_a_foreign_object_at_the_name_is_never_overwritten(
     with pytest.raises(UnreadableManifest):
         manifests.read("a")
     assert store.asked("write") == []
+
+
+def test_the_manifest_of_a_worker_with_another_prefix_is_not_overwritten(
+    store: MemoryStore, manifests: Manifests
+) -> None:
+    inner = Manifests(store, RENDITIONS, Layout(f"{LAYOUT.prefix}inner/"))
+    theirs = manifest(1, "theirs").model_copy(update={"photo_id": "x"})
+    inner.commit("x", lambda _: theirs)
+    with pytest.raises(UnreadableManifest, match="WORKER_OUTPUT_PREFIX"):
+        manifests.commit("inner/x", over_older(manifest(2, "two")))
+    assert inner.read("x") == theirs
 
 
 @pytest.mark.parametrize("verb", ["read", "write"])

@@ -32,6 +32,7 @@ def test_a_first_failure_is_a_rejected_manifest(worker: FakeWorker, store: Memor
         "reason": "corrupt_original",
         "message": "ends early",
         "at": worker.clock.now,
+        "recipe": worker.renderer.recipe.fingerprint,
     }
 
 

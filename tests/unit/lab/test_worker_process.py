@@ -29,3 +29,9 @@ def test_whole_lines_of_json_are_entries(tmp_path: Path) -> None:
     assert render_seconds(log) == {"a": 3.0, "c": 0.5}
     assert [entry["seconds"] for entry in log.entries(photo_id="b")] == [{"commit": 0.1}]
     assert log.entries_after(3) == [{}, *log.entries(photo_id="a")[1:]]
+
+
+def test_a_log_that_is_gone_or_cannot_be_read_is_empty(tmp_path: Path) -> None:
+    for path in (tmp_path / "gone" / "worker.log", tmp_path):  # root reads a file of any mode
+        log = WorkerLog(path)
+        assert (log.entries(), log.last_lines()) == ([], "")

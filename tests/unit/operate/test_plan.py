@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
-from worker.operate.plan import as_text, plan
+import pytest
+
+from tests.support.small_pictures import corners, png
+from worker.errors import ConfigurationError
+from worker.operate.plan import as_text, plan, run_plan
 from worker.render.capacity import MIB, Capacity
 from worker.settings.settings import Settings
 from worker.system.machine import Machine
@@ -73,3 +78,13 @@ def test_a_plan_is_lines_for_people() -> None:
     assert lines["drain"] == "20 s"
     assert lines["render slots"] == "2"
     assert lines["expected photos an hour"].startswith("about ")
+
+
+def test_a_watermark_that_no_worker_could_lay_over_anything(tmp_path: Path) -> None:
+    """It begins like a picture, so only a decoder knows."""
+    file = tmp_path / "mark.png"
+    file.write_bytes(png(corners())[:60])
+    with pytest.raises(ConfigurationError, match="WORKER_WATERMARK"):
+        run_plan(Settings.load({"WORKER_WATERMARK": str(file)}), check=False, as_json=True)
+    file.write_bytes(png(corners()))
+    run_plan(Settings.load({"WORKER_WATERMARK": str(file)}), check=False, as_json=True)

@@ -249,14 +249,18 @@ def test_what_cannot_be_read_is_left_out_and_the_others_go_on(
 ) -> None:
     (album / "b0.jpg").symlink_to("nowhere")
     (album / "c.jpg").write_bytes(b"c")
+    (album / "d\a.jpg").write_bytes(b"d")
     sources = find_sources([str(album)])
     (album / "c.jpg").unlink()
     done = list(events.register(sources, bucket="originals", labels={}, version=1))
     gone = "cannot be read: No such file or directory"
+    odd = "cannot be a photo: its id must have no control characters"
     assert [each for each in done if isinstance(each, Unread)] == [
-        Unread(photo_id=name, file=album / name, message=gone) for name in ("b0.jpg", "c.jpg")
+        *(Unread(photo_id=name, file=album / name, message=gone) for name in ("b0.jpg", "c.jpg")),
+        Unread(photo_id="d\\x07.jpg", file=album / "d\a.jpg", message=odd),
     ]
-    assert [each.photo_id for each in done] == ["a.png", "b.JPG", "b0.jpg", "c.jpg", "sub/c.webp"]
+    names = ["a.png", "b.JPG", "b0.jpg", "c.jpg", "d\\x07.jpg", "sub/c.webp"]
+    assert [each.photo_id for each in done] == names
     # In any order: several threads publish.
     sent = sorted(event.photo_id for event in published(publisher))
     assert sent == ["a.png", "b.JPG", "sub/c.webp"]

@@ -72,11 +72,28 @@ def test_a_folder_without_pictures_is_a_usage_fault(album: Path) -> None:
         find_sources([str(album / "d.jpg")])
 
 
-@pytest.mark.parametrize("name", ["new\nline.jpg", "bell\a.jpg"])
+IMPOSSIBLE = {
+    "new\nline.jpg": "new\\nline.jpg",
+    "bell\a.jpg": "bell\\x07.jpg",
+    os.fsdecode(b"caf\xe9.jpg"): "caf\\udce9.jpg",
+}
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE)
 def test_a_file_whose_name_can_be_no_photo_id_is_named(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"x")
-    with pytest.raises(UsageFault, match="control characters"):
-        find_sources([str(tmp_path)])
+    with pytest.raises(UsageFault, match=r"cannot be a photo: its id must .*(control|UTF-8)"):
+        find_sources([str(tmp_path / name)])
+
+
+@pytest.mark.parametrize(("name", "shown"), IMPOSSIBLE.items())
+def test_in_a_folder_it_keeps_no_other_photo_out(album: Path, name: str, shown: str) -> None:
+    (album / name).write_bytes(b"x")
+    found = find_sources([str(album)])
+    (odd,) = (source for source in found if source.fault)
+    assert (odd.photo_id, odd.file) == (shown, album / name)
+    good = [source.photo_id for source in found if not source.fault]
+    assert good == ["a.png", "b.JPG", "sub/c.webp"]
 
 
 def test_an_empty_source_is_not_the_current_folder() -> None:

@@ -18,6 +18,7 @@ from worker.photo.dead_letter import (
     UNDELIVERABLE,
     DeadLetter,
     Filter,
+    Firsts,
     Groups,
     pattern,
     replay_attributes,
@@ -264,3 +265,26 @@ def test_something_else_is_no_archived_letter(change: dict[str, Any]) -> None:
     del incomplete[next(iter(change))]
     with pytest.raises(InvalidArchive, match="no dead letter"):
         DeadLetter.from_dict(incomplete)
+
+
+def test_letters_of_one_message_count_once() -> None:
+    """A message whose ack was lost is dead-lettered again."""
+    groups = Groups()
+    one, other = ({**BY_WORKER, "dead_letter_message_id": number} for number in ("7", "8"))
+    for number, attributes in enumerate([one, one, other, BY_PUBSUB, BY_PUBSUB]):
+        groups.add(letter(str(number), attributes=attributes))
+    assert groups.total == 4
+    assert sum(group.count for group in groups.largest_first()) == 4
+
+
+def test_only_so_many_messages_are_remembered() -> None:
+    is_first = Firsts(most=2)
+    letters = [letter(attributes={"dead_letter_message_id": number}) for number in "123"]
+    assert [is_first(each) for each in [*letters, *letters[1:], letters[0]]] == [
+        True,
+        True,
+        True,
+        False,
+        False,
+        True,
+    ]

@@ -291,3 +291,31 @@ def test_any_bytes_are_an_event_or_invalid(data: bytes) -> None:
 def test_events_are_frozen() -> None:
     with pytest.raises(ValidationError):
         read_with().version = 2  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        ({}, "type: is missing, must be photo.register or photo.deregister"),
+        ({"type": "photo.resize"}, "type: is 'photo.resize', must be photo.register or"),
+        ({"type": 7}, "type: is a JSON number, must be photo.register or"),
+        ([1], "a JSON list, where an object"),
+        (None, "a JSON null, where an object"),
+        (
+            {"message": {"data": "e30=", "messageId": "1"}, "subscription": "projects/p/s"},
+            "the body of a push request",
+        ),
+        (
+            {"specversion": "1.0", "type": "google.cloud.storage.object.v1.finalized"},
+            "a CloudEvent of type 'google.cloud.storage.object.v1.finalized'",
+        ),
+        ({"kind": "storage#object", "name": "a.jpg"}, "a Cloud Storage notification without"),
+    ],
+)
+def test_what_is_no_event_is_told_by_what_it_is(found: object, expected: str) -> None:
+    assert expected in refusal(json.dumps(found).encode())
+
+
+def test_a_cloud_event_in_its_binary_form() -> None:
+    with pytest.raises(InvalidEvent, match=r"a CloudEvent of type 'x\.y'"):
+        parse(b"{}", {"ce-specversion": "1.0", "ce-type": "x.y"}, BUCKETS)

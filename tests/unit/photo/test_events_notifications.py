@@ -46,7 +46,7 @@ def test_finalize_registers_the_object_pinned_to_its_generation() -> None:
     )
 
 
-@pytest.mark.parametrize("kind", ["OBJECT_FINALIZE", "OBJECT_DELETE"])
+@pytest.mark.parametrize("kind", ["OBJECT_FINALIZE", "OBJECT_DELETE", "OBJECT_ARCHIVE"])
 def test_a_notification_about_somebody_elses_bucket_is_forbidden(kind: str) -> None:
     with pytest.raises(ForbiddenSource, match="somebody-elses"):
         read({**FINALIZE, "eventType": kind, "bucketId": "somebody-elses"})
@@ -56,8 +56,10 @@ def test_a_finalize_that_overwrites_registers_too() -> None:
     assert isinstance(read({**FINALIZE, "overwroteGeneration": "1"}), Register)
 
 
-def test_delete_deregisters_at_the_deleted_generation() -> None:
-    assert read({**FINALIZE, "eventType": "OBJECT_DELETE"}) == Deregister(
+@pytest.mark.parametrize("kind", ["OBJECT_DELETE", "OBJECT_ARCHIVE"])
+def test_delete_deregisters_at_the_deleted_generation(kind: str) -> None:
+    """A bucket with object versioning tells of a deletion by the archived generation."""
+    assert read({**FINALIZE, "eventType": kind}) == Deregister(
         photo_id="album/IMG_1.jpg", version=1763769600000000
     )
 
@@ -74,7 +76,10 @@ def test_attributes_count_whatever_the_data_is() -> None:
             {"eventType": "OBJECT_DELETE", "overwrittenByGeneration": "1763769600000001"},
             "overwritten",
         ),
-        ({"eventType": "OBJECT_ARCHIVE"}, "OBJECT_ARCHIVE"),
+        (
+            {"eventType": "OBJECT_ARCHIVE", "overwrittenByGeneration": "1763769600000001"},
+            "overwritten",
+        ),
         ({"eventType": "OBJECT_METADATA_UPDATE"}, "OBJECT_METADATA_UPDATE"),
         ({"eventType": ""}, "notification"),
         ({"objectId": "album/"}, "folder"),
@@ -108,7 +113,7 @@ def test_what_only_looks_like_own_output_is_an_original(changed: dict[str, str])
     assert isinstance(read({**FINALIZE, **changed}), Register)
 
 
-@pytest.mark.parametrize("kind", ["OBJECT_FINALIZE", "OBJECT_DELETE"])
+@pytest.mark.parametrize("kind", ["OBJECT_FINALIZE", "OBJECT_DELETE", "OBJECT_ARCHIVE"])
 @pytest.mark.parametrize(
     ("globs", "why"),
     [
@@ -153,7 +158,7 @@ def test_everything_in_the_renditions_bucket_is_own_output_without_a_prefix() ->
 @pytest.mark.parametrize(
     "generation", ["", "0", "-1", "x", "1.5", "\u0661", "9" * 19, "1 ", str(2**63)]
 )
-@pytest.mark.parametrize("kind", ["OBJECT_FINALIZE", "OBJECT_DELETE"])
+@pytest.mark.parametrize("kind", ["OBJECT_FINALIZE", "OBJECT_DELETE", "OBJECT_ARCHIVE"])
 def test_a_bad_generation_is_an_invalid_event(kind: str, generation: str) -> None:
     with pytest.raises(InvalidEvent, match="IMG_1"):
         read({**FINALIZE, "eventType": kind, "objectGeneration": generation})

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.fakes import MemoryStore
-from worker.photo.layout import Layout
+from worker.photo.events import OBJECT_NAME_MAX_BYTES, PHOTO_ID_MAX_BYTES, VERSION_MAX
+from worker.photo.layout import PREFIX_MAX_BYTES, Layout
 
 LAYOUT = Layout("photos/")
 DIGEST = "3fd0c1a2b4e5"
@@ -25,6 +26,12 @@ rungs = st.sampled_from(["1", "320", "16383", "full"])
 def test_names_are_those_of_the_contract() -> None:
     assert LAYOUT.manifest("a/b") == "photos/a/b/manifest.json"
     assert LAYOUT.rendition("a/b", 17, DIGEST, "320") == f"photos/a/b/17-{DIGEST}/320.webp"
+
+
+def test_the_longest_name_is_one_that_cloud_storage_takes() -> None:
+    longest = Layout("p" * (PREFIX_MAX_BYTES - 1) + "/")
+    name = longest.rendition("i" * PHOTO_ID_MAX_BYTES, VERSION_MAX, DIGEST, "16383")
+    assert len(name) <= OBJECT_NAME_MAX_BYTES
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def test_what_has_not_begun_is_given_back_at_once(scheduler: DrainingScheduler) 
     scheduler.schedule(handle, running)
     assert begun.wait(10)
     scheduler.schedule(handle, queued)
-    scheduler.close_admission()
+    scheduler.refuse_new()
     assert (running.nacks, queued.nacks) == (0, 1)
     release.set()
 
@@ -47,7 +47,7 @@ def test_what_arrives_during_a_drain_is_given_back_once_and_only_when_the_stream
     scheduler: DrainingScheduler,
 ) -> None:
     handled: list[Message] = []
-    scheduler.close_admission()
+    scheduler.refuse_new()
     late = Message()
     scheduler.schedule(handled.append, late)
     assert late.nacks == 0, "on the open stream it would come back, and lose an attempt each time"

@@ -95,6 +95,15 @@ def test_a_child_that_keeps_to_the_rules_is_believed(start_pool: StartPool, tmp_
         assert rendering.cost.seconds > 0
 
 
+def test_a_render_whose_machine_is_busy_has_its_cpu_seconds(
+    start_pool: StartPool, tmp_path: Path
+) -> None:
+    """It takes longer by the clock than it may use the processor."""
+    waiting = SOUND.replace("    rendered", "    time.sleep(1.2); rendered")
+    pool = start_pool(waiting, timeout_seconds=2)
+    assert taken(render(pool, tmp_path)) == ["32", "full"]
+
+
 LIES = {
     "facts without any rung": "say('Finished', **END)",
     "facts before the last rung": "rendered(r, '32'); say('Finished', **END)",

@@ -17,7 +17,15 @@ from tests.support.pictures import corners_jpeg
 from tests.support.scripted import script
 from tests.support.small_pictures import corners, png
 from tests.support.waiting import eventually
-from worker.errors import Reason, RenderTimeout, SlotUnavailable, StorageUnavailable
+from worker.errors import (
+    ObjectMissing,
+    OriginalForbidden,
+    Reason,
+    RenderTimeout,
+    SlotUnavailable,
+    StorageUnavailable,
+)
+from worker.photo.limits import Limits
 from worker.render.image import imaging
 from worker.render.probe import Probe, Probed, ProbedPicture
 
@@ -31,8 +39,12 @@ def store() -> MemoryStore:
 
 @pytest.fixture
 def probe(store: MemoryStore) -> Iterator[Probe]:
-    with Probe(store, memory_bytes=2 * GIB, max_pixels=1_000_000, timeout_seconds=60) as probe:
+    with Probe(store, memory_bytes=2 * GIB, limits=limits(1_000_000), timeout_seconds=60) as probe:
         yield probe
+
+
+def limits(max_pixels: int) -> Limits:
+    return Limits(max_original_bytes=1 << 20, max_original_pixels=max_pixels)
 
 
 def probed(probe: Probe, store: MemoryStore, data: bytes) -> Probed:
@@ -53,7 +65,7 @@ def test_whatever_is_wrong_has_its_reason_and_the_next_is_read(
         (sound[: len(sound) // 2], Reason.CORRUPT_ORIGINAL),
         (sound[:20], Reason.CORRUPT_ORIGINAL),
         (b"#!/bin/sh", Reason.UNSUPPORTED_FORMAT),
-        (b"", Reason.UNSUPPORTED_FORMAT),
+        (b"", Reason.CORRUPT_ORIGINAL),
         (corners_jpeg(1200, 900), Reason.ORIGINAL_TOO_LARGE),
     ):
         found = probed(probe, store, data)
@@ -87,7 +99,7 @@ SCRIPT = """
 for request in requests():
     kind = open(request["original"]).read()
     if kind == "slow":
-        time.sleep(1)
+        time.sleep(4)
     if kind == "deadly":
         os.kill(os.getpid(), 9)
     if kind == "list":
@@ -109,7 +121,7 @@ def scripted(
     store: MemoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Probe]:
     script(monkeypatch, tmp_path, SCRIPT)
-    with Probe(store, memory_bytes=GIB, max_pixels=10**6, timeout_seconds=0.7) as probe:
+    with Probe(store, memory_bytes=GIB, limits=limits(10**6), timeout_seconds=0.7) as probe:
         yield probe
 
 
@@ -149,12 +161,14 @@ def test_a_killed_probe_leaves_a_folder_that_the_next_removes(
     code = (
         "import os\nfrom tests.support.fakes import MemoryStore\n"
         "from worker.render.probe import Probe\n"
-        "Probe(MemoryStore(), memory_bytes=1 << 30, max_pixels=1, timeout_seconds=60)\n"
+        "from worker.photo.limits import Limits\n"
+        "limits = Limits(max_original_bytes=1, max_original_pixels=1)\n"
+        "Probe(MemoryStore(), memory_bytes=1 << 30, limits=limits, timeout_seconds=60)\n"
         "os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code], check=False, timeout=60, cwd=_ROOT)
     assert list(tmp_path.iterdir())
-    with Probe(store, memory_bytes=GIB, max_pixels=1, timeout_seconds=60):
+    with Probe(store, memory_bytes=GIB, limits=limits(1), timeout_seconds=60):
         assert len(list(tmp_path.iterdir())) == 1
     assert not list(tmp_path.iterdir())
 
@@ -163,7 +177,7 @@ _ROOT = Path(__file__).parents[3]
 
 
 def test_a_child_that_hangs_is_told(store: MemoryStore) -> None:
-    with Probe(store, memory_bytes=2 * GIB, max_pixels=10**6, timeout_seconds=60) as probe:
+    with Probe(store, memory_bytes=2 * GIB, limits=limits(10**6), timeout_seconds=60) as probe:
         child = probe._child
         assert child is not None
         os.kill(child.pid, signal.SIGSTOP)
@@ -176,7 +190,7 @@ def test_a_child_that_hangs_is_told(store: MemoryStore) -> None:
 
 def test_a_child_that_does_not_come_up_leaves_nothing_behind(store: MemoryStore) -> None:
     with pytest.raises(RenderTimeout):
-        Probe(store, memory_bytes=2 * GIB, max_pixels=10**6, timeout_seconds=0.0)
+        Probe(store, memory_bytes=2 * GIB, limits=limits(10**6), timeout_seconds=0.0)
 
 
 def test_an_original_that_cannot_be_downloaded_now(probe: Probe, store: MemoryStore) -> None:
@@ -184,3 +198,20 @@ def test_an_original_that_cannot_be_downloaded_now(probe: Probe, store: MemorySt
     with pytest.raises(StorageUnavailable):
         probed(probe, store, corners_jpeg(64, 48))
     assert probed(probe, store, corners_jpeg(64, 48)).refused is None
+
+
+def test_an_original_that_is_refused_before_its_bytes(probe: Probe, store: MemoryStore) -> None:
+    store.before = Once("download", "a.jpg", raising(OriginalForbidden("under another's key")))
+    refused = probed(probe, store, corners_jpeg(64, 48)).refused
+    assert refused is not None
+    assert refused.reason is Reason.ORIGINAL_FORBIDDEN
+    assert "limit is 1,048,576" in str(probed(probe, store, bytes(1 << 21)).refused)
+
+
+def test_another_upload_meanwhile_is_no_longer_the_original(
+    probe: Probe, store: MemoryStore
+) -> None:
+    first = store.seed("originals", "a.jpg", corners_jpeg(64, 48))
+    store.seed("originals", "a.jpg", corners_jpeg(64, 48))
+    with pytest.raises(ObjectMissing, match=r"a\.jpg is gone"):
+        probe(first)

@@ -17,7 +17,7 @@ from worker.errors import Fatal
 from worker.handlers.brake import BrakeAction
 from worker.photo.outcome import Effect
 from worker.render.capacity import MIB, Capacity
-from worker.service.build import App, build
+from worker.service.build import App, build, longest_handling_seconds
 from worker.service.daemon import Daemon
 from worker.service.gauges import Gauges
 from worker.service.liveness import Phase
@@ -56,7 +56,7 @@ def test_a_silent_storage_holds_deliveries_and_the_drain_gives_them_back(app: Ap
     app.storage._answered_at -= SILENT_SECONDS + 1
     answers = handle_one(app)
     assert answers == []
-    app.consumer._scheduler.close_admission()
+    app.consumer._scheduler.refuse_new()
     eventually(lambda: answers == ["nack"], "the drain gives it back", seconds=10)
 
 
@@ -77,7 +77,7 @@ def test_waiting_for_a_silent_storage_is_held_and_not_handled(app: App) -> None:
     handle_one(app)
     assert app.leases.oldest_seconds > 0
     assert app.leases.longest_handling_seconds == 0
-    app.consumer._scheduler.close_admission()
+    app.consumer._scheduler.refuse_new()
     eventually(lambda: app.leases.oldest_seconds == 0, "the drain lets it go", seconds=10)
 
 
@@ -143,7 +143,7 @@ def handle_one(app: App) -> list[str]:
     """Begin to handle a delivery; the answer turns up in the list."""
     answers: list[str] = []
     # An event to be ignored: it is acked without a request to any service.
-    ignored = {"eventType": "OBJECT_ARCHIVE", "bucketId": "originals", "objectId": "a.jpg"}
+    ignored = {"eventType": "OBJECT_METADATA_UPDATE", "bucketId": "originals", "objectId": "a.jpg"}
     one = delivery(answers, attributes=ignored)
     handling = threading.Thread(target=app.consumer._handle, args=(one,), daemon=True)
     handling.start()
@@ -159,3 +159,11 @@ def test_a_worker_loads_nothing_of_the_lab() -> None:
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "[]"
+
+
+def test_a_lease_outlasts_every_render_that_runs_into_its_limit_by_the_clock() -> None:
+    settings = Settings.load(
+        {"WORKER_RENDER_TIMEOUT_SECONDS": "100", "WORKER_IN_FLIGHT_PER_VCPU": "2"}
+    )
+    # Two that share its slot, of which it is one, and its own second try.
+    assert longest_handling_seconds(settings) >= 3 * 3 * 100

@@ -118,9 +118,16 @@ def test_all_faults_are_told_at_once() -> None:
         ("WORKER_ORIGINALS_BUCKETS", "good-bucket,Bad", "3 to 222"),
         ("WORKER_OUTPUT_PREFIX", "../x", "photos/"),
         ("WORKER_OUTPUT_PREFIX", "a//b", "photos/"),
+        ("WORKER_OUTPUT_PREFIX", "é" * 85, "photo ids up to 800"),
         ("WORKER_SUBSCRIPTION", "projects/p/topics/t", "projects/PROJECT/subscriptions/NAME"),
         ("WORKER_TOPIC", "a/b", "projects/PROJECT/topics/NAME"),
         ("STORAGE_EMULATOR_HOST", "localhost:4443", "http://"),
+        ("STORAGE_EMULATOR_HOST", "http://localhost:4443/", "without a path"),
+        ("STORAGE_EMULATOR_HOST", "http://localhost:4443/storage/v1", "without a path"),
+        ("STORAGE_EMULATOR_HOST", "http://", "http://HOST:PORT"),
+        ("PUBSUB_EMULATOR_HOST", "http://localhost:8085", "HOST:PORT, without a scheme"),
+        ("PUBSUB_EMULATOR_HOST", "localhost:8085/", "HOST:PORT, without a scheme"),
+        ("PUBSUB_EMULATOR_HOST", "localhost", "HOST:PORT"),
     ],
 )
 def test_a_fault_names_variable_value_and_expectation(name: str, value: str, expected: str) -> None:
@@ -128,6 +135,11 @@ def test_a_fault_names_variable_value_and_expectation(name: str, value: str, exp
     assert line.startswith(f"{name}=")
     assert value.strip(".") in line
     assert expected in line
+
+
+def test_a_prefix_has_no_control_characters() -> None:
+    (line,) = problems({**BASE, "WORKER_OUTPUT_PREFIX": "a\tb"})
+    assert "control characters" in line
 
 
 @pytest.mark.parametrize(
@@ -293,3 +305,16 @@ def test_a_glob_that_cannot_be_meant_is_named() -> None:
         load(exclude="*.{jpg")
     [problem] = wrong.value.problems
     assert problem.startswith("WORKER_EXCLUDE='*.{jpg': '*.{jpg' has a brace that is not closed")
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]", "pubsub", "a-b.example"])
+def test_emulators_anywhere(host: str) -> None:
+    settings = Settings.load(
+        {
+            **BASE,
+            "PUBSUB_EMULATOR_HOST": f"{host}:8085",
+            "STORAGE_EMULATOR_HOST": f"http://{host}:4443",
+        }
+    )
+    assert settings.pubsub_emulator_host == f"{host}:8085"
+    assert settings.storage_emulator_host == f"http://{host}:4443"

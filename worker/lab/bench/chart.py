@@ -17,7 +17,7 @@ _VALUE_PX = 110
 
 
 def bars(title: str, unit: str, values: Mapping[str, float]) -> str:
-    """A horizontal bar for each name, as long as its value; the value stands at its end."""
+    """Return a horizontal bar for each name, as long as its value, with the value at its end."""
     left = _MARGIN + _LETTER_PX * max((len(name) for name in values), default=0) + 8
     scale = (_WIDTH - left - _VALUE_PX) / (max(values.values(), default=0) or 1)
     rows = []

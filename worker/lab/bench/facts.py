@@ -1,4 +1,4 @@
-"""What a report needs so that its figures mean something: the machine, the versions, the moment."""
+"""The facts in the head of a report: the machine, the versions and the time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PACKAGES = (
 
 
 def facts(verb: str) -> dict[str, Any]:
-    """The head of a report: verb, time, machine, versions."""
+    """Return the head of a report: verb, time, machine, versions."""
     return {
         "verb": verb,
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -35,7 +35,7 @@ def facts(verb: str) -> dict[str, Any]:
 
 
 def request_of(settings: Settings) -> dict[str, Any]:
-    """What decides the renditions, as the child processes of `bench` are asked for them."""
+    """Return the settings that decide the renditions, for a request to a child of `bench`."""
     recipe = settings.recipe("")
     return {
         "ladder": str(recipe.ladder),

@@ -1,4 +1,4 @@
-"""The arithmetic of measured runs: medians, ratios, sums, and who runs when."""
+"""The arithmetic of measured runs: medians, ratios, sums, and the order of the runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from worker.photo.ladder import FULL
 
 
 def median(values: Iterable[float], digits: int = 4) -> float:
-    """The median, rounded.
+    """Return the median, rounded.
 
     Raises:
         ValueError: there are no values.
@@ -22,32 +22,32 @@ def median(values: Iterable[float], digits: int = 4) -> float:
 
 
 def ratio(value: float, base: float, digits: int = 3) -> float | None:
-    """How many times the base; `None` for a base of 0."""
+    """Return the value divided by the base; `None` for a base of 0."""
     return round(value / base, digits) if base > 0 else None
 
 
 def medians(rounds: Sequence[Mapping[str, float]], digits: int = 4) -> dict[str, float]:
-    """The median of each figure that all rounds have, in the first one's order."""
+    """Return the median of each figure that all rounds have, in the first round's order."""
     common = [name for name in rounds[0] if all(name in each for each in rounds)]
     return {name: median((each[name] for each in rounds), digits) for name in common}
 
 
 def sums(parts: Iterable[Mapping[str, float]], names: Iterable[str]) -> dict[str, float]:
-    """The sum of each named figure; a part without it counts as 0."""
+    """Return the sum of each named figure; a part without the figure counts as 0."""
     found = list(parts)
     return {name: round(sum(part.get(name, 0) for part in found), 4) for name in names}
 
 
 def in_order(rungs: Iterable[str]) -> list[str]:
-    """The smallest rung first, `full` last."""
+    """Sort rungs: the smallest first, `full` last."""
     return sorted(rungs, key=lambda rung: (rung == FULL, int(rung) if rung.isdigit() else 0))
 
 
 def counts(text: str, flag: str, *, least: int) -> tuple[int, ...]:
-    """A comma list of whole numbers such as `1,2`, in the order given; repetitions are dropped.
+    """Parse a comma list of whole numbers such as `1,2`; keep the order, drop repetitions.
 
     Raises:
-        UsageFault: it is something else, or a number is smaller than `least`.
+        UsageFault: the text is no such list, or a number is smaller than `least`.
     """
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isascii() and part.isdigit() and int(part) >= least for part in parts):
@@ -58,7 +58,7 @@ def counts(text: str, flag: str, *, least: int) -> tuple[int, ...]:
 def in_turns(rounds: int, names: Sequence[str], run: Callable[[str, int], object]) -> None:
     """Call `run(name, round)` for each name in each round.
 
-    Each round begins with another name, because the first run after a pause finds colder caches.
+    Each round begins with another name, because the first run after a pause has colder caches.
     """
     for number in range(rounds):
         start = number % len(names)

@@ -1,6 +1,6 @@
-"""A server that is further away: a proxy which holds back the first byte of each answer.
+"""A proxy that simulates a distant server: it delays the first byte of each answer.
 
-It copies bytes. Of HTTP it relies on one fact: a request comes before its answer, also on a
+The proxy copies bytes. It relies on one fact of HTTP: a request comes before its answer, also on a
 connection that stays open. Google's client for Cloud Storage does not pipeline.
 """
 

@@ -1,4 +1,4 @@
-"""Single events through an idle worker: what they cost, and how soon the first rung is there."""
+"""This module measures single events in an idle worker: cost, and the time to the first rung."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _BEGUN_CPU_SECONDS = 0.1
 
 
 def tiny_ladder(ladder: Ladder) -> str:
-    """A ladder of as many rungs for a picture of 64 pixels: every upload, and hardly a pixel."""
+    """Return a ladder of as many rungs for a picture of 64 pixels: all uploads, hardly a pixel."""
     count = len(ladder.rungs)
     edges = {TINY_EDGE_PX * step // count for step in range(1, count)} - {0}
     return ",".join([*map(str, sorted(edges)), "full"])
@@ -33,10 +33,10 @@ def tiny_ladder(ladder: Ladder) -> str:
 def single_events(
     rig: Rig, worker: MeasuredWorker, tiny: StoredObject, count: int
 ) -> dict[str, dict[str, float]]:
-    """Milliseconds an event, of CPU time by who spent it and of the clock; `count` of each kind.
+    """Return milliseconds an event: CPU time by who spent it, and wall time.
 
-    `register` is of a tiny photo with all its uploads, `skip` the same event once more, and
-    `deregister` takes that photo away again.
+    It runs `count` events of each kind. `register` is a tiny photo with all its uploads, `skip` is
+    the same event again, and `deregister` removes that photo.
     """
     events = [worker.new_photo(tiny) for _ in range(count)]
     return {
@@ -67,12 +67,12 @@ def _cost(
 def first_rung(
     rig: Rig, worker: MeasuredWorker, original: StoredObject, prefix: str, rounds: int
 ) -> dict[str, Any]:
-    """Seconds from the publish until a rendition exists in the bucket, and its rung.
+    """Return the seconds from the publish until a rendition exists in the bucket, and its rung.
 
-    The median of some rounds, after one that warms the worker up. Output lies under `prefix`.
+    It is the median of some rounds, after one that warms the worker up. Output is under `prefix`.
 
     Raises:
-        Fatal: it took more than a minute.
+        Fatal: a round took more than a minute.
     """
     seconds = []
     for _ in range(rounds + 1):
@@ -96,10 +96,10 @@ def first_rung(
 
 
 def drain(worker: MeasuredWorker, originals: Sequence[StoredObject]) -> float:
-    """Seconds from SIGTERM in mid-render to the worker's exit.
+    """Return the seconds from a SIGTERM during a render to the worker's exit.
 
     Raises:
-        Fatal: it ended with another exit code than 0.
+        Fatal: the worker's exit code was not 0.
     """
     before = processes.children_cpu_seconds(worker.pid)
     wanted = len(worker.handled) + len(originals)

@@ -1,4 +1,4 @@
-"""Rounds of photos through one worker: throughput, and who used the cores meanwhile."""
+"""This module measures rounds of photos in one worker: throughput, and who used the cores."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from worker.photo.ports import StoredObject
 from worker.system import processes
 
 _BUSY = 0.95
-"""From this share on something counts as used up."""
+"""From this share on, a resource counts as used up."""
 
 Spent = Mapping[str, float]
-"""CPU seconds so far by who spent them, and the moment, `at`."""
+"""CPU seconds so far by who spent them, and the time, `at`."""
 
 
 def spent(rig: Rig, worker: MeasuredWorker) -> Spent:
-    """Ask the kernel. `machine`, `stolen` and `working` as `shares` describes them."""
+    """Read the CPU seconds so far. `shares` describes `machine`, `stolen` and `working`."""
     machine, stolen = processes.machine_cpu_seconds()
     return {
         "at": time.monotonic(),
@@ -50,7 +50,7 @@ def one_round(
     worker.wait_until_handled(before + photos)
     ended = spent(rig, worker)
     handled = worker.handled[before : before + photos]
-    # Not measured: it keeps the GCS server's memory small.
+    # This is not measured; it keeps the GCS server's memory small.
     worker.deregister(events)
     worker.wait_until_handled(before + 2 * photos)
 
@@ -73,9 +73,9 @@ def one_round(
 
 
 def shares(begun: Spent, ended: Spent, slots: int) -> dict[str, float]:
-    """Who used the cores between two moments, as shares of the slots and of the machine's cores.
+    """Return who used the cores between two times, as shares of the slots and of the cores.
 
-    `busy` is all that ran on the machine, `stolen` what its host gave to others. `working` is the
+    `busy` is all that ran on the machine, `stolen` what the host gave to others. `working` is the
     part of the slots' time in which a render ran or waited for a core, so neighbours leave it
     unchanged.
     """
@@ -98,7 +98,7 @@ def shares(begun: Spent, ended: Spent, slots: int) -> dict[str, float]:
 
 
 def what_limits(figures: Mapping[str, float]) -> str:
-    """One sentence about what keeps the slots from being always busy."""
+    """Return one sentence about what keeps the slots from being always busy."""
     slots = figures["children_of_slots"]
     if slots >= _BUSY:
         return f"the slots: rendering takes {slots:.0%} of their time"

@@ -1,4 +1,4 @@
-"""Which originals a run measures: those that the command line names, or samples made here."""
+"""The originals that a run measures: those of the command line, or samples made here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from worker.system.scratch import Scratch
 from worker.telemetry.logs import Log
 
 FOLDER = "photo-worker-bench-"
-"""What the names of a run's temporary folders begin with."""
+"""The prefix of a run's temporary folders."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,11 +35,11 @@ class Photo:
 
 
 def read_photo(name: str, file: Path) -> Photo:
-    """Look at one file.
+    """Read one file's structure.
 
     Raises:
-        Permanent: its structure is not that of a picture.
-        OSError: it cannot be read.
+        Permanent: the file does not have the structure of a picture.
+        OSError: the file cannot be read.
     """
     data = file.read_bytes()
     anatomy = dissect(sniff(data), data)
@@ -55,12 +55,12 @@ def read_photo(name: str, file: Path) -> Photo:
 
 @contextmanager
 def open_photos(arguments: Sequence[str], log: Log) -> Iterator[list[Photo]]:
-    """The pictures that files and folders hold; without any, the samples of `local`.
+    """Find the pictures of files and folders; without arguments, the samples of `local`.
 
-    Other files are left out with a warning: one of them would end a run of hours.
+    Other files are left out with a warning, because one of them would end a run of hours.
 
     Raises:
-        UsageFault: something is missing or lies in a bucket, or everything was left out.
+        UsageFault: a source is missing or in a bucket, or everything was left out.
     """
     with ExitStack() as stack:
         if not arguments:
@@ -84,7 +84,7 @@ def open_photos(arguments: Sequence[str], log: Log) -> Iterator[list[Photo]]:
 
 
 def write_tiny_jpeg(file: Path) -> None:
-    """A picture of 64 x 48 pixels: what an event costs when its pixels cost almost nothing."""
+    """Write a picture of 64 x 48 pixels, to measure an event whose pixels cost almost nothing."""
     import pyvips
 
     across = pyvips.Image.xyz(64, 48)

@@ -31,7 +31,7 @@ _CPU = {
     "pure": "pure_encoding_cpu_seconds",
     "libvips": "encoding_by_libvips_cpu_seconds",
 }
-"""A round's figures, and what the report calls them."""
+"""A round's figures, and their names in the report."""
 
 _OF_RUNGS = ("ready", "encoding")
 
@@ -58,7 +58,7 @@ def bench_render(
 
 
 def _measure(photo: Photo, settings: Settings, rounds: int) -> dict[str, Any]:
-    """All rounds of one photo, in a fresh child process."""
+    """Run all rounds of one photo in a fresh child process."""
     request = {"photo": str(photo.file), "rounds": rounds, **request_of(settings)}
     command = interpreter.command("worker.lab.bench.render_rounds", json.dumps(request))
     ended = run(command, os.environ | {"VIPS_CONCURRENCY": "1"}, str(photo.file))
@@ -66,7 +66,7 @@ def _measure(photo: Photo, settings: Settings, rounds: int) -> dict[str, Any]:
 
 
 def _of_photo(found: Mapping[str, Any]) -> dict[str, Any]:
-    """One photo's rounds as medians; the ratios are those of the medians."""
+    """Return one photo's rounds as medians; the ratios are ratios of the medians."""
     rounds = found["rounds"]
     rungs = []
     for turns in zip(*(each["rungs"] for each in rounds), strict=True):

@@ -3,10 +3,10 @@
     python -m worker.lab.bench.render_rounds REQUEST
 
 REQUEST is JSON: {"photo": path, "rounds": 3, "ladder": "320,full", "quality": 80, "effort": 4,
-"full_effort": 2}. One JSON object on standard output: what `measure` returns.
+"full_effort": 2}. Standard output has one JSON object: the result of `measure`.
 
-The first render is for its memory, the second one notes every picture that it encodes. Then the
-whole renderer takes turns with pure encoding: these pictures again.
+The first render measures the memory; the second notes every picture that it encodes. Then the whole
+renderer takes turns with pure encoding, which encodes these pictures again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from worker.system.processes import memory_bytes, reset_peak
 
 
 def measure(request: dict[str, Any]) -> dict[str, Any]:
-    """CPU seconds of the whole renderer and of the encoding alone, by round, stage and rung."""
+    """Return CPU seconds of the whole renderer and of only encoding, by round, stage and rung."""
     ladder = Ladder.parse(request["ladder"])
     encoding = Looks(
         quality=request["quality"], effort=request["effort"], full_effort=request["full_effort"]
@@ -39,7 +39,7 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
         sizes = [size for size, _ in subject.render(data, ladder, encoding)]
     rounds = []
     for number in range(request["rounds"]):
-        # The second of the two finds warmer caches, so they change places.
+        # The second of the two has warmer caches, so they change places.
         if number % 2:
             pure, libvips = _pure(encodes)
             whole = _whole(data, ladder, encoding)
@@ -61,7 +61,7 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _memory(path: Path, ladder: Ladder, encoding: Looks) -> dict[str, int]:
-    """What one render takes at its peak above what this process holds before it."""
+    """Return the peak memory of one render, above what this process held before it."""
     subject.give_back_memory()
     reset_peak()
     base = memory_bytes("self", "VmRSS")
@@ -86,7 +86,7 @@ def _whole(data: bytes, ladder: Ladder, encoding: Looks) -> dict[str, Any]:
 
 
 def _pure(encodes: list[subject.Encode]) -> tuple[list[float], list[float]]:
-    """Seconds of each picture, directly and by libvips, in turns."""
+    """Return the seconds of each picture, encoded directly and by libvips, in turns."""
     turns = [(_seconds(each.directly), _seconds(each.by_libvips)) for each in encodes]
     return [directly for directly, _ in turns], [libvips for _, libvips in turns]
 

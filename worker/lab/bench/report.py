@@ -18,7 +18,7 @@ from worker.errors import Fatal, UsageFault
 _MIB = 1 << 20
 _WIDTH = 120
 _LARGE = 100
-"""From here on a figure is shown with one digit instead of three."""
+"""From this value on, a figure is shown with one digit instead of three."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,10 +29,10 @@ class ReportOutput:
     folder: Path | None
 
     def make_folder(self) -> None:
-        """Make the folder if one is named, and write a file in it as a trial.
+        """Make the folder if one is named, and try to write a file in it.
 
         Raises:
-            UsageFault: it cannot be made or written to.
+            UsageFault: the folder cannot be made or written to.
         """
         if self.folder is None:
             return
@@ -52,7 +52,7 @@ class ReportOutput:
             Fatal: the folder cannot be written to; the report has been printed.
         """
         text = json.dumps(report, ensure_ascii=False, indent=2)
-        # Printed first: a full disk must not cost what took hours to measure.
+        # Print first, so that a full disk does not lose figures that took hours to measure.
         if self.as_json:
             print(text, flush=True)  # noqa: T201
         else:
@@ -67,7 +67,7 @@ class ReportOutput:
             raise Fatal(f"--out {self.folder}: {error.strerror}") from error
 
     def _print(self, report: Mapping[str, Any], tables: Iterable[Table]) -> None:
-        # Tables that are cut off would show other figures; a narrow terminal wraps lines by itself.
+        # A cut-off table would show wrong figures; a narrow terminal wraps lines by itself.
         console = Console(soft_wrap=True)
         console.width = max(console.width, _WIDTH)
         console.print(_heading(report), highlight=False)
@@ -79,7 +79,7 @@ class ReportOutput:
 
 
 def table(title: str, headings: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
-    """A table whose first column is text and whose others are figures; `None` is left empty."""
+    """Return a table: the first column is text, the others are figures; `None` is left empty."""
     shown = _titled(title)
     for number, heading in enumerate(headings):
         shown.add_column(heading, justify="right" if number else "left", no_wrap=bool(number))
@@ -89,7 +89,7 @@ def table(title: str, headings: Sequence[str], rows: Iterable[Sequence[object]])
 
 
 def words(title: str, rows: Mapping[str, str]) -> Table:
-    """Names, and a sentence about each."""
+    """Return a table of names, and a sentence about each."""
     shown = _titled(title)
     shown.show_header = False
     for name, sentence in rows.items():
@@ -98,7 +98,7 @@ def words(title: str, rows: Mapping[str, str]) -> Table:
 
 
 def cell(value: object) -> str:
-    """A figure as a table shows it."""
+    """Return a figure as a table shows it."""
     if value is None:
         return ""
     if isinstance(value, float):
@@ -107,7 +107,7 @@ def cell(value: object) -> str:
 
 
 def mib(size_bytes: float) -> str:
-    """Bytes as MiB, with one decimal."""
+    """Return bytes as MiB, with one decimal."""
     return f"{size_bytes / _MIB:,.1f}"
 
 

@@ -1,7 +1,7 @@
 """The set-up of `bench worker`: a broker, a GCS server, and real `photo-worker run` processes.
 
-Each worker has topics, a subscription and, if asked for, a latency of its own, so that several can
-stand ready beside each other and take turns; those without a message wait.
+Each worker has its own topics and subscription and, if asked for, its own latency. So several
+workers can be ready and take turns; workers without messages wait.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class MeasuredWorker:
         """Wait until the worker is ready.
 
         Raises:
-            Fatal: it ends, or does not become ready.
+            Fatal: the worker ends, or does not become ready.
         """
         began = time.monotonic()
         self.process = process
@@ -68,11 +68,11 @@ class MeasuredWorker:
 
     @property
     def pid(self) -> int:
-        """Of the worker itself."""
+        """Return the worker's process id."""
         return self.process.pid
 
     def new_photo(self, original: StoredObject) -> Register:
-        """The event of a new photo of this original."""
+        """Return the event of a new photo of this original."""
         return Register(
             photo_id=f"{original.name}/{next(self._numbers)}",
             version=now_version(),
@@ -86,12 +86,12 @@ class MeasuredWorker:
             self._events.publish(event)
 
     def deregister(self, events: Iterable[Register]) -> None:
-        """Publish a deregistration of each one's photo."""
+        """Publish a deregistration for the photo of each event."""
         for _ in self._events.deregister([event.photo_id for event in events], None):
             pass
 
     def wait(self, seen: Callable[[], bool]) -> None:
-        """Read the log until something is so.
+        """Read the log until `seen` returns True.
 
         Raises:
             Fatal: the worker has ended, its log fell silent, or events fail.
@@ -111,7 +111,7 @@ class MeasuredWorker:
                 raise Fatal(f"the worker was silent for {_SILENT_SECONDS:g} s:\n{end}")
 
     def wait_until_handled(self, count: int) -> None:
-        """Until so many events in all have been handled; raises as `wait` does."""
+        """Wait until `count` events in all have been handled; raise as `wait` does."""
         self.wait(lambda: len(self.handled) >= count)
 
     def _note(self, entry: dict[str, Any]) -> None:
@@ -121,7 +121,7 @@ class MeasuredWorker:
             return
         outcome = entry.get("outcome")
         if outcome == "nacked":
-            self.nacked += 1  # it comes again; a few of them only cost time
+            self.nacked += 1  # the message comes again; a few nacks only cost time
         elif outcome != "rejected":
             self.handled.append(entry)
         if outcome == "rejected" or self.nacked > _MOST_NACKED:
@@ -129,7 +129,7 @@ class MeasuredWorker:
 
 
 class Rig:
-    """Broker and GCS server; opens workers on them. `stack` stops all of it."""
+    """Broker and GCS server; opens workers on them. `stack` stops all of them."""
 
     def __init__(self, stack: ExitStack, broker: str, environment: Mapping[str, str]) -> None:
         """Find or start the two servers.
@@ -153,11 +153,11 @@ class Rig:
             self.store.create_bucket(bucket)
 
     def upload(self, name: str, file: Path) -> StoredObject:
-        """Put an original into the bucket, in place of what lies there under that name."""
+        """Upload an original to the bucket; an object of that name is replaced."""
         return upload(self.store, ORIGINALS_BUCKET, name, file)
 
     def server_cpu_seconds(self) -> float:
-        """Of broker and GCS server as far as they run below this process."""
+        """Return the CPU seconds of broker and GCS server, if they run below this process."""
         below = processes.children(os.getpid())
         workers = frozenset(self._guards)
         return sum(processes.tree_cpu_seconds(pid, without=workers) for pid in below)
@@ -165,10 +165,10 @@ class Rig:
     def start(
         self, folder: Path, *, vcpus: int, latency_ms: int, settings: Mapping[str, str]
     ) -> MeasuredWorker:
-        """A worker that is ready; it is drained at the end unless that has happened by then.
+        """Return a worker that is ready; it is drained at the end, unless it was drained before.
 
         Raises:
-            Fatal: it did not become ready.
+            Fatal: the worker did not become ready.
         """
         names = Names(PROJECT, f"-{secrets.token_hex(3)}")
         resources = Resources(self.broker.address, names)
@@ -195,7 +195,7 @@ class Rig:
         return MeasuredWorker(process, events, self._numbers)
 
     def _at_distance(self, latency_ms: int) -> str:
-        """The GCS server's URL, behind a latency if there is one."""
+        """Return the GCS server's URL, or the URL of a proxy that adds the latency."""
         scheme, _, address = self.storage.address.rstrip("/").partition("://")
         if not latency_ms:
             return self.storage.address

@@ -1,4 +1,4 @@
-"""Tells the stages of one piece of work apart: seconds by stage, each moment counted once."""
+"""A stopwatch measures the stages of one piece of work; it counts each moment once."""
 
 from __future__ import annotations
 

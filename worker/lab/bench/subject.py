@@ -1,4 +1,4 @@
-"""The renderer as the measurements see it; runs in child processes only.
+"""The renderer that the measurements call; it runs only in child processes.
 
 Only this module of `bench` calls `render.image.imaging`, so a change of the renderer changes the
 measurements here.
@@ -33,12 +33,12 @@ class Encode(NamedTuple):
 
 
 def codec() -> str:
-    """The libraries that decide the bytes, as the recipe names them."""
+    """Return the libraries that decide the bytes, as the recipe names them."""
     return imaging.codec()
 
 
 def give_back_memory() -> None:
-    """Return to the kernel what is free."""
+    """Return free memory to the kernel."""
     gc.collect()
     imaging.give_back_memory()
 
@@ -46,7 +46,7 @@ def give_back_memory() -> None:
 def render(
     data: bytes, ladder: Ladder, encoding: Looks, stage: Stage = lambda _: nullcontext()
 ) -> Iterator[tuple[RungSize, bytes]]:
-    """Everything a render does, from the original's bytes to each rung's, facts included.
+    """Render from the original's bytes to each rung's bytes, with the facts.
 
     `stage` is entered for each piece of work with its name, one of `STAGES`.
     """
@@ -60,7 +60,7 @@ def render(
 def noted_encodes() -> Iterator[list[Encode]]:
     """Note each picture that is encoded while the block runs, in the order of rungs.
 
-    Each `Encode` works on the same pixels with the same settings. Holds every picture in memory.
+    Each `Encode` works on the same pixels with the same settings. All pictures stay in memory.
     """
     noted: list[Encode] = []
 

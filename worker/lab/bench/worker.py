@@ -1,7 +1,7 @@
 """`bench worker`: real photos through real workers on this machine, beside broker and GCS server.
 
-The servers share the cores with the worker, and so does the bench itself. The report has their CPU
-seconds, and says so where they are what limits.
+The servers and the bench itself share the cores with the worker. The report has their CPU seconds,
+and says if they are the limit.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Way(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerOptions:
-    """What the command line asks for; `settings` are the flags, by environment variable."""
+    """The options of the command line; `settings` are the flags, by environment variable."""
 
     photos: Sequence[str]
     rounds: int
@@ -88,7 +88,7 @@ def _measure(
     options: WorkerOptions,
     show: Show,
 ) -> dict[str, Any]:
-    """Everything, in this order: rounds, first rung, single events, drains."""
+    """Measure in this order: rounds, first rung, single events, drains."""
 
     def start(way: Way, **more: str) -> MeasuredWorker:
         show({"now": f"starting a worker: {way_name(*way)}"})
@@ -157,7 +157,7 @@ def _figures(
     rounds: Sequence[dict[str, float]],
     originals: Sequence[StoredObject],
 ) -> dict[str, Any]:
-    """All figures of one worker; drains it."""
+    """Return all figures of one worker; drain it."""
     figures = medians(rounds)
     peak = max((int(each.get("child_peak_bytes", 0)) for each in worker.handled), default=0)
     return {
@@ -176,7 +176,7 @@ def _figures(
 
 
 def _compared(workers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Each with its throughput over those of the fewest vCPUs and of the least latency."""
+    """Return each worker with its throughput relative to the fewest vCPUs and the least latency."""
     pace = {(each["vcpus"], each["latency_ms"]): each["photos_a_minute"] for each in workers}
     fewest, least = min(vcpus for vcpus, _ in pace), min(latency for _, latency in pace)
     return [

@@ -1,4 +1,4 @@
-"""Tables of what `bench worker` has measured, and a chart of throughput."""
+"""The tables of `bench worker`, and its chart of throughput."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _LABELS = {
 
 
 def way_name(vcpus: int, latency_ms: int) -> str:
-    """What a worker is called."""
+    """Return the name of a worker."""
     return f"{vcpus} vCPU, {latency_ms} ms"
 
 
 def tables(report: Mapping[str, Any]) -> list[Table]:
-    """Each worker in a column, then what limits, single events, and the first rung."""
+    """Return tables: a column for each worker, then the limits, single events, the first rung."""
     workers, first, events = report["workers"], report["first_rung"], report["events"]
 
     def rows(names: Mapping[str, str]) -> list[list[object]]:
@@ -72,7 +72,7 @@ def tables(report: Mapping[str, Any]) -> list[Table]:
 
 
 def charts(report: Mapping[str, Any]) -> dict[str, str]:
-    """Throughput of each worker."""
+    """Return the chart of each worker's throughput."""
     photos_a_minute = {
         way_name(each["vcpus"], each["latency_ms"]): each["photos_a_minute"]
         for each in report["workers"]

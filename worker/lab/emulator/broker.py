@@ -1,7 +1,7 @@
 """The embedded broker's state: topics, subscriptions, and the messages between them.
 
-Owns fan-out and dead-letter forwarding; `subscription` owns what becomes of a delivery. A pure
-state machine. Not thread-safe: its caller holds one lock around every call (`shared` does).
+This module does fan-out and dead-letter forwarding; `subscription` handles deliveries. It is a pure
+state machine and not thread-safe: its caller holds one lock around every call (`shared` does).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from worker.lab.emulator.records import (
 from worker.lab.emulator.subscription import BrokerConsumer, Subscription
 
 DELETED_TOPIC = "_deleted-topic_"
-"""What a subscription names as its topic once that is gone, as in Pub/Sub."""
+"""The topic of a subscription whose topic was deleted, as in Pub/Sub."""
 
 MAX_MESSAGES_PER_PUBLISH = 1000
 
@@ -39,7 +39,7 @@ class Broker:
         clock: monotonic seconds; leases and rests are measured with it.
         wall_clock: aware time of day, for publish times.
         faults: misbehaviour on purpose, for tests.
-        wake: called with a subscription's name whenever its consumers should look again.
+        wake: called with a subscription's name when its consumers should look again.
         incarnation: part of every ack id, so that an ack meant for a broker that ran earlier on the
             same address cannot ack a message of this one.
     """
@@ -112,7 +112,7 @@ class Broker:
     # Subscriptions
 
     def create_subscription(self, config: SubscriptionConfig) -> None:
-        """Add a subscription, which gets what its topic carries from now on.
+        """Add a subscription, which gets the messages that its topic gets from now on.
 
         Raises InvalidArgumentError (names, limits), NotFoundError (topic, dead-letter topic),
         AlreadyExistsError.
@@ -162,7 +162,7 @@ class Broker:
         self._wake(name)
 
     def seek(self, name: str, time: datetime) -> None:
-        """Ack what was published before `time`; bring back retained messages published since.
+        """Ack messages published before `time`; redeliver retained messages published since then.
 
         Messages acked earlier come back only if the subscription retains them. Raises
         NotFoundError.
@@ -198,9 +198,9 @@ class Broker:
         consumer.lease_seconds = seconds
 
     def detach(self, consumer: BrokerConsumer) -> None:
-        """End a consumer; what it holds is redelivered when its leases expire."""
+        """End a consumer; its messages are redelivered when their leases expire."""
         consumer.subscription.consumers.discard(consumer)
-        # The others' fair part of the backlog grew.
+        # The fair part of the other consumers grew.
         self._wake(consumer.subscription.config.name)
 
     def take(self, consumer: BrokerConsumer, limit: int) -> list[LeasedMessage]:
@@ -242,7 +242,7 @@ class Broker:
                 self._wake(name)
 
     def next_due(self) -> float | None:
-        """When, by the clock, `advance` will next have something to do; None if nothing is held."""
+        """Return the clock's time at which `advance` has work again; `None` if it has none."""
         dues = [s.next_due() for s in self._subscriptions.values()]
         return min((due for due in dues if due is not None), default=None)
 

@@ -1,6 +1,6 @@
-"""What the embedded broker is told and hands out, and the limits and names that Pub/Sub enforces.
+"""The embedded broker's values, and the limits and names that Pub/Sub enforces.
 
-Plain values, apart from gRPC and time.
+They are plain values without gRPC or a clock.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class AlreadyExistsError(BrokerError):
 
 
 class InvalidArgumentError(BrokerError):
-    """The request itself is wrong, whatever the broker holds."""
+    """The request itself is wrong, in any state of the broker."""
 
     status = "INVALID_ARGUMENT"
 
@@ -72,12 +72,12 @@ class Topic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Faults:
-    """Misbehaviour on purpose, for tests; equal seeds misbehave equally.
+    """Misbehaviour on purpose, for tests; equal seeds give equal misbehaviour.
 
     Attributes:
-        seed: of the random numbers; each subscription draws its own from it and its name.
-        duplicate: probability (0 to 1) that a message delivered is also delivered once more, under
-            another ack id and with a fate of its own: acking one does not ack the other.
+        seed: the seed of the random numbers; each subscription combines it with its own name.
+        duplicate: the probability (0 to 1) that a delivered message is delivered once more, under
+            another ack id: acking one copy does not ack the other.
         reorder: deliver the backlog in random order.
         reset_stream_after: end each stream with UNAVAILABLE after so many delivered messages.
     """
@@ -90,7 +90,7 @@ class Faults:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """What a topic carries. The broker sets `message_id` and `publish_time` on publish."""
+    """A message of a topic. The broker sets `message_id` and `publish_time` on publish."""
 
     data: bytes = b""
     attributes: Mapping[str, str] = field(default_factory=dict)
@@ -100,13 +100,13 @@ class Message:
 
     @property
     def size_bytes(self) -> int:
-        """Data and attributes, as flow control counts them."""
+        """Return the bytes of data and attributes, as flow control counts them."""
         return len(self.data) + sum(len(k) + len(v) for k, v in self.attributes.items())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetterPolicy:
-    """Where a message goes after `max_delivery_attempts` deliveries that were not acked."""
+    """The topic for a message after `max_delivery_attempts` deliveries that were not acked."""
 
     topic: str
     max_delivery_attempts: int
@@ -114,23 +114,23 @@ class DeadLetterPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """How long a message rests between a nack or expiry and its redelivery."""
+    """The time between a nack or an expired lease and the redelivery of a message."""
 
     minimum_backoff_seconds: float
     maximum_backoff_seconds: float
 
     def backoff_seconds(self, deliveries: int) -> float:
         """Return the rest after so many deliveries: the minimum, doubled each time, capped."""
-        # A cap on the exponent, else the thousandth redelivery overflows a float.
+        # Without a cap on the exponent, the thousandth redelivery would overflow a float.
         doubled = self.minimum_backoff_seconds * 2.0 ** min(deliveries - 1, 60)
         return min(doubled, self.maximum_backoff_seconds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionConfig:
-    """What the creator of a subscription asked for.
+    """The settings of a subscription.
 
-    `rest` is opaque to the state machine: settings that it keeps for the caller and ignores.
+    `rest` has settings that the state machine keeps for the caller and ignores.
     """
 
     name: str

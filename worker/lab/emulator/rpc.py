@@ -1,7 +1,7 @@
 """The embedded broker's gRPC calls: unary ones, pulls that wait, and streams.
 
-Owns what depends on a client that waits, leaves or breaks, and on the threads which serve it; the
-other calls are in `wire`.
+This module handles clients that wait, leave or break, and the threads that serve them; the other
+calls are in `wire`.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ log = logging.getLogger(__name__)
 
 STREAM_THREADS = 128
 THREADS = STREAM_THREADS + 128
-"""Pulls that wait hold a thread too; beyond that, calls queue until one is free."""
+"""Waiting pulls hold a thread too; further calls queue until a thread is free."""
 
 PULL_SECONDS = 60.0
-"""How long a pull without a deadline waits for a message, at most."""
+"""The longest time that a pull without a deadline waits for a message."""
 
 PULL_MARGIN_SECONDS = 1.0
-"""How long before its deadline a pull gives up, so that its empty response arrives in time."""
+"""A pull gives up so long before its deadline, so that its empty response arrives in time."""
 
 STREAM_BATCH_MESSAGES = 1000
 
 
 class _StreamReset(BrokerError):
-    """An injected fault, not an error of the client's."""
+    """The stream ends by an injected fault; the client made no error."""
 
     status = "UNAVAILABLE"
 
@@ -140,7 +140,7 @@ class BrokerCalls:
 
     @property
     def open_streams(self) -> int:
-        """How many StreamingPull calls are open now, as far as the server noticed."""
+        """Return the number of StreamingPull calls that are open, as far as the server noticed."""
         with self._shared.locked():
             return len(self._streams)
 
@@ -172,7 +172,7 @@ class BrokerCalls:
             _refuse(context, error)
 
     def _pull(self, request: Pb, context: grpc.ServicerContext) -> Pb:
-        """Return what there is; wait for it until shortly before the deadline of the call."""
+        """Return ready messages; wait for them until shortly before the call's deadline."""
         try:
             if request.max_messages <= 0:
                 raise InvalidArgumentError("No max_messages specified")
@@ -184,7 +184,7 @@ class BrokerCalls:
     def _await_deliveries(self, request: Pb, context: grpc.ServicerContext) -> list[Pb]:
         left = context.time_remaining()
         seconds = PULL_SECONDS if left is None else left - min(PULL_MARGIN_SECONDS, left / 4)
-        # Real time on purpose: the client's deadline is, whatever clock the broker runs on.
+        # The client's deadline is in real time, so this does not use the broker's clock.
         give_up = time.monotonic() + (0.0 if request.return_immediately else seconds)
         name = request.subscription
         is_gone = threading.Event()
@@ -236,12 +236,12 @@ class BrokerCalls:
             with self._shared.locked():
                 self._streams.discard(stream)
 
-        # At the end of the call. The generator of a killed client stays suspended, and would keep
-        # its share of the messages.
+        # Leave at the end of the call. The generator of a killed client stays suspended, and would
+        # keep its share of the messages.
         if not context.add_callback(leave):
             leave()
         if is_full:
-            # Otherwise streams take all threads, and the acks that would free them wait for one.
+            # Without this limit, streams take all threads, and acks wait for a thread.
             raise _TooManyStreams(f"More than {STREAM_THREADS} open streams")
         return stream
 

@@ -4,7 +4,7 @@ It lets `photo-worker local` and the tests run on a machine without Java, Docker
 Cloud CLI. It keeps everything in memory, trusts everybody, and listens on the loopback interface.
 Point Google's clients at it with `PUBSUB_EMULATOR_HOST`.
 
-Owns starting, listening and stopping.
+This module starts, listens and stops.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _HOST = "127.0.0.1"
 _OPTIONS = [
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
-    # Otherwise a second broker on the same port would silently take half of the connections.
+    # Without this, a second broker on the same port would silently take half of the connections.
     ("grpc.so_reuseport", 0),
-    # Clients that ping an idle stream to keep it alive are not to be turned away for it.
+    # Accept clients that ping an idle stream to keep it alive.
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
-    # A client that vanished without a word would keep its share of the messages for ever.
+    # Without these pings, a client that vanished would keep its share of the messages for ever.
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.http2.ping_timeout_ms", 5_000),
 ]
@@ -47,7 +47,7 @@ class EmbeddedBroker:
     """An in-memory Pub/Sub server for development and tests; a context manager. Thread-safe.
 
     Args:
-        port: to listen on; 0 takes a free one.
+        port: the port to listen on; 0 takes a free port.
         faults: misbehaviour on purpose, for tests.
     """
 
@@ -75,7 +75,7 @@ class EmbeddedBroker:
                     "taken? Choose another one, or 0 for any that is free"
                 ) from error
             server.start()
-            # Without grace: a client that stays connected would hold up the end.
+            # Stop without a grace period, because a connected client would delay the end.
             stack.callback(lambda: server.stop(None).wait())
             self._running = stack.pop_all()
         log.info("embedded broker on %s, in memory, for development and tests only", self.address)
@@ -83,16 +83,16 @@ class EmbeddedBroker:
 
     @property
     def address(self) -> str:
-        """`HOST:PORT`, for `PUBSUB_EMULATOR_HOST`; the port is final once started."""
+        """Return `HOST:PORT`, for `PUBSUB_EMULATOR_HOST`; the port is final after `start`."""
         return f"{_HOST}:{self._port}"
 
     @property
     def open_streams(self) -> int:
-        """How many StreamingPull calls are open now, as far as the server noticed."""
+        """Return the number of StreamingPull calls that are open, as far as the server noticed."""
         return self._calls.open_streams
 
     def stop(self) -> None:
-        """End all calls at once and forget everything; idempotent."""
+        """End all calls at once and drop all state; idempotent."""
         if self._running:
             self._running.close()
             self._running = None

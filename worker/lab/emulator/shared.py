@@ -1,7 +1,7 @@
-"""The embedded broker's state, shared by threads and kept on time.
+"""The embedded broker's state, shared by threads.
 
-Owns the one lock, the conditions that consumers wait on, and the thread that lets leases expire and
-rests end when they are due.
+This module has the one lock, the conditions on which consumers wait, and the thread that ends
+leases and rests when they are due.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class SharedBroker:
 
     def __init__(self, faults: Faults) -> None:
         self._lock = threading.Lock()
-        # One condition for each subscription: an ack on one would wake every idle stream otherwise.
+        # Each subscription has a condition, so that an ack wakes only that subscription's streams.
         self._changed: defaultdict[str, threading.Condition] = defaultdict(
             lambda: threading.Condition(self._lock)
         )
@@ -43,7 +43,7 @@ class SharedBroker:
 
     @contextmanager
     def locked(self) -> Iterator[Broker]:
-        """Use the broker alone. Only `wait` may block meanwhile."""
+        """Hold the lock and give the broker. Only `wait` may block meanwhile."""
         with self._lock:
             try:
                 yield self._broker
@@ -53,14 +53,14 @@ class SharedBroker:
                     self._alarm.notify()
 
     def wake(self, subscription: str) -> None:
-        """Let those who wait for a subscription look again. Call it only within `locked`."""
+        """Wake the threads that wait for a subscription. Call it only within `locked`."""
         if subscription in self._changed:
             self._changed[subscription].notify_all()
 
     def wait(self, subscription: str, timeout_seconds: float | None = None) -> None:
-        """Wait until woken, without a timeout for ever. Call it only within `locked`.
+        """Wait until woken; without a timeout, wait for ever. Call it only within `locked`.
 
-        Others use the broker meanwhile, so look again at everything read before.
+        Other threads use the broker meanwhile, so read its state again afterwards.
         """
         self._changed[subscription].wait(timeout_seconds)
 

@@ -1,7 +1,8 @@
 """One subscription of the embedded broker: its backlog, leases, attempts and redelivery.
 
-Owns what Pub/Sub promises about a delivery once a message has reached a subscription. A pure state
-machine: the caller passes `now`, monotonic seconds. Not thread-safe; the caller guards it.
+This module implements Pub/Sub's promises about a delivery after a message has reached a
+subscription. It is a pure state machine: the caller passes `now`, monotonic seconds, and holds a
+lock, because it is not thread-safe.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from itertools import count
 from worker.lab.emulator.records import Faults, LeasedMessage, Message, SubscriptionConfig
 
 BATCH_BYTES = 3 << 20
-"""Bytes handed out at once (a larger message goes alone): Google's clients, when pointed at an
-emulator by `PUBSUB_EMULATOR_HOST`, must not be sent a response that they refuse as a whole."""
+"""The most bytes of one response (a larger message goes alone): Google's clients refuse larger
+responses as a whole if `PUBSUB_EMULATOR_HOST` points them at an emulator."""
 
 
 @dataclass(slots=True, eq=False)
@@ -35,7 +36,7 @@ class BrokerConsumer:
 
     @property
     def has_room(self) -> bool:
-        """Whether flow control permits one more message."""
+        """Return True if flow control permits one more message."""
         return (self.max_messages <= 0 or self.held_messages < self.max_messages) and (
             self.max_bytes <= 0 or self.held_bytes < self.max_bytes
         )
@@ -64,7 +65,7 @@ class Subscription:
     """The deliveries of one subscription.
 
     Args:
-        config: replaced freely by the owner; applies to what happens next.
+        config: the owner may replace it at any time; it applies to later deliveries.
         ack_ids: makes ack ids that are new to this broker.
         forward: takes a message and its number of deliveries to the dead-letter topic, or returns
             False if that is impossible: the message is then redelivered for ever, as in Pub/Sub.
@@ -85,7 +86,7 @@ class Subscription:
         self._next_ack_id = ack_ids
         self._forward = forward
         self._faults = faults
-        # Not for security; seeded, so that a failing test fails again.
+        # The numbers are not for security; the seed makes a failing test fail again.
         self._random = random.Random(f"{faults.seed}:{config.name}")  # noqa: S311
         self._entries: dict[_Entry, None] = {}
         self._ready: deque[_Entry] = deque()
@@ -100,7 +101,7 @@ class Subscription:
     def take(self, consumer: BrokerConsumer, limit: int, now: float) -> list[LeasedMessage]:
         """Lease up to `limit` ready messages to a consumer, within its flow control.
 
-        Several consumers share the backlog: one call takes a fair part of it at most. A consumer
+        Several consumers share the backlog, so one call takes at most a fair part of it. A consumer
         that has left gets an empty list.
         """
         if consumer not in self.consumers:
@@ -132,7 +133,7 @@ class Subscription:
             self._schedule(known.deadline, known)
 
     def advance(self, now: float) -> bool:
-        """Carry out what is due: expired leases, ended rests. True if anything was."""
+        """Handle expired leases and ended rests; return True if there were any."""
         changed = False
         while (due := self.next_due()) is not None and due <= now:
             item = heapq.heappop(self._due)[2]
@@ -146,13 +147,13 @@ class Subscription:
         return changed
 
     def next_due(self) -> float | None:
-        """When `advance` will next have something to do, or None."""
+        """Return the time at which `advance` has work again, or `None`."""
         while self._due and not self._is_current(*self._due[0]):
             heapq.heappop(self._due)
         return self._due[0][0] if self._due else None
 
     def seek(self, time: datetime) -> None:
-        """Ack what was published before `time`; bring back what was acked since and retained."""
+        """Ack messages published before `time`; bring back retained messages published since."""
         for lease in [x for x in self._leases.values() if x.entry.message.publish_time < time]:
             self._release(lease.ack_id)
         for entry in list(self._entries):
@@ -174,7 +175,7 @@ class Subscription:
             entry.is_duplicate = False
         else:
             entry.deliveries += 1
-            # Drawn only if asked for, so that one fault does not change the other's order.
+            # Draw a number only if this fault is on, so that it does not change the other's order.
             if self._faults.duplicate and self._random.random() < self._faults.duplicate:
                 self._queue(_Entry(entry.message, deliveries=entry.deliveries, is_duplicate=True))
         lease = _Lease(self._next_ack_id(), entry, consumer, now + consumer.lease_seconds)

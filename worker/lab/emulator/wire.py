@@ -1,6 +1,6 @@
-"""What each unary call of `google.pubsub.v1` means to the embedded broker.
+"""This module maps each unary call of `google.pubsub.v1` to the embedded broker.
 
-Translates between protobuf messages and the values of `records`. Calls that are missing in
+It translates between protobuf messages and the values of `records`. Calls that are missing in
 `UNARY_CALLS` are unimplemented on purpose (schemas, snapshots, push, detaching, IAM).
 """
 
@@ -28,7 +28,7 @@ _T = TypeVar("_T")
 
 log = logging.getLogger(__name__)
 
-# The classes that protoc made. The wrappers of google.pubsub_v1 copy every message on access.
+# These are the classes that protoc made; the wrappers of google.pubsub_v1 copy messages on access.
 type_of = {
     name: getattr(types, name).pb() for name in types.__all__ if hasattr(getattr(types, name), "pb")
 }
@@ -174,7 +174,7 @@ UNARY_CALLS: Mapping[str, Mapping[str, tuple[str, UnaryCall]]] = {
         "Seek": ("SeekRequest", _seek),
     },
 }
-"""By service and method: the name of the request's type, and what the call does."""
+"""By service and method: the name of the request's type, and the function for the call."""
 
 
 def _topic_pb(topic: Topic) -> Pb:

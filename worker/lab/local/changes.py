@@ -1,4 +1,4 @@
-"""Changes: the photos that changed since the gallery page last asked."""
+"""This module finds the photos that changed since the gallery page last asked."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Changes:
         self._lock = threading.Lock()
 
     def since(self, cursor: str) -> dict[str, Any]:
-        """The snapshot with only the photos that changed after `cursor`, and the next cursor.
+        """Return the snapshot with the photos that changed after `cursor`, and the next cursor.
 
-        `whole` says that all photos are there, as after an empty or a foreign cursor.
+        `whole` is true if it has all photos, as after an empty or a foreign cursor.
         """
         with self._lock:
             state = self._snapshot()
@@ -38,7 +38,7 @@ class Changes:
             }
             gone = self._seen.keys() - photos.keys()
             if gone:
-                # The page removes what a whole snapshot leaves out.
+                # After a whole snapshot, the page removes the photos that are not in it.
                 self._session, self._seen, new = secrets.token_hex(4), {}, photos
             self._count += bool(new)
             for photo_id, photo in new.items():
@@ -52,7 +52,7 @@ class Changes:
             }
 
     def _after(self, cursor: str) -> int | None:
-        """The count that a cursor of this session stands for; None for any other text."""
+        """Return the count of a cursor of this session; `None` for any other text."""
         session, _, number = cursor.partition("-")
         if session != self._session or not re.fullmatch("[0-9]{1,12}", number):
             return None

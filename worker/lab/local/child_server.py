@@ -17,22 +17,22 @@ _LOOK_SECONDS = 0.02
 class ChildServer:
     """One run of a server on the loopback interface. Not thread-safe.
 
-    Ctrl-C in a terminal does not reach it, so that what uses it can end first. It ends with this
-    process at the latest (see `guard`).
+    Ctrl-C in a terminal does not reach the server, so that its clients can end first. The server
+    ends with this process at the latest (see `guard`).
     """
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Start it. Its log is a file, because a full pipe would stop it."""
+        """Start the server. Its log is a file, because a full pipe would block it."""
         self._stack = ExitStack()
         self._log = self._stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
         self._server = Guarded(command, log=self._log, environment=environment)
 
     def wait_until(self, answers: Callable[[], bool], seconds: float) -> None:
-        """Wait until it answers; stop it if it does not.
+        """Wait until `answers` returns True; stop the server if it does not.
 
         Raises:
-            TimeoutError: no answer in time.
-            ChildProcessError: it ended. Both messages have the end of its log.
+            TimeoutError: no answer came in time; the message has the end of the log.
+            ChildProcessError: the server ended; the message has the end of the log.
         """
         give_up = time.monotonic() + seconds
         try:
@@ -46,24 +46,24 @@ class ChildServer:
     def _check(self, late: bool, seconds: float) -> None:  # noqa: FBT001
         code = self._server.exit_code
         if code is not None:
-            raise ChildProcessError(f"ended with exit code {code}: {self._last_words()}")
+            raise ChildProcessError(f"ended with exit code {code}: {self._log_tail()}")
         if late:
-            raise TimeoutError(f"did not answer within {seconds:g} s: {self._last_words()}")
+            raise TimeoutError(f"did not answer within {seconds:g} s: {self._log_tail()}")
 
     def stop(self) -> None:
-        """End it and its children, by force after 5 s; idempotent."""
+        """End the server and its children; kill them after 5 s. Idempotent."""
         self._server.stop(_STOP_SECONDS)
         self._stack.close()
 
-    def _last_words(self) -> str:
+    def _log_tail(self) -> str:
         self._log.seek(0)
         return self._log.read().decode(errors="replace").strip()[-500:]
 
 
 def reserve_port(port: int = 0) -> int:
-    """The port, or a free one for 0; raises OSError if it is taken."""
+    """Return the port, or a free port for 0; raise OSError if the port is taken."""
     with socket.socket() as probe:
-        # As servers do: a connection that just ended does not make the port taken.
+        # Servers set this option too: a connection that just ended does not block the port.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(("127.0.0.1", port))
         return int(probe.getsockname()[1])

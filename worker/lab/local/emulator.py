@@ -60,7 +60,7 @@ class GoogleEmulator:
         return f"127.0.0.1:{self._port}"
 
     def start(self, port: int = 0) -> Self:
-        """Start, and wait until it answers; 0 takes a free port. Idempotent while it runs.
+        """Start the emulator and wait until it answers; 0 takes a free port. Idempotent.
 
         Raises EmulatorError if it is not installed, ends, or does not answer within 30 s.
         """
@@ -92,7 +92,7 @@ class GoogleEmulator:
         return self
 
     def stop(self) -> None:
-        """End it and all of its children; idempotent."""
+        """End the emulator and all of its children; idempotent."""
         if self._server:
             self._server.stop()
             self._server = None

@@ -74,7 +74,7 @@ class Gallery:
         port: int = 0,
         host: str = "127.0.0.1",
     ) -> None:
-        """Listen, which raises OSError if the port is taken; answer from `start` on."""
+        """Listen on the port and answer from `start` on; raise OSError if the port is taken."""
         self._server = _Server((host, port), _Site(snapshot, fetch, host))
         self._url = f"http://{host}:{self._server.server_address[1]}/"
         self._thread = threading.Thread(
@@ -99,7 +99,7 @@ class Gallery:
                 self._started = True
 
     def stop(self) -> None:
-        """Close the address and every connection, also below a `fetch` that hangs.
+        """Close the address and every connection, even if a `fetch` hangs.
 
         Idempotent; from any thread.
         """
@@ -142,10 +142,10 @@ class _Site:
         }
 
     def answers_to(self, hosts: list[str]) -> bool:
-        """Whether the Host header names this machine.
+        """Return True if the Host header names this machine.
 
-        A foreign page can point its own host name at 127.0.0.1, but cannot send another name. The
-        port may differ, as behind a forwarded port.
+        A foreign page can point its own host name at 127.0.0.1, but the browser then sends that
+        name. The port may differ, as behind a forwarded port.
         """
         if len(hosts) != 1:
             return False
@@ -169,7 +169,7 @@ class _Site:
             name = unquote_to_bytes(quoted).decode()
         except UnicodeDecodeError:
             return _text(HTTPStatus.NOT_FOUND, "no such rendition")
-        # By the present snapshot, so that a deregistered photo is not served any more.
+        # Check the present snapshot, so that a deregistered photo is not served any more.
         body = self._fetch(name) if name in _named(self._snapshot()) else None
         if body is None:
             return _text(HTTPStatus.NOT_FOUND, "no such rendition")
@@ -221,7 +221,7 @@ class _Server(ThreadingHTTPServer):
         for connection in list(self._connections):
             try:
                 connection.shutdown(socket.SHUT_RDWR)
-            except OSError:  # its own thread was faster
+            except OSError:  # the connection's own thread has closed it already
                 continue
 
     def handle_error(self, request: object, client_address: object) -> None:

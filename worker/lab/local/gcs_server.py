@@ -20,7 +20,7 @@ _ARCHITECTURES = {"x86_64": "amd64", "AMD64": "amd64", "aarch64": "arm64", "arm6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notifications:
-    """Where Pub/Sub notifications about every object of every bucket go."""
+    """The destination of Pub/Sub notifications about all objects of all buckets."""
 
     broker: str
     project: str
@@ -42,11 +42,11 @@ class GcsServer:
 
     @property
     def url(self) -> str:
-        """For `STORAGE_EMULATOR_HOST`, which needs its scheme."""
+        """Return the URL for `STORAGE_EMULATOR_HOST`, with its scheme."""
         return f"http://127.0.0.1:{self._port}"
 
     def start(self) -> Self:
-        """Start, and wait until it answers.
+        """Start the server and wait until it answers.
 
         Raises:
             Fatal: the wheel is not installed, or the server does not come up.
@@ -77,7 +77,7 @@ class GcsServer:
         return self
 
     def stop(self) -> None:
-        """End it; idempotent."""
+        """End the server; idempotent."""
         if self._server is not None:
             self._server.stop()
             self._server = None

@@ -40,12 +40,12 @@ def progress(console: Console) -> Iterator[Callable[[int, int], None]]:
 
 
 def show(console: Console, photos: list[dict[str, Any]], seconds: float) -> None:
-    """Each photo's outcome, and totals: a table on a terminal, tab-separated lines elsewhere.
+    """Print each photo's outcome, and totals: a table on a terminal, else tab-separated lines.
 
     In a log, a table would break long names.
     """
     rows = [_row(photo) for photo in photos]
-    # The console would make spaces of tabs.
+    # The console would turn tabs into spaces.
     printer = Printer()
     if console.is_terminal:
         console.print(_table(rows))
@@ -81,7 +81,7 @@ def _table(rows: list[tuple[str, ...]]) -> Table:
 
 
 def _summary(photos: list[dict[str, Any]], seconds: float) -> str:
-    """Totals on one line."""
+    """Return the totals on one line."""
     ready = [photo for photo in photos if photo["status"] == "ready"]
     bytes_in = sum(photo["bytes_in"] for photo in ready)
     bytes_out = sum(photo["bytes_out"] or 0 for photo in ready)

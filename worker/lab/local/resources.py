@@ -1,4 +1,4 @@
-"""Topics, subscriptions and buckets of a local session, shaped as production's are."""
+"""Topics, subscriptions and buckets of a local session, structured as in production."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Names:
 
 
 class Resources:
-    """Creates what a session needs on a broker, and takes it away again."""
+    """Creates the resources of a session on a broker, and deletes them."""
 
     def __init__(self, broker_address: str, names: Names) -> None:
         self._names = names
@@ -79,7 +79,7 @@ class Resources:
         """Create everything; existing resources stay as they are.
 
         Raises:
-            StreamLost: broker or GCS server do not answer.
+            StreamLost: the broker or the GCS server does not answer.
         """
         try:
             grpc.channel_ready_future(self._channel).result(timeout=_CALL_SECONDS)

@@ -42,7 +42,7 @@ SAMPLES = (
 )  # fmt: skip
 
 _STORED_TURN = {1: "copy", 3: "rot180", 6: "rot270"}
-"""How a camera that is held that way stores its pixels."""
+"""How a camera that is held in an orientation stores its pixels."""
 
 
 def write_samples(folder: Path) -> list[Path]:
@@ -70,7 +70,7 @@ def _scene(sample: Sample, width: int, height: int, seed: int) -> pyvips.Image:
     clouds = pyvips.Image.perlin(width, height, cell_size=140, seed=seed) * 28
     image = sky + clouds
     for ridge in range(4):
-        # One row of smooth noise is a skyline; each nearer ridge stands lower and darker.
+        # One row of smooth noise is a skyline; each nearer ridge is lower and darker.
         skyline = pyvips.Image.perlin(width, 1, cell_size=70 + 45 * ridge, seed=seed * 7 + ridge)
         edge = skyline * (0.09 + 0.02 * ridge) + 0.45 + 0.14 * ridge
         below = rows > edge.embed(0, 0, width, height, extend="copy")

@@ -19,8 +19,8 @@ IMAGES = (
     "gcr.io/google.com/cloudsdktool/google-cloud-cli:emulators",
     "google/cloud-sdk:emulators",
 )
-"""Google's images with the emulator. `auto` takes one only if it is on this machine already: a
-first try should not begin with a download of two gigabytes."""
+"""Google's images with the emulator. `auto` uses an image only if this machine has it already,
+because a download of two gigabytes would delay a first try."""
 
 _DOCKER_SECONDS = 10.0
 _PULL_SECONDS = 900.0
@@ -62,7 +62,7 @@ def open_storage(environment: Mapping[str, str]) -> Server:
     """Take the GCS server of the environment, or start fake-gcs-server.
 
     Raises:
-        Fatal: it cannot be started.
+        Fatal: the server cannot be started.
     """
     if url := environment.get("STORAGE_EMULATOR_HOST", ""):
         if not url.startswith("http"):
@@ -137,7 +137,7 @@ def _docker(choice: str) -> Server | None:
 
 
 def _image() -> str | None:
-    """An image that is on this machine, if Docker answers at all."""
+    """Return an image that this machine has; `None` without one, or if Docker does not answer."""
     found = (image for image in IMAGES if _run("docker", "image", "inspect", image) is not None)
     return next(found, None)
 

@@ -43,7 +43,7 @@ _TICK_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalOptions:
-    """What the command line asks for."""
+    """The options of the command line."""
 
     photos: tuple[str, ...]
     broker: str
@@ -57,7 +57,7 @@ def run_local(options: LocalOptions, environment: Mapping[str, str]) -> ExitCode
 
     Raises:
         Fatal: a server or the worker did not come up.
-        UsageFault: PHOTOS names something that is not there.
+        UsageFault: PHOTOS names something that does not exist.
     """
     console = Console(stderr=options.as_json, soft_wrap=True)
     photos = find_sources(options.photos) if options.photos else []
@@ -103,7 +103,7 @@ class _Session:
             self.show(show)
 
     def show(self, show: Callable[[int, int], None]) -> bool:
-        """Show how many photos have ended, while the worker lives; whether all have."""
+        """Show how many photos have ended, while the worker runs; return True if all have."""
         self.worker.check()
         counts = self.watch.counts()
         show(counts.ended, counts.all)
@@ -156,14 +156,14 @@ def _open(
 
     servers = {"PUBSUB_EMULATOR_HOST": broker.address, "STORAGE_EMULATOR_HOST": storage.address}
     settings = servers | names.environment()
-    # Without the brake, so that a folder of broken files shows what is wrong with each.
+    # The brake is off, so that a folder of broken files shows the error of each file.
     worker_environment = {
         "WORKER_HTTP_PORT": "0",
         "WORKER_BRAKE_SHARE": "0",
         **environment,
         **settings,
     }
-    # Its scratch folder goes with the session's, however the worker ends.
+    # The worker's scratch folder is removed with the session's, even if the worker is killed.
     worker_environment["TMPDIR"] = str(folder)
     worker = WorkerProcess(
         worker_environment,
@@ -188,7 +188,7 @@ def _open(
 
 
 def exports_text(settings: Mapping[str, str]) -> str:
-    """Lines for a shell to source: it then finds `photo-worker`, and uses the session's servers."""
+    """Return lines for a shell, which then finds `photo-worker` and uses the session's servers."""
     # `make run` installs into a folder of its own, which is not on PATH.
     path = f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"\n'
     return path + "".join(f"export {name}={shlex.quote(settings[name])}\n" for name in settings)
@@ -228,11 +228,11 @@ def _size_bytes(source: Source) -> int:
     try:
         return source.file.stat().st_size if source.file else 0
     except OSError:
-        return 0  # the upload tells why
+        return 0  # the upload reports the error
 
 
 def render_seconds(log: WorkerLog) -> dict[str, float]:
-    """Seconds that each photo's last render took, by photo id."""
+    """Return the seconds of each photo's last render, by photo id."""
     return {
         entry["photo_id"]: entry["seconds"]["render"]
         for entry in log.entries("handled")
@@ -258,16 +258,16 @@ def _snapshot(watch: Watch, broker: Server, log: WorkerLog) -> Callable[[], dict
 
 @contextmanager
 def _signals_interrupt() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP stop everything as Ctrl-C does, and SIGINT where it is ignored.
+    """Let SIGTERM, SIGHUP and SIGINT stop everything as Ctrl-C does.
 
-    A script's background command starts with SIGINT ignored. SIGHUP comes when the terminal is
-    closed; where `nohup` ignores it, it stays ignored.
+    SIGINT is included because a script's background command starts with SIGINT ignored. SIGHUP
+    comes when the terminal is closed; if `nohup` ignores it, it stays ignored.
     """
     terminals = [descriptor for descriptor in (1, 2) if os.isatty(descriptor)]
 
     def interrupt(number: int, _: FrameType | None) -> None:
         if number == signal.SIGHUP:
-            # The shell and the kernel send one each, and a second one would interrupt the end.
+            # The shell and the kernel each send a signal; the second would interrupt the end.
             signal.signal(number, signal.SIG_IGN)
             nowhere = os.open(os.devnull, os.O_WRONLY)
             for descriptor in terminals:

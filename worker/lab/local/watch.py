@@ -1,4 +1,4 @@
-"""Watch: the state of each photo of a local session, by its outcome or its dead letter."""
+"""This module watches each photo of a local session, by its outcome or its dead letter."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from worker.lab.local.resources import Names
 from worker.pubsub.channels import emulator_channel
 
 _PULL_SECONDS = 1.0
-"""One long poll; also how long the end of a session may wait for it."""
+"""The duration of one long poll; the end of a session may wait as long for it."""
 
 Status = Literal["waiting", "ready", "rejected", "deregistered"]
 _STATUS: dict[str, Status] = {
@@ -45,13 +45,13 @@ class WatchedPhoto:
 
     @property
     def bytes_out(self) -> int | None:
-        """All renditions together, once they are there."""
+        """Return the bytes of all renditions; `None` before they exist."""
         if self.manifest is None:
             return None
         return sum(int(rendition["bytes"]) for rendition in self.manifest["renditions"])
 
     def as_json(self) -> dict[str, Any]:
-        """What the gallery page and `--json` show."""
+        """Return the photo as the gallery page and `--json` show it."""
         original = (self.manifest or {}).get("original") or {}
         return {
             "photo_id": self.photo_id,
@@ -106,7 +106,7 @@ class Watch:
             thread.join(timeout=_PULL_SECONDS + 1)
 
     def expect(self, photo_id: str, bytes_in: int) -> None:
-        """Add a photo, before its event is published, so that this comes before its outcome."""
+        """Add a photo; call it before the publish, so that the photo is known at its outcome."""
         with self._changed:
             self._photos[photo_id] = WatchedPhoto(photo_id, bytes_in, time.monotonic())
             self._changed.notify_all()
@@ -119,12 +119,12 @@ class Watch:
             self._end(photo)
 
     def photos(self) -> list[dict[str, Any]]:
-        """Every photo in the order of registration, as JSON objects."""
+        """Return every photo in the order of registration, as JSON objects."""
         with self._changed:
             return [photo.as_json() for photo in self._photos.values()]
 
     def counts(self) -> PhotoCounts:
-        """How many photos have ended so far."""
+        """Count the photos that have ended so far."""
         with self._changed:
             states = [photo.status for photo in self._photos.values()]
         return PhotoCounts(

@@ -1,7 +1,7 @@
-"""Comparison: an original against its photo's manifest. Pure.
+"""Pure functions that compare an original with its photo's manifest.
 
-Decides whether a backfill publishes an event for the original, and which. As in notifications, an
-object's generation is its version, and its name is the photo id.
+They decide if a backfill publishes an event for the original, and which event. As in notifications,
+an object's generation is its version, and its name is the photo id.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from worker.photo.ports import StoredObject
 
 
 class Standing(StrEnum):
-    """How a photo stands to its original; a backfill may publish the first four."""
+    """The state of a photo compared with its original; a backfill may publish the first four."""
 
     MISSING = "missing"
     """The photo lacks a manifest."""
@@ -27,19 +27,19 @@ class Standing(StrEnum):
     """The manifest is of an older object, or of an older event."""
 
     STALE_RECIPE = "stale_recipe"
-    """Made from this object, with other settings or codecs than those in force."""
+    """The photo was made from this object, with other settings or codecs than those in force."""
 
     REJECTED = "rejected"
-    """A worker refused it for good."""
+    """A worker refused the original for good."""
 
     CURRENT = "current"
-    """Made from this object, as it would be made now."""
+    """The photo was made from this object, with the settings and codecs in force."""
 
     NEWER = "newer"
-    """The manifest has a newer version than the object: an event for the object is moot."""
+    """The manifest has a newer version than the object, so an event would have no effect."""
 
     DEREGISTERED = "deregistered"
-    """Its tombstone is newer than the object."""
+    """The photo's tombstone is newer than the object."""
 
 
 PUBLISHED: Final = (
@@ -51,9 +51,9 @@ PUBLISHED: Final = (
 
 
 def wanted(*, stale: bool, only_missing: bool, rejected: bool) -> frozenset[Standing]:
-    """What a backfill publishes: missing and stale, or one of them.
+    """Return what a backfill publishes: missing and stale photos, or one of both.
 
-    `rejected` adds the refused ones, which a worker refuses again unless something has changed.
+    `rejected` adds refused photos; a worker refuses them again unless something has changed.
     """
     chosen = set() if stale else {Standing.MISSING}
     if not only_missing:
@@ -79,13 +79,13 @@ class Compared:
     file: Path | None = None
 
     def uploaded(self, stored: StoredObject) -> Compared:
-        """The same once its file is an object."""
+        """Return the comparison after the upload of its file."""
         version = max(self.version, stored.generation)
         return replace(self, original=stored, version=version, file=None)
 
     @property
     def event(self) -> Register:
-        """Register it, pinned to the generation that was listed; the photo's labels are kept.
+        """Return the event for the listed generation; it keeps the photo's labels.
 
         Raises:
             ValidationError: the object's name cannot be a photo id.
@@ -140,7 +140,7 @@ def compare_file(file: Path, replacing: StoredObject, manifest: Manifest | None)
 
 
 def seen_in(manifest: Manifest | None) -> str:
-    """A short text that changes with the outcome of each event, but not with a raised fence."""
+    """Return a text that changes with the outcome of each event, but not with a raised fence."""
     if manifest is None:
         return ""
     rejection = manifest.rejection
@@ -168,7 +168,7 @@ def _standing(
     if manifest.version >= generation and manifest.state is State.READY:
         return Standing.NEWER, generation
     if max(refused, manifest.version) >= generation:
-        # With a smaller version the event would be moot, or the rejection would stay on record.
+        # With a smaller version, the event would have no effect or the rejection would stay.
         return Standing.REJECTED, max(refused, manifest.version)
     return Standing.STALE_VERSION, generation
 

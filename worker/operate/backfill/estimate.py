@@ -1,4 +1,4 @@
-"""Estimate: hours and dollars of rendering many originals, from a sample that a child decodes.
+"""This module estimates the hours and dollars of many renders, from a sample that a child decodes.
 
 The result names every assumption.
 """
@@ -25,7 +25,7 @@ READS_A_PHOTO: Final = 2
 """The manifest and the original."""
 
 TIMES_BALANCED: Final = {"fast": 0.71, "balanced": 1.0, "compact": 1.6, "small": 3.0}
-"""CPU seconds against the default encoding; measured, see docs/performance.md."""
+"""CPU seconds relative to the default encoding; measured, see docs/performance.md."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ class Prices:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampled:
-    """One original of the sample: its size as displayed, in pixels, or why it would be refused."""
+    """One original of the sample: its size as displayed, in pixels, or the reason of a refusal."""
 
     width: int = 0
     height: int = 0
@@ -48,7 +48,7 @@ class Sampled:
 
 
 class Reservoir(Generic[T]):
-    """Keeps `size` of all that are added, each with the same chance, and always the same ones."""
+    """Keeps `size` of all added items, each with the same chance. The choice is repeatable."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -57,7 +57,7 @@ class Reservoir(Generic[T]):
         self.kept: list[T] = []
 
     def add(self, each: T) -> None:
-        """Add one, and perhaps keep it."""
+        """Add an item; the reservoir may keep it or drop it."""
         self._added += 1
         if len(self.kept) < self._size:
             self.kept.append(each)
@@ -66,7 +66,7 @@ class Reservoir(Generic[T]):
 
 
 def look_at(originals: Iterable[Compared], probe: Probe) -> list[Sampled]:
-    """Decode each; originals that cannot be read now are left out."""
+    """Decode each original; those that cannot be read now are left out."""
     found = []
     for each in originals:
         try:
@@ -83,9 +83,9 @@ def look_at(originals: Iterable[Compared], probe: Probe) -> list[Sampled]:
 def estimate(
     events: int, sample: Sequence[Sampled], settings: Settings, prices: Prices
 ) -> dict[str, object]:
-    """What a fleet would do for so many events; figures need a readable sample.
+    """Return what a fleet would do for so many events; figures need a readable sample.
 
-    The shape: `sampled`, `refused` (counts by reason), `megapixels` and `cpu_seconds` of a photo,
+    The keys are `sampled`, `refused` (counts by reason), `megapixels` and `cpu_seconds` of a photo,
     `vcpu_hours`, `hours` with `vcpus`, `dollars` by kind, `assumptions`.
     """
     refused = Counter(each.refused for each in sample if each.refused is not None)
@@ -119,7 +119,7 @@ def estimate(
 
 
 def summary(found: dict[str, object]) -> str:
-    """The same for a terminal."""
+    """Return the estimate for a terminal."""
     lines = []
     refused = found["refused"]
     if isinstance(refused, dict) and refused:

@@ -1,7 +1,6 @@
-"""Following: the outcomes of published events, read from the manifests.
+"""This module follows the outcomes of published events in the manifests.
 
-The manifests are the only state, so this needs no subscription, and an outcome that came early
-counts too.
+It reads only the manifests, so it works without a subscription, and early outcomes count too.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ from worker.photo.manifest import Manifest, State
 from worker.system.spool import Spool
 
 CHUNK: Final = 500
-"""Manifests read in one go."""
+"""So many manifests are read in one go."""
 
 PARALLEL: Final = 16
 
 REJECTIONS: Final = 1000
-"""Rejections kept by name; all are counted."""
+"""So many rejections are kept by name; all are counted."""
 
 _SHORTEST_SECONDS: Final = 0.5
 _LONGEST_SECONDS: Final = 10.0
@@ -41,7 +40,10 @@ class Awaited(NamedTuple):
 
 
 class Pending:
-    """The published events without an outcome; for one thread. On disk: there may be millions."""
+    """The published events without an outcome, on disk, because there may be millions.
+
+    One thread uses it.
+    """
 
     def __init__(self) -> None:
         self._spool = Spool(
@@ -51,7 +53,7 @@ class Pending:
         self._count = 0
 
     def __len__(self) -> int:
-        """The number of events."""
+        """Return the number of events."""
         return self._count
 
     def add(self, events: Iterable[tuple[str, int, str]]) -> None:
@@ -61,7 +63,7 @@ class Pending:
         )
 
     def some(self, behind: int, count: int) -> list[Awaited]:
-        """`count` events with larger numbers, in the order of their publication."""
+        """Return up to `count` events after number `behind`, in the order of their publication."""
         rows = self._spool.rows(
             "SELECT number, photo_id, version, seen FROM events WHERE number > ? "
             "ORDER BY number LIMIT ?",
@@ -70,25 +72,25 @@ class Pending:
         return [Awaited(*row) for row in rows]
 
     def remove(self, numbers: Sequence[int]) -> None:
-        """Forget events that have their outcome."""
+        """Remove events that have their outcome."""
         self._spool.write("DELETE FROM events WHERE number = ?", [(number,) for number in numbers])
         self._count -= len(numbers)
 
     def close(self) -> None:
-        """Forget everything."""
+        """Delete all events."""
         self._spool.close()
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How an event ended: `ready`, `rejected` (`why`), or `superseded` by a newer event."""
+    """The end of an event: `ready`, `rejected` (`why`), or `superseded` by a newer event."""
 
     kind: str
     why: str = ""
 
 
 def end_of(awaited: Awaited, manifest: Manifest | None) -> End | None:
-    """The end of an event by its photo's manifest; `None` while the manifest is as before."""
+    """Return an event's end by its photo's manifest; `None` while the manifest is as before."""
     if manifest is None or seen_in(manifest) == awaited.seen:
         return None
     version, rejection = awaited.version, manifest.rejection
@@ -112,11 +114,11 @@ class Outcomes:
     rejections: list[dict[str, str]] = field(default_factory=list)
 
     def counts(self) -> dict[str, object]:
-        """Counts for the progress line."""
+        """Return the counts for the progress line."""
         return {"ready": self.ready, "rejected": self.rejected, "pending": self.pending}
 
     def add(self, photo_id: str, end: End) -> None:
-        """Count in one end."""
+        """Count the end of one event."""
         setattr(self, end.kind, getattr(self, end.kind) + 1)
         if end.kind == "rejected" and len(self.rejections) < REJECTIONS:
             self.rejections.append({"photo_id": photo_id, "why": end.why})
@@ -136,7 +138,7 @@ class Follower:
     monotonic: Callable[[], float] = time.monotonic
 
     def __call__(self, pending: Pending, show: Callable[[Outcomes], object]) -> Outcomes:
-        """Follow all events; `pending` in the result are those without an end."""
+        """Follow all events; `pending` in the result counts events without an end."""
         outcomes = Outcomes(pending=len(pending))
         moved, behind, pause = self.monotonic(), 0, _SHORTEST_SECONDS
         with ThreadPoolExecutor(PARALLEL, thread_name_prefix="follow") as threads:
@@ -151,7 +153,7 @@ class Follower:
                 elif self.monotonic() - moved >= self.stalled_seconds:
                     break
                 behind = some[-1].number if len(some) == CHUNK else 0
-                # While most of a chunk ends, the next one follows at once.
+                # If most events of a chunk have ended, read the next chunk at once.
                 if len(ended) * 2 < len(some) and len(pending):
                     self.stop.wait(pause)
                     few = len(pending) <= CHUNK or ended

@@ -1,7 +1,7 @@
-"""Inventory: the originals in a bucket or a folder, in one order, from any place on.
+"""An inventory lists the originals in a bucket or a folder, in one order, from any name on.
 
-Decides which names are originals: it leaves out the worker's own output, folder markers, names that
-globs exclude, and names that cannot be a photo id. It reads names only.
+It decides which names are originals: it leaves out the worker's own output, folder markers, names
+that globs exclude, and names that cannot be a photo id. It reads only names.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from worker.wiring import buckets_of
 
 
 class Left(StrEnum):
-    """Why a name is left out."""
+    """The reason why a name is left out."""
 
     IGNORED = "ignored"
     """The worker's own output, a folder marker, or a file without a picture's ending."""
 
     NOT_CHOSEN = "not_chosen"
-    """By include and exclude."""
+    """The globs of include and exclude leave it out."""
 
     IMPOSSIBLE = "impossible"
     """It cannot be a photo's id, cannot be read, or is a picture that is not rendered."""
@@ -54,17 +54,17 @@ class Inventory(Protocol):
 
     @property
     def bucket(self) -> str:
-        """The bucket of the originals, where files are uploaded to."""
+        """Return the bucket of the originals; files are uploaded into it."""
 
     def items(self, behind: str | None = None) -> Iterator[Item]:
-        """Every name, or those behind one in the order; reads them lazily."""
+        """Yield every name, or every name after `behind` in the order; read them lazily."""
 
 
 def open_inventory(source: str, settings: Settings, store: ObjectStore) -> Inventory:
-    """The originals of `gs://BUCKET/PREFIX`, or of a folder to be uploaded.
+    """Return the originals of `gs://BUCKET/PREFIX`, or of a folder to be uploaded.
 
     Raises:
-        UsageFault: there is no such folder, or it is the worker's own output.
+        UsageFault: the folder does not exist, or the source is the worker's own output.
         ConfigurationError: workers with these settings would refuse every event.
     """
     buckets = buckets_of(settings)
@@ -93,7 +93,7 @@ def open_inventory(source: str, settings: Settings, store: ObjectStore) -> Inven
 
 
 def prefix_of(source: str) -> str:
-    """The beginning of all names of a source's originals."""
+    """Return the prefix of all names of a source's originals."""
     return source.removeprefix("gs://").partition("/")[2] if source.startswith("gs://") else ""
 
 
@@ -123,7 +123,7 @@ class BucketInventory:
         output = self.buckets.layout.prefix
         if self.bucket != self.buckets.renditions or not output.startswith(self.prefix):
             return [(None, None)]
-        # The name that follows all of the folder's: "0" comes behind "/".
+        # "0" comes after "/", so the second range begins after all names of the folder.
         return [(None, output), (f"{output[:-1]}0", None)]
 
     def _item(self, stored: StoredObject) -> Item:
@@ -138,8 +138,8 @@ class BucketInventory:
 class FolderInventory:
     """The pictures below a folder, by the endings of names; a file's name is its path below it.
 
-    `bucket` is where they are uploaded to. Links to files are followed, links to folders are not:
-    they may lead in a circle.
+    They are uploaded into `bucket`. Links to files are followed; links to folders are left out,
+    because they may lead in a circle.
     """
 
     folder: Path
@@ -172,7 +172,7 @@ class FolderInventory:
 
 
 def _bytes_of(file: Path) -> int | None:
-    """The size of a file; `None` for anything else, such as a broken link."""
+    """Return the size of a file; `None` for anything else, such as a broken link."""
     try:
         status = file.stat()
     except FileNotFoundError:

@@ -1,7 +1,7 @@
-"""Pages: originals a thousand at a time, each compared with its photo's manifest.
+"""This module compares originals with their photos' manifests, in pages of a thousand.
 
-For each page, one listing of the manifests' range tells which photos have none. A fresh bucket so
-costs two requests for a thousand originals, instead of a thousand (docs/decisions/0017). Only
+For each page, one listing of the manifests' range shows which photos have no manifest. So a fresh
+bucket costs two requests for a thousand originals instead of a thousand (docs/decisions/0017). Only
 existing manifests are read, several at once.
 """
 
@@ -25,16 +25,16 @@ from worker.photo.manifest import Manifest
 from worker.photo.ports import ObjectStore, StoredObject
 
 PAGE: Final = 1000
-"""Names that one request lists."""
+"""One request lists so many names."""
 
 FILES: Final = 100
-"""The same of files, which are read whole: a stop waits for two pages at most."""
+"""The page of files is smaller, because they are read whole: a stop waits for two pages at most."""
 
 PARALLEL: Final = 32
-"""Originals looked at in parallel: each waits for a small request or two."""
+"""So many originals are compared in parallel; each waits for one or two small requests."""
 
 HOPELESS: Final = 50
-"""If a page has at least so many originals and the bucket is silent about all, the run ends."""
+"""If a page has at least so many originals and the bucket answers for none, the run ends."""
 
 _NEVER: Final = datetime.fromtimestamp(0, UTC)
 
@@ -43,7 +43,7 @@ _NEVER: Final = datetime.fromtimestamp(0, UTC)
 class Looked:
     """One item with its comparison, or with its failure, or just the item if it is left out.
 
-    `unanswered`: it failed because a bucket does not answer.
+    `unanswered` means that it failed because a bucket does not answer.
     """
 
     item: Item
@@ -55,8 +55,8 @@ class Looked:
 class Comparer:
     """Compares originals with the manifests under a prefix; used by one thread.
 
-    `originals` is the bucket that files are uploaded to, `recipe` the fingerprint in force, `page`
-    the number of names looked at in one go.
+    Files are uploaded into the bucket `originals`. `recipe` is the fingerprint in force, `page` the
+    number of names that are compared in one go.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Comparer:
         self._manifests = Manifests(store, renditions, layout)
 
     def pages(self, items: Iterable[Item]) -> Iterator[list[Looked]]:
-        """Every item in the order given; the next page is looked at meanwhile.
+        """Yield every item in the order given; the next page is compared meanwhile.
 
         Raises:
             Transient: a bucket cannot be listed, or a whole page of manifests cannot be read.
@@ -113,7 +113,7 @@ class Comparer:
         return begun
 
     def _without_manifest(self, photo_ids: list[str]) -> Callable[[str], bool]:
-        """Which of these photos certainly lack a manifest, as far as one page of a listing tells.
+        """Return a test that is True if one page of a listing proves that a photo has no manifest.
 
         The range runs from the smallest to the largest name, because manifests sort differently:
         photo `a` comes before `a-b`, but `a/manifest.json` after `a-b/manifest.json`.
@@ -168,7 +168,7 @@ class Comparer:
 
 
 def _holds(stored: StoredObject, file: Path) -> bool:
-    """Whether an object has exactly the bytes of a file."""
+    """Return True if an object has exactly the bytes of a file."""
     return stored.size_bytes == file.stat().st_size and stored.crc32c == crc32c_of_file(file)
 
 

@@ -1,7 +1,7 @@
-"""Publishing: an event for each original whose photo is missing or stale, in one pass.
+"""This module publishes an event for each original whose photo is missing or stale, in one pass.
 
-A place in the inventory is kept once all events before it are confirmed. A run that was killed goes
-on from there, and publishes a batch twice at most, which is harmless.
+The run saves its position after Pub/Sub has confirmed all events before it. After a kill, the next
+run continues from there; it publishes at most one batch twice, which is harmless.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from worker.photo.ports import ObjectStore, OutgoingMessage
 UPLOADS: Final = 8
 
 PUBLISH_PAUSES_SECONDS: Final = (1.0, 5.0, 20.0, 60.0)
-"""Before each retry of a batch, so that a short outage does not end hours of work."""
+"""The pauses before each retry of a batch, so that a short outage does not end hours of work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackfillOptions:
-    """What a backfill was asked for.
+    """The options of a backfill.
 
-    `limit` is events of this run, `max_events` events of all its parts; `rate` is events a second.
+    `limit` is events of this run, `max_events` events of all its parts, `rate` events a second.
     """
 
     wanted: frozenset[Standing]
@@ -47,8 +47,8 @@ class BackfillOptions:
 class Backfill:
     """Publishes the events for pages of originals; used once, by one thread.
 
-    It calls `published` with each batch, in a dry run with each batch that it would publish, and
-    `keep` with each place that a later run may begin behind.
+    It calls `published` with each batch (also in a dry run), and `keep` with the last finished
+    name; a later run starts after that name.
     """
 
     store: ObjectStore
@@ -66,7 +66,7 @@ class Backfill:
     def __call__(
         self, pages: Iterable[list[Looked]], show: Callable[[dict[str, object]], object]
     ) -> None:
-        """Go through all pages; the report is true also if this raises.
+        """Go through all pages; the report is correct even if this raises.
 
         Raises:
             Transient: see `Comparer.pages`; PublishFailed: a batch was not confirmed.
@@ -77,7 +77,7 @@ class Backfill:
                 if not self._take(looked):
                     return
                 if len(self._begun) == 1:
-                    # After each batch, because at a small rate a page takes long.
+                    # Show the counts after each batch, because at a small rate a page takes long.
                     show(self.report.counts())
             self._flush()
             show(self.report.counts())
@@ -87,7 +87,7 @@ class Backfill:
         self.report.complete = True
 
     def _take(self, looked: Looked) -> bool:
-        """Whether to go on after this one."""
+        """Take one original; return True if the run goes on after it."""
         compared = looked.compared
         if compared is not None and compared.standing in self.options.wanted:
             if len(self._wanted) >= self.publish.batch_size:
@@ -102,7 +102,7 @@ class Backfill:
         return True
 
     def _reached(self) -> str | None:
-        """The bound that the next event would exceed."""
+        """Return the limit that the next event would exceed, if any."""
         limit, waiting = self.options.limit, len(self._wanted)
         if limit is not None and self._sent + waiting >= limit:
             return "limit"
@@ -111,7 +111,7 @@ class Backfill:
         return None
 
     def _flush(self) -> None:
-        """Publish the gathered events; then count them, and keep the place."""
+        """Publish the gathered events; then count them, and save the position."""
         begun, wanted = self._begun, self._wanted
         if not begun:
             return
@@ -131,7 +131,7 @@ class Backfill:
         self.keep(begun[-1].item.name)
 
     def _messages(self, settled: list[Compared]) -> tuple[list[Compared], list[OutgoingMessage]]:
-        """The originals that can be events, and their messages; the others are failures.
+        """Return the originals that can be events, and their messages; count the rest as failures.
 
         A manifest from elsewhere may hold a version or label that workers refuse.
         """
@@ -146,7 +146,7 @@ class Backfill:
         return sent, messages
 
     def _upload(self, wanted: list[Compared]) -> list[Compared]:
-        """The same with every file uploaded; those that fail are counted and left out."""
+        """Upload every file and return the new comparisons; count and drop failed files."""
 
         def one(compared: Compared) -> Compared | str:
             if compared.file is None:

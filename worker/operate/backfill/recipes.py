@@ -1,7 +1,7 @@
-"""Recipes: a warning about photos that other settings made, before their events are published.
+"""This module warns of photos that other settings made, before their events are published.
 
-An event for such a photo has an effect only if the worker has this backfill's recipe. Any other
-worker finds the photo current, and acks.
+An event for such a photo has the wanted effect only if the worker has this backfill's recipe. A
+worker with the photo's recipe finds the photo current, and acks.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _WARNING = (
 class RecipeWatch:
     """Looks at pages before their events are published; for one run.
 
-    `here` is the fingerprint in force. `usual` is the one without the recipe's flags on the command
-    line, `None` if there are none. A dry run only warns.
+    `here` is the fingerprint in force. `usual` is the fingerprint without the recipe's flags of the
+    command line, `None` if there are no such flags. A dry run only warns.
     """
 
     here: str
@@ -36,7 +36,7 @@ class RecipeWatch:
     _warned: bool = field(default=False, init=False)
 
     def __call__(self, pages: Iterable[list[Looked]]) -> Iterator[list[Looked]]:
-        """The same pages; the first photos of another recipe are logged as a warning.
+        """Yield the same pages; log a warning for the first photos of another recipe.
 
         Raises:
             ConfigurationError: the photos have the recipe of this environment, so the workers have
@@ -74,7 +74,7 @@ def _others(page: Iterable[Looked]) -> Counter[str]:
 
 
 def differences(theirs: str, here: str) -> tuple[str, str]:
-    """The parts that only `theirs` has, and those that only `here` has."""
+    """Return the parts that only `theirs` has, and the parts that only `here` has."""
 
     def only(one: str, other: str) -> str:
         return " ".join(part for part in one.split(" ") if part not in other.split(" "))

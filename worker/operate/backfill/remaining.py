@@ -1,6 +1,6 @@
-"""Remaining: how long the rest of a backfill takes, by counting the rest of its inventory.
+"""This module estimates the time left of a backfill, by counting the rest of its inventory.
 
-A thread lists the names. It is far ahead of the comparison, and costs one request for a thousand.
+A thread lists the names. It is far ahead of the comparison, and needs one request for a thousand.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _JOIN_SECONDS: Final = 2.0
 
 
 class Remaining:
-    """Counts the names behind a place; a context manager.
+    """Counts the names after a place; a context manager.
 
-    An error of the listing ends the counting silently, because the backfill meets it too.
+    An error of the listing ends the counting silently, because the backfill gets it too.
     """
 
     def __init__(
@@ -36,23 +36,23 @@ class Remaining:
         self._started = clock()
         self._stopping = threading.Event()
         self.total: int | None = None
-        """Names behind the place, once all are counted."""
+        """The number of names after the place; set when all are counted."""
 
         self._thread = threading.Thread(target=self._count, name="remaining", daemon=True)
 
     def __enter__(self) -> Self:
-        """Begin to count."""
+        """Start counting."""
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         """Stop counting."""
         self._stopping.set()
-        # Bounded, because a listing may hang; the thread ends with the process.
+        # The wait is limited, because a listing may hang; the thread ends with the process.
         self._thread.join(_JOIN_SECONDS)
 
     def left(self, done: int) -> dict[str, object]:
-        """The time left after `done` names, see `time_left`."""
+        """Return the time left after `done` names, see `time_left`."""
         return time_left(self._clock() - self._started, done, self.total)
 
     def _count(self) -> None:
@@ -68,7 +68,10 @@ class Remaining:
 
 
 def time_left(seconds: float, done: int, total: int | None) -> dict[str, object]:
-    """`{"left": "2 h 5 min"}` at the pace so far; empty for the first seconds, or without total."""
+    """Return `{"left": "2 h 5 min"}` at the pace so far.
+
+    Return an empty dict for the first seconds, or without a total.
+    """
     if total is None or not done or seconds < _FIRST_GUESS_SECONDS:
         return {}
     return {"left": duration(seconds * max(0, total - done) / done)}

@@ -10,7 +10,7 @@ from worker.errors import ExitCode
 from worker.operate.backfill.comparison import PUBLISHED, Standing
 
 LISTED: Final = 1000
-"""Failures kept by name; all are counted."""
+"""So many failures are kept by name; all are counted."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -27,10 +27,10 @@ class BackfillReport:
     """`limit`, `max_events` or `signal`; `None` after the whole listing, and after a failure."""
 
     resumed_at: str | None = None
-    """The name behind which this part of an interrupted run began."""
+    """The name after which this part of an interrupted run began."""
 
     names: int = 0
-    """All names, also of other objects than originals."""
+    """The number of all names, also of objects that are not originals."""
 
     originals: int = 0
     bytes: int = 0
@@ -55,23 +55,23 @@ class BackfillReport:
     seconds: float = 0.0
 
     def add(self, standing: Standing, size_bytes: int) -> None:
-        """Count in an original and its photo's standing."""
+        """Count an original and its photo's standing."""
         self.originals += 1
         self.bytes += size_bytes
         setattr(self, standing.value, getattr(self, standing.value) + 1)
 
     def add_failure(self, name: str, message: str) -> None:
-        """Count in an original that could not be compared, uploaded or published."""
+        """Count an original that could not be compared, uploaded or published."""
         self.failures_total += 1
         if len(self.failures) < LISTED:
             self.failures.append({"object": name, "message": message})
 
     def to_json(self) -> str:
-        """One JSON object."""
+        """Return the report as one JSON object."""
         return to_json(asdict(self))
 
     def counts(self) -> dict[str, object]:
-        """Counts for the progress line."""
+        """Return the counts for the progress line."""
         outdated = self.missing + self.stale_version + self.stale_recipe
         verb = "to publish" if self.dry_run else "published"
         return {
@@ -82,7 +82,7 @@ class BackfillReport:
         }
 
     def summary(self) -> str:
-        """The same for a terminal."""
+        """Return the report for a terminal."""
         whole = "done" if self.complete else "NOT COMPLETE"
         verb = "would publish" if self.dry_run else "published"
         outdated = ", ".join(
@@ -120,7 +120,7 @@ class BackfillReport:
 
     @property
     def exit_code(self) -> ExitCode:
-        """7 if an original failed, was refused, or lacks an outcome in time."""
+        """Return 7 if an original failed, was refused, or had no outcome in time."""
         unsettled = self.outcomes and (self.outcomes["rejected"] or self.outcomes["pending"])
         wrong = self.failures_total or unsettled or self.stopped_by == "max_events"
         return ExitCode.SOME_FAILED if wrong else ExitCode.OK

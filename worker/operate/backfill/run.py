@@ -1,7 +1,7 @@
 """The `backfill` verb: one run, from its start or a checkpoint to its end.
 
-`comparison` and `publishing` decide about each original; here are clients, progress, signals, the
-sample of a dry run, and the wait for outcomes.
+`comparison` and `publishing` decide about each original. This module has the clients, progress,
+signals, the sample of a dry run, and the wait for outcomes.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from worker.telemetry.logs import configure_logs
 from worker.wiring import open_probe, open_store
 
 _PATIENCE: Final = Patience(retry_seconds=45.0, attempts=100)
-"""A bucket may be silent for half a minute; meanwhile, Ctrl-C waits for its answer."""
+"""A request to a bucket may take half a minute; meanwhile, Ctrl-C waits for the answer."""
 
 _AGAIN_FROM_THERE: Final = "the same command goes on from there"
 _AGAIN_FROM_THE_START: Final = (
@@ -52,10 +52,10 @@ _AGAIN_FROM_THE_START: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackfillRequest:
-    """What the command line asks for.
+    """The options of the command line.
 
-    `wait_seconds`: `None` does not wait for outcomes. `usual`: the settings without the recipe's
-    flags, `None` if there are no such flags.
+    If `wait_seconds` is `None`, the verb does not wait for outcomes. `usual` are the settings
+    without the recipe's flags; `None` if there are no such flags.
     """
 
     source: str
@@ -68,7 +68,7 @@ class BackfillRequest:
 
 
 def run_backfill(settings: Settings, request: BackfillRequest, *, as_json: bool) -> int:
-    """Backfill, and print the report, also if it is cut short; the exit code.
+    """Backfill, print the report (even if an error ends it), and return the exit code.
 
     Raises:
         UsageFault, ConfigurationError: the source or the settings are wrong.
@@ -78,7 +78,7 @@ def run_backfill(settings: Settings, request: BackfillRequest, *, as_json: bool)
         store = open_store(settings, connections=PARALLEL + UPLOADS + 2, patience=_PATIENCE)
         stack.callback(store.close)
         inventory = open_inventory(request.source, settings, store)
-        # With the usual patience, so that a bucket that does not answer ends the run at once.
+        # Use the usual time-outs here, so that a bucket that does not answer ends the run early.
         with closing(open_store(settings)) as hasty:
             for bucket in sorted({inventory.bucket, settings.renditions_bucket or ""}):
                 hasty.check_bucket(bucket)
@@ -91,7 +91,7 @@ def run_backfill(settings: Settings, request: BackfillRequest, *, as_json: bool)
         except RenderFailed as error:
             raise RendererBroken(f"no child process, which knows the codecs: {error}") from error
         recipe = settings.recipe(probe.codec).fingerprint
-        # Entered last, so that Ctrl-C still ends the verb at once while it connects.
+        # Enter `Stop` last, so that Ctrl-C still ends the verb at once while it connects.
         stop = stack.enter_context(Stop())
         run = _BackfillRun(settings, request, store, inventory, recipe, stop, as_json=as_json)
         stack.callback(run.close)
@@ -103,7 +103,7 @@ def _publish_nothing(_: Sequence[OutgoingMessage]) -> None:
 
 
 class _BackfillRun:
-    """One run. Once `stop` is asked, the batch under way is finished."""
+    """One run. After a signal, it only finishes the current batch."""
 
     def __init__(  # noqa: PLR0913
         self,
@@ -141,7 +141,7 @@ class _BackfillRun:
         self._pending = Pending()
 
     def _identity(self) -> dict[str, object]:
-        """What a later part of this run has in common with it."""
+        """Return the values that all parts of this run have in common."""
         settings, options = self._settings, self._request.options
         return {
             "verb": "backfill",
@@ -157,11 +157,11 @@ class _BackfillRun:
         }
 
     def close(self) -> None:
-        """Forget the published events."""
+        """Delete the list of published events."""
         self._pending.close()
 
     def __call__(self, publish: PacedPublisher, probe: Probe) -> int:
-        """Go through everything, then wait or estimate, and print; the exit code."""
+        """Go through all originals, wait or estimate, print, and return the exit code."""
         report, before, started = self._report, self._report.seconds, time.monotonic()
         if report.resumed_at is not None:
             self._log.info("resumed", behind=report.resumed_at, published=report.published)
@@ -183,7 +183,7 @@ class _BackfillRun:
             self._checkpoint.end()
         if report.dry_run:
             if not self._stop.asked and request.sample:
-                # Decoding a thousand takes minutes; a signal leaves a smaller sample.
+                # Decoding a thousand originals takes minutes; a signal makes the sample smaller.
                 sample = takewhile(lambda _: not self._stop.asked, self._sample.kept)
                 found = look_at(sample, probe)
                 report.estimate = estimate(report.published, found, self._settings, request.prices)

@@ -1,4 +1,4 @@
-"""Archive: dead letters in a JSON Lines file, as `purge` writes it and `replay --from` reads it."""
+"""An archive is a JSON Lines file of dead letters; `purge` writes it, `replay --from` reads it."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _PAGE = 500
 
 
 class Archive:
-    """`replay.Letters` from a file, which stays as it is."""
+    """`replay.Letters` from a file; the file is not changed."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
         self.arrived = 0
 
     def letters(self) -> Iterator[DeadLetter]:
-        """One after the other.
+        """Yield the letters one after the other.
 
         Raises:
             UsageFault: the file cannot be read.
-            InvalidArchive: a line is no dead letter; the message has its number.
+            InvalidArchive: a line is no dead letter; the message has the line's number.
         """
         try:
             with self._file.open(encoding="utf-8") as lines:
@@ -58,7 +58,7 @@ class Archive:
     def _letter(self, number: int, line: str) -> DeadLetter:
         try:
             letter = DeadLetter.from_dict(json.loads(line))
-            # Half a surrogate pair is valid JSON, but cannot be published.
+            # Half of a surrogate pair is valid JSON, but cannot be published.
             attributes = itertools.chain.from_iterable(letter.attributes.items())
             for text in (letter.message_id, letter.ordering_key, *attributes):
                 text.encode()
@@ -71,7 +71,7 @@ class ArchiveWriter:
     """Writes a new archive. Every method raises `UsageFault` if the file cannot be written."""
 
     def __init__(self, file: Path) -> None:
-        """Create it; an existing file is a `UsageFault`."""
+        """Create the file; an existing file is a `UsageFault`."""
         self._file = file
         self._lines: IO[str]
         try:
@@ -84,12 +84,12 @@ class ArchiveWriter:
         self._lines = os.fdopen(descriptor, "w", encoding="utf-8")
 
     def write(self, letter: DeadLetter) -> None:
-        """Append one, in ASCII: an event may hold half a surrogate pair, which UTF-8 cannot."""
+        """Append a letter in ASCII: UTF-8 cannot encode half of a surrogate pair in an event."""
         with self._writing():
             self._lines.write(json.dumps(letter.as_dict()) + "\n")
 
     def sync(self) -> None:
-        """Put everything on disk, so that it survives a crash of the machine."""
+        """Sync the file to disk, so that it survives a crash of the machine."""
         with self._writing():
             self._lines.flush()
             os.fsync(self._lines.fileno())

@@ -1,8 +1,8 @@
-"""Canary: the outcomes of the first replayed dead letters, read from their photos' manifests.
+"""This module reads the outcomes of the first replayed letters from their photos' manifests.
 
-A manifest records the end of an event: it stands at the event's version or above, or it has a
-rejection of that version which it did not have before the replay. One end leaves no record: the
-failure of an event that is older than the rejection on record. It counts as superseded.
+An event has ended if the manifest has its version or a newer one, or if the manifest has a
+rejection of its version that it did not have before the replay. If an event is older than the
+rejection on record, its failure leaves no record; it counts as superseded.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from worker.photo.manifest import Manifest, State
 _LOOK_SECONDS = 0.5
 
 Tick = Callable[[int], object]
-"""Called again and again with the number of outcomes to come."""
+"""It is called again and again with the number of outcomes to come."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CanaryWatch:
-    """Watches manifests; only reads. A letter without an outcome after `seconds` has failed."""
+    """Watches manifests, read-only. A letter without an outcome after `seconds` has failed."""
 
     buckets: Buckets
     manifests: Manifests
@@ -97,7 +97,7 @@ class _Watched:
 def _judge(
     event: Register | Deregister, before: Manifest | None, now: Manifest | None
 ) -> tuple[bool, str] | None:
-    """Whether the event ended well and why; `None` until it ends."""
+    """Return whether the event ended well, and the reason; `None` until it ends."""
     if now is None:
         return None
     if now.version < event.version and not _rejected(event, now):
@@ -121,7 +121,7 @@ def _rejected(event: Register | Deregister, now: Manifest) -> bool:
 
 
 def _behind_a_rejection(event: Register | Deregister, now: Manifest) -> tuple[bool, str] | None:
-    # A deregistration behind one still moves the manifest, see `tombstone_after`.
+    # A deregistration older than a rejection still changes the manifest, see `tombstone_after`.
     if isinstance(event, Deregister) or now.rejection is None:
         return None
     if now.rejection.version < event.version:

@@ -1,4 +1,4 @@
-"""Forecast: what a replay of a dead letter would do now."""
+"""This module predicts what a replay of a dead letter would do now."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Replayed(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """The result of a replay and the reason; the photo's state as far as it was read."""
+    """The predicted result of a replay and its reason; the photo's state as far as it was read."""
 
     replayed: Replayed
     why: str
@@ -41,7 +41,7 @@ class Forecast:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecaster:
-    """Looks at the photo as a worker with these settings would; only reads; thread-safe.
+    """Judges a photo as a worker with these settings would; read-only; thread-safe.
 
     `recipe` is the fingerprint of the worker's recipe; `probe` decodes an original.
     """
@@ -53,7 +53,7 @@ class Forecaster:
     probe: Callable[[StoredObject], Probed]
 
     def __call__(self, letter: DeadLetter) -> Forecast:
-        """Foretell one.
+        """Predict the result of one letter.
 
         Raises:
             Transient: a bucket does not answer, or the manifest cannot be parsed.
@@ -98,7 +98,7 @@ class Forecaster:
                 why += " (the original has not changed since)"
             return Forecast(replayed=Replayed.FAILS_AGAIN, why=why, **found)
         why = f"{letter.reason} does not show here: the original decodes"
-        # An original that decodes here may still crash an encoder, or have met a full machine.
+        # An original that decodes here may still crash an encoder, or its machine was full.
         unsure = letter.reason == UNDELIVERABLE or letter.reason.startswith("render_")
         replayed = Replayed.UNCERTAIN if unsure else Replayed.APPLIES
         return Forecast(replayed=replayed, why=why, **found)

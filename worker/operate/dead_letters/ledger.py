@@ -1,6 +1,6 @@
-"""Ledger: the messages that this run has pulled, and the ack ids by which it holds them.
+"""The ledger lists the messages that this run has pulled, and the ack ids by which it holds them.
 
-On disk, so that a hundred thousand messages take as much memory as a thousand.
+It is on disk, so that a hundred thousand messages take as much memory as a thousand.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from worker.system.spool import Spool
 
 CHUNK = 1000
-"""Ack ids given out at once: at up to 200 bytes each well inside a request's limit of 512 KiB."""
+"""So many ack ids go into one request; at up to 200 bytes each, they fit its limit of 512 KiB."""
 
 _LAYOUT = """
 CREATE TABLE messages (
@@ -56,23 +56,23 @@ class Ledger:
         )
 
     def ack_ids(self, message_ids: Collection[str]) -> list[str]:
-        """Their newest ack ids."""
+        """Return the newest ack ids of these messages."""
         with self._lock:
             return [ack_id for (ack_id,) in self._on("SELECT ack_id FROM messages", message_ids)]
 
     def take(self, message_ids: Collection[str]) -> None:
-        """Note that these are acked: held no longer, but remembered."""
+        """Note that these messages are acked: they are no longer held, but still listed."""
         with self._lock:
             self._on("UPDATE messages SET taken = 1", message_ids)
 
     def taken(self, message_ids: Collection[str]) -> frozenset[str]:
-        """Which of them have been acked in this run."""
+        """Return those of these messages that this run has acked."""
         with self._lock:
             found = self._on("SELECT message_id, taken FROM messages", message_ids)
         return frozenset(message_id for message_id, taken in found if taken)
 
     def held(self) -> Iterator[list[str]]:
-        """The ack ids of all held messages, `CHUNK` at a time."""
+        """Yield the ack ids of all held messages, `CHUNK` at a time."""
         last = 0
         while True:
             with self._lock:
@@ -87,7 +87,7 @@ class Ledger:
             last = rows[-1][0]
 
     def close(self) -> None:
-        """Forget everything."""
+        """Delete the ledger."""
         self._spool.close()
 
     def _on(self, statement: str, message_ids: Collection[str]) -> list[tuple[Any, ...]]:

@@ -1,7 +1,7 @@
-"""Letterbox: holds a subscription's messages, and then acks them or gives them back.
+"""The letterbox holds a subscription's messages, and then acks or nacks them.
 
-It pulls with unary calls. This process extends the leases of all messages that it holds. If it is
-killed, the leases run out, and what it had not acked is delivered again.
+It pulls with unary calls. This process extends the leases of all messages that it holds. If the
+process is killed, the leases end, and Pub/Sub delivers the unacked messages again.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from worker.photo.dead_letter import REPLAY_OF, DeadLetter
 from worker.telemetry.logs import Log
 
 LEASE_SECONDS = 60
-"""How long the messages of a killed process are withheld from others."""
+"""After this time, other processes get the messages of a killed process."""
 
 QUIET_SECONDS = 4.0
-"""After so long without a message, all have come. A single empty pull does not tell."""
+"""After this time without a message, all have come. One empty pull is no proof."""
 
 _PAGE = 1000
-"""Messages asked for in one pull, Pub/Sub's largest."""
+"""The number of messages in one pull, which is Pub/Sub's maximum."""
 
 _FIRST_PAGE = 100
 _PAGE_BYTES = 16 << 20
-"""Of large messages, fewer are asked for; their size is known from the first page on."""
+"""A pull asks for fewer messages if they are large; the first page shows their size."""
 
 _SHORTEST_PULL_SECONDS = 1.0
 _CALL_SECONDS = 20.0
@@ -43,7 +43,7 @@ _CALL_SECONDS = 20.0
 class Letterbox:
     """One subscription, read by one thread; a context manager.
 
-    It holds each message until the message is acked, or until the end, where it gives it back.
+    It holds each message until the message is acked. At the end it nacks the remaining messages.
     """
 
     def __init__(  # noqa: PLR0913
@@ -69,17 +69,17 @@ class Letterbox:
         self._closed = threading.Event()
         self._extender = threading.Thread(target=self._extend, name="leases", daemon=True)
         self.arrived = 0
-        """Letters that came after `pages` began: they are held too, and not yielded."""
+        """The letters that came after `pages` began; they are held too, but not yielded."""
         self.retention: timedelta | None = None
-        """How long the subscription keeps a message; unset without the right to look."""
+        """The subscription's retention; `None` without the permission to read it."""
 
     def __enter__(self) -> Self:
         """Check the subscription, and extend leases from now on.
 
         Raises:
-            SubscriptionUnavailable: missing or forbidden.
-            ConfigurationError: it has a dead-letter policy, so reading would use up the letters'
-                delivery attempts.
+            SubscriptionUnavailable: the subscription is missing or forbidden.
+            ConfigurationError: the subscription has a dead-letter policy, so reading would use up
+                the letters' delivery attempts.
             PubSubUnavailable: Pub/Sub does not answer.
         """
         self._ledger = Ledger()
@@ -92,25 +92,25 @@ class Letterbox:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Give the held messages back."""
+        """Nack the held messages."""
         self._closed.set()
         self._extender.join()
         try:
             for ack_ids in self._ledger.held():
                 self._set_deadline(ack_ids, 0)
         except (SubscriptionUnavailable, PubSubUnavailable) as fault:
-            # Their leases run out by themselves.
+            # The leases of the messages end without a nack, too.
             self._log.warning("could not give back what was held", error=str(fault))
         self._ledger.close()
 
     def pages(self) -> Iterator[list[DeadLetter]]:
-        """The letters that were there at the start, each once, page by page.
+        """Yield the letters that were there at the start, each once, page by page.
 
         It ends when no such letter has come for a while. Later letters are for the next run: they
         may be failures of this replay, which would otherwise go on for ever.
 
         Raises:
-            SubscriptionUnavailable: missing or forbidden.
+            SubscriptionUnavailable: the subscription is missing or forbidden.
             PubSubUnavailable: Pub/Sub does not answer.
         """
         began, quiet_since = self._clock(), self._monotonic()
@@ -126,20 +126,20 @@ class Letterbox:
             if page:
                 yield page
                 quiet_since = self._monotonic()
-        # A broken network is as quiet as an empty subscription.
+        # A broken network looks like an empty subscription, so check the subscription again.
         self._look()
         if self._repeated:
-            # They may have taken the place of others in the pages.
+            # Repeated letters may have taken the place of other letters in the pages.
             self._log.warning(
                 "letters came again while they were held; another run may find more",
                 letters=self._repeated,
             )
 
     def ack(self, letters: Iterable[DeadLetter]) -> None:
-        """Delete these from the subscription, however many.
+        """Delete these letters, of any number, from the subscription.
 
         Raises:
-            SubscriptionUnavailable, PubSubUnavailable: some may still be there.
+            SubscriptionUnavailable, PubSubUnavailable: some letters may still be there.
         """
         left = iter(letters)
         while some := [each.message_id for each in itertools.islice(left, CHUNK)]:
@@ -159,16 +159,16 @@ class Letterbox:
         return pulled
 
     def _hold(self, pulled: Sequence[Any]) -> list[DeadLetter]:
-        """Extend their leases; the letters among them that come for the first time."""
+        """Extend the leases of pulled messages; return the letters that come for the first time."""
         if not pulled:
             return []
         entered = self._ledger.enter([(each.message.message_id, each.ack_id) for each in pulled])
         self._set_deadline([each.ack_id for each in pulled], self._lease_seconds)
         self._repeated += len(pulled) - len(entered.fresh) - len(entered.taken)
         if entered.taken:
-            # The lease had run out before the ack, so the ack did not count.
+            # The lease had ended before the ack, so the ack did not count.
             self._acknowledge(entered.taken)
-        # By id, because a message may come twice within a page.
+        # The keys are ids, because a message may come twice within a page.
         fresh = {
             each.message.message_id: each.message
             for each in pulled
@@ -198,7 +198,7 @@ class Letterbox:
             found = self._call(self._client.get_subscription)
         except SubscriptionUnavailable as error:
             if isinstance(error.__cause__, api.PermissionDenied):
-                return  # the right to pull does not include the right to look
+                return  # the permission to pull does not include the permission to read it
             raise
         self.retention = found.message_retention_duration
         if found.dead_letter_policy.dead_letter_topic:

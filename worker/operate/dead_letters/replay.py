@@ -1,6 +1,6 @@
-"""Replay: dead letters go back to the topic. Publish, wait for the confirmation, and only then ack.
+"""A replay sends dead letters back to the topic: publish, wait for the confirmation, and then ack.
 
-If the process is killed in between, a message exists twice, which is harmless; it is never lost.
+If the process is killed in between, a message exists twice, which is harmless; none is lost.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Protocol
 
 from worker.operate.dead_letters.canary import Tick, Verdict
 from worker.operate.publish import PacedPublisher
-from worker.photo.dead_letter import DeadLetter, Filter, counted, replay_attributes
+from worker.photo.dead_letter import DeadLetter, Filter, Firsts, counted, replay_attributes
 from worker.photo.ports import OutgoingMessage
 
 Show = Callable[[dict[str, object]], object]
@@ -20,17 +20,17 @@ Watch = Callable[[Sequence[DeadLetter]], Callable[[Tick], list[Verdict]]]
 
 
 class Letters(Protocol):
-    """Where dead letters come from: a subscription, or an archive."""
+    """A source of dead letters: a subscription or an archive."""
 
     @property
     def arrived(self) -> int:
-        """Letters that came while these were read; they are for the next run."""
+        """Return how many letters came during the reading; they are for the next run."""
 
     def pages(self) -> Iterator[list[DeadLetter]]:
-        """Page after page, each letter once."""
+        """Yield page after page, each letter once."""
 
     def ack(self, letters: Iterable[DeadLetter]) -> None:
-        """Delete these."""
+        """Delete these letters."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -42,7 +42,7 @@ class ReplayReport:
     matched: int = 0
     replayed: int = 0
     looping: int = 0
-    """Chosen by the filter, but left because they were replayed too often."""
+    """Letters that the filter chose, but that were left because they were replayed too often."""
 
     arrived: int = 0
     """Letters that came during the replay, such as those that failed again."""
@@ -52,11 +52,11 @@ class ReplayReport:
     complete: bool = False
 
     def counts(self) -> dict[str, object]:
-        """Counts for the progress line."""
+        """Return the counts for the progress line."""
         return {"letters": self.seen, "meant": self.matched, "replayed": self.replayed}
 
     def summary(self) -> str:
-        """The same for a terminal."""
+        """Return the report for a terminal."""
         verb = "would replay" if self.dry_run else "replayed"
         count = self.matched if self.dry_run else self.replayed
         lines = []
@@ -79,8 +79,8 @@ class ReplayReport:
 class Replayer:
     """Replays the letters that a filter chooses; used once, by one thread.
 
-    With `watch`, it replays `canaries` letters first, and goes on only if they succeed. `watch`
-    takes them before they are published; its result waits for their verdicts.
+    With `watch`, it replays `canaries` letters first, and continues only if they succeed. It calls
+    `watch` before it publishes them, and then the function that `watch` returned, which waits.
     """
 
     letters: Letters
@@ -91,12 +91,13 @@ class Replayer:
     max_replays: int
     canaries: int
     watch: Watch | None
+    _is_first: Firsts = field(default_factory=Firsts)
 
     def __call__(self, report: ReplayReport, show: Show) -> None:
-        """Replay them; the report is true also if this raises.
+        """Replay the letters; the report is correct even if this raises.
 
         Raises:
-            PublishFailed: no confirmation; letters that were not acked are still there.
+            PublishFailed: no confirmation came; letters that were not acked are still there.
             SubscriptionUnavailable, PubSubUnavailable: the subscription or topic fails.
             Transient: a canary's manifest cannot be read.
         """
@@ -106,7 +107,7 @@ class Replayer:
         for page in self._chosen(report):
             others = page
             if not tried:
-                # The first letters wait until there are enough canaries.
+                # Hold the first letters until there are enough canaries.
                 missing = wanted - len(canaries)
                 canaries += page[:missing]
                 others = page[missing:]
@@ -120,7 +121,7 @@ class Replayer:
         report.complete = True
 
     def _chosen(self, report: ReplayReport) -> Iterator[list[DeadLetter]]:
-        """The letters of each page to replay."""
+        """Yield the letters of each page that the filter chooses."""
         for page in self.letters.pages():
             report.seen += len(page)
             report.arrived = self.letters.arrived
@@ -142,7 +143,7 @@ class Replayer:
         report: ReplayReport,
         show: Show,
     ) -> bool:
-        """Replay the canaries; whether the others may follow."""
+        """Replay the canaries; return True if the other letters may follow."""
         if self.watch is None:
             return True
         wait = self.watch(canaries)
@@ -158,9 +159,12 @@ class Replayer:
         size = self.publish.batch_size
         for start in range(0, len(chosen), size):
             some = chosen[start : start + size]
-            self.publish([_outgoing(letter) for letter in some])
+            # What one message has left behind is replayed once.
+            first = [letter for letter in some if self._is_first(letter)]
+            if first:
+                self.publish([_outgoing(letter) for letter in first])
             self.letters.ack(some)
-            report.replayed += len(some)
+            report.replayed += len(first)
             show(report.counts())
 
 

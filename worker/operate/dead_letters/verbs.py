@@ -33,7 +33,7 @@ from worker.wiring import buckets_of, now, open_probe, open_store, open_subscrib
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayOptions:
-    """What `dead-letters replay` was asked for."""
+    """The options of `dead-letters replay`."""
 
     archive: Path | None
     limit: int | None
@@ -45,7 +45,7 @@ class ReplayOptions:
 
 
 def run_list(settings: Settings, meant: Filter, *, as_json: bool) -> ExitCode:
-    """Print dead letters, counted by what they have in common; all stay in the subscription."""
+    """Print dead letters in groups with counts; all stay in the subscription."""
     log, groups = _log(settings), Groups()
     with _letterbox(settings, log) as letterbox:
         with progress("dead-letters list", log) as show:
@@ -64,8 +64,8 @@ def run_list(settings: Settings, meant: Filter, *, as_json: bool) -> ExitCode:
 def run_show(settings: Settings, wanted: str, *, as_json: bool) -> ExitCode:
     """Print one dead letter, by its message id or its photo id, and what a replay would do.
 
-    Of several with one photo id it is the newest. With a message id, reading ends at the letter,
-    and the others of its photo are not counted.
+    If several letters have the photo id, it prints the newest. With a message id, reading ends at
+    that letter, and the photo's other letters are not counted.
 
     Raises:
         UsageFault: the subscription has no such letter.
@@ -99,10 +99,10 @@ def run_show(settings: Settings, wanted: str, *, as_json: bool) -> ExitCode:
 def run_replay(
     settings: Settings, meant: Filter, options: ReplayOptions, *, as_json: bool
 ) -> ExitCode:
-    """Send dead letters back to the topic; 7 if the canaries failed.
+    """Send dead letters back to the topic; return 7 if the canaries failed.
 
     Raises:
-        UsageFault, InvalidArchive: the archive cannot be read, or is none.
+        UsageFault, InvalidArchive: the archive cannot be read, or the file is no archive.
     """
     log, report = _log(settings), ReplayReport(dry_run=options.dry_run)
     with ExitStack() as stack:
@@ -143,7 +143,7 @@ def run_replay(
 def run_purge(
     settings: Settings, meant: Filter, archive: Path | None, *, ask: bool, as_json: bool
 ) -> ExitCode:
-    """Delete dead letters, each written to a file first; with `ask`, once the user agrees.
+    """Write dead letters to a file and delete them; with `ask`, only if the user agrees.
 
     Raises:
         UsageFault: the file exists already or cannot be written, or there is no user to ask.
@@ -169,7 +169,7 @@ def run_purge(
             if not purged:
                 writer.discard()
         if purged:
-            # Read back, so that only letters that the file holds are deleted.
+            # Read the file again, so that only letters that it holds are deleted.
             letterbox.ack(Archive(file).letters())
         _print(
             {"purged": purged, "archive": str(file) if purged else None},
@@ -208,7 +208,7 @@ def _matching(letterbox: Letterbox, meant: Filter) -> Iterator[DeadLetter]:
 
 
 def _facts(settings: Settings, letter: DeadLetter) -> dict[str, object]:
-    """The photo and what a replay would do; a hint if that cannot be found out."""
+    """Return the photo and what a replay would do; a hint if the photo cannot be read."""
     if not (settings.renditions_bucket and settings.originals_buckets):
         return {
             "forecast": None,
@@ -222,7 +222,7 @@ def _facts(settings: Settings, letter: DeadLetter) -> dict[str, object]:
             probe = stack.enter_context(open_probe(settings, store))
             return facts_of(_forecaster(settings, store, probe)(letter))
     except (Fatal, Permanent, Transient) as error:
-        # The letter itself was found, and is worth showing.
+        # The letter itself was found, so show it.
         return {"forecast": None, "hint": f"the photo cannot be looked at: {error}"}
 
 

@@ -1,4 +1,4 @@
-"""Views: what the `dead-letters` verbs print for people, without control characters."""
+"""This module formats the output of the `dead-letters` verbs, without control characters."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from worker.photo.dead_letter import DeadLetter, Groups, LetterGroup, counted
 
 WIDTH = 98
 _DATA_SHOWN_BYTES = 300
-_HELD = "what another run holds or held, interrupted or killed, is back within a minute of its end"
+_HELD = "letters that another run holds are back within a minute of its end, also if it is killed"
 _OF_MANIFEST = ("state", "version", "committed_at", "renditions", "rejection")
 
 
 def groups_text(groups: Groups, *, arrived: int, retention: timedelta | None) -> str:
-    """The groups, largest first, and what to do next."""
+    """Return the groups, largest first, and what to do next."""
     if not groups.total:
         return f"no dead letters{_arrived(arrived)}\n{_HELD}"
     largest = groups.largest_first()
@@ -40,7 +40,7 @@ def groups_text(groups: Groups, *, arrived: int, retention: timedelta | None) ->
 def letter_text(
     letter: DeadLetter, facts: Mapping[str, object], *, others: int | None = None
 ) -> str:
-    """One dead letter, the facts about its photo, and the number of its photo's older letters."""
+    """Return one dead letter, its photo's facts, and the number of the photo's older letters."""
     shown: dict[str, object] = {
         "message": letter.message_id,
         "others": f"{counted(others + 1)} of this photo; this is the newest; the others: "
@@ -64,7 +64,7 @@ def letter_text(
 
 
 def facts_of(forecast: Forecast) -> dict[str, object]:
-    """The photo as it is now, and what a replay would do, ready for JSON."""
+    """Return the photo as it is now, and what a replay would do, ready for JSON."""
     original: dict[str, object] | None = None
     if forecast.original is not None:
         original = {

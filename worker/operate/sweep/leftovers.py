@@ -1,13 +1,13 @@
-"""Leftovers: removes the renditions of one photo that crashes left behind.
+"""This module removes the renditions of one photo that crashes left behind.
 
-A rendition that the manifest does not name can go by one of two rules (docs/consistency.md):
+A rendition that the manifest does not name is removed by one of two rules (docs/consistency.md):
 
 - *Version*: it is older than the manifest's version, or as old as its tombstone. Events of that
-  version are moot.
+  version have no effect any more.
 - *Fence*: any other rendition may still be committed, now or by a message that comes back in a
   week. The sweep first raises the photo's fence; after that, workers cannot commit these names.
-  This is safe at any age. Young renditions are spared only because a render that meets a new fence
-  has to begin again.
+  This is safe at any age. Young renditions are spared only because a render must begin again after
+  the fence was raised.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _NO_MANIFEST = (FaultKind.UNREADABLE, FaultKind.ANOTHERS)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Swept:
-    """What a sweep did with one photo.
+    """The result of a sweep of one photo.
 
-    `orphans` were removed, or would have been in a dry run. `spared` are too young. `repaired`:
-    the faults were struck out of the manifest, and the photo was registered again.
+    `orphans` were removed, or would be without a dry run. `spared` are too young. `repaired` means
+    that the faults were removed from the manifest, and the photo was registered again.
     """
 
     orphans: tuple[StoredObject, ...] = ()
@@ -46,7 +46,7 @@ class Swept:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweeper:
-    """Sweeps one photo at a time; thread-safe, and safe beside workers and other sweeps."""
+    """Sweeps one photo at a time; thread-safe, and safe while workers and other sweeps run."""
 
     verifier: Verifier
     manifests: Manifests
@@ -57,7 +57,7 @@ class Sweeper:
     older_than: timedelta
     dry_run: bool
     register_again: Callable[[Register], object] | None
-    """Publishes an event; `None`: untrue manifests are only reported."""
+    """Publishes an event; if it is `None`, untrue manifests are only reported."""
 
     def __call__(self, photo: SurveyedPhoto) -> Swept:
         """Verify the photo, and remove its orphans.
@@ -90,7 +90,7 @@ class Sweeper:
     def _is_dead(
         self, stored: StoredObject, photo: SurveyedPhoto, current: Manifest | None
     ) -> bool:
-        """Whether the version rule lets it go."""
+        """Return True if the version rule allows to remove the rendition."""
         version = self.layout.own_version(photo.photo_id, stored.name)
         if current is None or version is None:
             return False
@@ -101,7 +101,7 @@ class Sweeper:
         return self.clock() - stored.created < self.older_than
 
     def _fence(self, photo: SurveyedPhoto, unnamed: list[StoredObject]) -> list[StoredObject]:
-        """Raise the fence; the renditions, all listed before, that are behind it now."""
+        """Raise the fence; return the renditions, listed before, that no worker can commit now."""
         blank = self._blank(photo.photo_id)
         committed = self.manifests.commit(
             photo.photo_id, lambda current: fenced_after(current, blank)
@@ -112,11 +112,11 @@ class Sweeper:
         return [each for each in unnamed if each.name not in committed.manifest.object_names]
 
     def _repair(self, verified: Verified) -> bool:
-        """Make the manifest true again, and have the photo rendered anew.
+        """Make the manifest true again, and publish an event to render the photo again.
 
         If the sweep is killed in between, or the event is not confirmed, the manifest stays
-        reopened, and a later sweep publishes. A photo that was refused since is left alone:
-        another event would be refused again.
+        reopened, and a later sweep publishes. If the photo was refused since, no event is
+        published, because it would be refused again.
         """
         untrue, publish = verified.manifest, self.register_again
         if publish is None or untrue is None or untrue.original is None:
@@ -132,7 +132,7 @@ class Sweeper:
             return False
         try:
             publish(
-                # Without a generation: the original may have been written again, and only its
+                # The event has no generation: the original may have been replaced, and only its
                 # present bytes can be rendered.
                 Register(
                     photo_id=untrue.photo_id,
@@ -146,7 +146,7 @@ class Sweeper:
         return True
 
     def _reopen(self, untrue: Manifest, lost: frozenset[str]) -> bool:
-        """Strike out the lost renditions; false if the manifest was replaced meanwhile."""
+        """Remove the lost renditions from it; return False if it was replaced meanwhile."""
         blank = self._blank(untrue.photo_id)
         committed = self.manifests.commit(
             untrue.photo_id, lambda current: reopened_after(current, untrue, lost, blank)
@@ -154,7 +154,7 @@ class Sweeper:
         return not isinstance(committed, NoOp)
 
     def _blank(self, photo_id: str) -> Manifest:
-        """The manifest of a photo without one: a tombstone older than every event."""
+        """Return a manifest for a photo that has none: a tombstone older than every event."""
         return Manifest(
             photo_id=photo_id,
             state=State.DEREGISTERED,

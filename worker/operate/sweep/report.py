@@ -8,7 +8,7 @@ from worker.console.text import size, to_json
 from worker.errors import ExitCode
 
 LISTED = 1000
-"""Orphans, faults and failures kept by name; all are counted."""
+"""So many orphans, faults and failures are kept by name; all are counted."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -38,31 +38,31 @@ class SweepReport:
     failures: list[dict[str, str]] = field(default_factory=list)
 
     def add_orphan(self, name: str, size_bytes: int) -> None:
-        """Count in a rendition that was removed, or would have been."""
+        """Count a rendition that was removed, or would be."""
         self.orphans_total += 1
         self.orphan_bytes += size_bytes
         if len(self.orphans) < LISTED:
             self.orphans.append(name)
 
     def add_fault(self, fault: dict[str, str], *, repaired: bool) -> None:
-        """Count in an untrue statement of a manifest."""
+        """Count an untrue statement of a manifest."""
         self.faults_total += 1
         self.repaired_total += repaired
         if len(self.faults) < LISTED:
             self.faults.append(fault)
 
     def add_failure(self, photo_id: str, message: str) -> None:
-        """Count in a photo that could not be looked at."""
+        """Count a photo that could not be checked."""
         self.failures_total += 1
         if len(self.failures) < LISTED:
             self.failures.append({"photo_id": photo_id, "message": message})
 
     def to_json(self) -> str:
-        """One JSON object."""
+        """Return the report as one JSON object."""
         return to_json(asdict(self))
 
     def counts(self) -> dict[str, object]:
-        """Counts for the progress line."""
+        """Return the counts for the progress line."""
         return {
             "photos": self.photos,
             "objects": self.objects,
@@ -71,7 +71,7 @@ class SweepReport:
         }
 
     def summary(self) -> str:
-        """The same for a terminal, in one line."""
+        """Return the report for a terminal, in one line."""
         parts = [
             f"photos {self.photos:,}",
             f"objects {self.objects:,}",
@@ -86,7 +86,7 @@ class SweepReport:
         return f"{whole} in {self.seconds:.1f} s: {', '.join(parts)}"
 
     def closing(self, removed: str) -> str:
-        """The result in sentences.
+        """Return the result in sentences.
 
         `removed` is the verb for orphans, `removed` or `would remove`; empty for a `verify`.
         """
@@ -111,7 +111,7 @@ class SweepReport:
 
     @property
     def exit_code(self) -> ExitCode:
-        """7 if a manifest is untrue, or a photo could not be looked at."""
+        """Return 7 if a manifest is untrue, or a photo could not be checked."""
         wrong = self.faults_total > self.repaired_total or self.failures_total
         return ExitCode.SOME_FAILED if wrong else ExitCode.OK
 

@@ -1,7 +1,7 @@
 """The `sweep` and `verify` verbs: one survey, from its start or a checkpoint to its end.
 
-`leftovers` and `verify` decide about a single photo; here are totals, progress, and where to go on
-after an interruption.
+`leftovers` and `verify` decide about a single photo. This module has the totals, the progress, and
+the checkpoint.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 
 from worker.console.printer import Printer
@@ -34,14 +34,14 @@ from worker.wiring import fresh_id, now, open_store
 
 @dataclass(frozen=True, slots=True)
 class _Failed:
-    """A photo that could not be looked at; the others go on."""
+    """A photo that could not be checked; the run continues with the next photos."""
 
     message: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepOptions:
-    """What the `sweep` verb was asked for."""
+    """The options of the `sweep` verb."""
 
     older_than: timedelta
     dry_run: bool
@@ -50,7 +50,7 @@ class SweepOptions:
 
 
 def run_sweep(settings: Settings, options: SweepOptions, *, as_json: bool) -> int:
-    """Sweep the renditions' bucket; the exit code.
+    """Sweep the renditions' bucket and return the exit code.
 
     Raises:
         Fatal, Transient: the bucket cannot be listed (any more).
@@ -59,7 +59,7 @@ def run_sweep(settings: Settings, options: SweepOptions, *, as_json: bool) -> in
         store = _open(settings, stack)
         register_again = None
         if options.repair:
-            # First, because a repair changes the manifest before it publishes.
+            # Open the publisher first, because a repair changes the manifest before it publishes.
             publisher = open_publisher(settings, stack)
             register_again = EventPublisher(store, publisher, settings.topic or "").publish
         verifier, layout = _verifier(settings, store), Layout(settings.output_prefix)
@@ -86,7 +86,7 @@ def run_sweep(settings: Settings, options: SweepOptions, *, as_json: bool) -> in
 
 
 def run_verify(settings: Settings, *, checkpoint: str | None, as_json: bool) -> int:
-    """Verify the renditions' bucket; the exit code.
+    """Verify the renditions' bucket and return the exit code.
 
     Raises:
         Fatal, Transient: the bucket cannot be listed (any more).
@@ -111,7 +111,7 @@ def _verifier(settings: Settings, store: GcsStore) -> Verifier:
 
 
 class _SweepRun:
-    """One run over a bucket. Once `stop` is asked, the photos under way are finished."""
+    """One run over a bucket. After a signal, it only finishes the photos that it has begun."""
 
     def __init__(
         self,
@@ -147,7 +147,7 @@ class _SweepRun:
         self._printer = Printer()
 
     def __call__(self, judge: Callable[[SurveyedPhoto], Swept], removed: str) -> int:
-        """Judge each photo and print the totals, also if it is cut short; the exit code."""
+        """Judge each photo, print the totals (even after an error), and return the exit code."""
         report, broken = self._report, None
         before, started = report.seconds, time.monotonic()
         if report.resumed_at is not None:
@@ -205,7 +205,7 @@ class _SweepRun:
         report.spared_total += len(result.spared)
         report.fences_total += result.fenced
         for fault in result.faults:
-            report.add_fault(fault.as_dict(), repaired=result.repaired)
+            report.add_fault(asdict(fault), repaired=result.repaired)
             registered = "; registered again" if result.repaired else ""
             self._tell(f"{fault.kind} {fault.object}: {fault.message}{registered}")
 

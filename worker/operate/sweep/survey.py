@@ -1,7 +1,7 @@
-"""Survey: one listing of the output prefix, cut into photos, each judged once.
+"""A survey cuts one listing of the output prefix into photos, and judges each photo once.
 
 Names come in order, so memory holds only the photos around the current name, whatever the size of
-the bucket. The bucket changes during the listing, so a judge reads the photo's manifest afresh.
+the bucket. The bucket changes during the listing, so a judge reads the photo's manifest again.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from worker.photo.ports import ObjectStore, StoredObject
 T = TypeVar("T")
 
 PARALLEL = 16
-"""Photos judged at once: each waits for a few small requests, and hardly computes."""
+"""So many photos are judged at once; each waits for a few small requests, and hardly computes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SurveyedPhoto:
     """A photo as the listing shows it.
 
-    `renditions` are its own in name order, whether its manifest names them or not. A listing from
-    `resume_at` on has this photo and all that follow it.
+    `renditions` are the photo's own, in name order, whether its manifest names them or not. A
+    listing from `resume_at` on has this photo and all later ones.
     """
 
     photo_id: str
@@ -43,7 +43,7 @@ class Seen:
     objects: int = 0
     bytes: int = 0
     foreign: int = 0
-    """Objects under the prefix that came from elsewhere; they stay."""
+    """The number of objects under the prefix that no worker made; they stay."""
 
 
 @dataclass(slots=True)
@@ -58,7 +58,7 @@ class _OpenPhoto:
 
 @dataclass(frozen=True, slots=True)
 class Judged(Generic[T]):
-    """The result of one photo, and where to go on after it."""
+    """The result of one photo, and the place where a later run continues."""
 
     photo: SurveyedPhoto
     result: T
@@ -69,7 +69,7 @@ class Judged(Generic[T]):
 class Survey:
     """One pass over the photos under a prefix, from `start` on. Used once, by one thread.
 
-    Once `stop` is asked, no further photo begins.
+    After `stop` was asked, it begins no further photo.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Survey:
         self.seen = Seen()
 
     def judge(self, judge: Callable[[SurveyedPhoto], T]) -> Iterator[Judged[T]]:
-        """The result of `judge` for each photo, in the listing's order.
+        """Yield the result of `judge` for each photo, in the listing's order.
 
         `judge` runs in several threads, at most `PARALLEL` photos ahead of the results taken.
         Raises what `judge` and the listing raise.
@@ -115,7 +115,7 @@ class Survey:
                 threads.shutdown(cancel_futures=True)
 
     def photos(self) -> Iterator[SurveyedPhoto]:
-        """Each photo that has an object here, once, soon after its last rendition is listed."""
+        """Yield each photo with an object here, once, soon after its last rendition is listed."""
         listing = self._store.objects(self._bucket, self._layout.prefix, start=self._start)
         for stored in listing:
             self.seen.objects += 1
@@ -139,14 +139,14 @@ class Survey:
             photo.renditions.append(stored)
 
     def _close(self, name: str | None) -> Iterator[SurveyedPhoto]:
-        """The open photos that are complete, because all their names come before this one."""
+        """Yield the open photos that are complete: all their names come before `name`."""
         for photo_id in [known for known, last in self._passed.items() if name and last < name]:
             del self._passed[photo_id]
         # A stack would not do: photo `a/17-3fd0c1a2b4e5` has the name of a folder of photo `a`, and
         # its renditions may be listed before, between or after those of `a`.
         for closed in [each for each in self._open.values() if name is None or each.end <= name]:
             del self._open[closed.photo_id]
-            # Its manifest's name comes later, perhaps after a whole album that nests below it.
+            # The photo's manifest comes later, perhaps after a whole album that nests below it.
             self._passed[closed.photo_id] = self._layout.manifest(closed.photo_id)
             yield self._photo(closed.photo_id, tuple(closed.renditions), closed.first)
 

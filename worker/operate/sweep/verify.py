@@ -1,8 +1,8 @@
-"""Verify: whether a ready manifest tells the truth about its renditions (promise 1)."""
+"""This module checks if a ready manifest is true about its renditions (promise 1)."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 
 from worker.errors import UnreadableManifest
@@ -13,20 +13,20 @@ from worker.photo.ports import ObjectStore, StoredObject
 
 
 class FaultKind(StrEnum):
-    """What is wrong with a manifest."""
+    """The kinds of untrue statements in a manifest."""
 
     MISSING = "missing"
     OTHER_SIZE = "other_size"
     OTHER_CHECKSUM = "other_checksum"
     UNREADABLE = "unreadable"
     ANOTHERS = "anothers"
-    """A manifest of another photo; the renditions that it names are not checked."""
+    """The manifest is of another photo; the renditions that it names are not checked."""
 
     REOPENED = "reopened"
-    """Renditions were lost and struck out; the new registration is not handled yet."""
+    """Lost renditions were removed from the manifest; the new registration is not handled yet."""
 
     LOST = "lost"
-    """The same, but the new registration was refused: the original cannot be rendered again."""
+    """The new registration was refused: the original cannot be rendered again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,10 +38,6 @@ class Fault:
     object: str
     message: str
 
-    def as_dict(self) -> dict[str, str]:
-        """Ready for JSON."""
-        return asdict(self)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
@@ -52,7 +48,7 @@ class Verified:
 
 
 class Verifier:
-    """Compares manifests with the stored objects; only reads; thread-safe."""
+    """Compares manifests with the stored objects; read-only; thread-safe."""
 
     def __init__(self, store: ObjectStore, bucket: str, manifests: Manifests) -> None:
         self._store = store
@@ -60,10 +56,10 @@ class Verifier:
         self.manifests = manifests
 
     def __call__(self, photo: SurveyedPhoto) -> Verified:
-        """Verify a photo; one request if the listing agrees with the manifest.
+        """Verify a photo; it takes one request if the listing agrees with the manifest.
 
-        Meanwhile a worker may replace the manifest and delete what the old one named. A fault
-        counts only if the same manifest stands after a second look.
+        Meanwhile a worker may replace the manifest and delete the old renditions. So a fault counts
+        only if a second read finds the same manifest.
 
         Raises:
             StorageUnavailable: the bucket does not answer.
@@ -146,7 +142,7 @@ def _difference(stated: Rendition, stored: StoredObject | None) -> tuple[FaultKi
 
 
 def _first_complaint(error: UnreadableManifest) -> str:
-    """The first complaint, after the line that counts them."""
+    """Return the first complaint, which follows the line that counts them."""
     return " ".join(" ".join(str(error).splitlines()[1:3]).split()) or str(error)
 
 

@@ -1,6 +1,7 @@
-"""Anatomy: what an original's bytes say before a decoder sees them. Pure, and never trusting.
+"""Formats: what an original's bytes say before a decoder sees them. Pure; every count is checked.
 
-`formats` recognises them by content; `skeleton` walks the parts of a file and tells damage, bombs
-and kinds that no decoder here reads right, by `jpeg`, `boxes` (AVIF and HEIC), `tiff` and
-`tiff_layout`; `svg` says what a drawing would cost, by `svg_size`, `svg_styles` and `svg_budget`.
+Begin with `formats`, which recognises them by content, and `skeleton`, which walks the parts of a
+file. It finds damage, bombs, and kinds that the decoders here cannot read, with `jpeg`, `boxes`
+(AVIF and HEIC), `tiff` and `tiff_layout`. `svg` computes what a drawing would cost, with
+`svg_size`, `svg_styles` and `svg_budget`. May import `photo` and `errors`.
 """

@@ -1,8 +1,8 @@
 """The boxes of AVIF and HEIC: whether all of the picture is there, and what it says of itself.
 
-libheif draws a photo of grey tiles from the first tenth of a file, of green ones where zeros are,
-and says nothing. A file holds many items (tiles, thumbnails, gain maps) with properties of their
-own; only what belongs to the primary one, or to the tiles that it is made of, counts. Pure.
+libheif silently draws grey tiles where a file ends early, and green ones where zeros are. A file
+holds many items (tiles, thumbnails, gain maps) with properties of their own; only what belongs to
+the primary one, or to the tiles that it is made of, counts. Pure.
 """
 
 from __future__ import annotations
@@ -30,12 +30,15 @@ _CHROMA = ("400", "420", "422", "444")
 class Boxes:
     """What the boxes say of the primary picture.
 
-    `nclx` is primaries and transfer (ISO/IEC 23091-2), `premultiplied` whether its colours are
-    multiplied with its alpha, `chroma` its subsampling ("420", or empty where it is not told), and
+    `nclx` is primaries and transfer (ISO/IEC 23091-2), `full_range` whether its codes use all
+    values (they do where it is not told: ISO/IEC 23000-22, 7.3.6.4), `premultiplied` whether its
+    colours are multiplied with its alpha, `chroma` its subsampling ("420", or empty where it is not
+    told), and
     `coded_bits` the depth of a sample, 0 where that is not told. Bytes are those of all items.
     """
 
     nclx: tuple[int, int] | None = None
+    full_range: bool = True
     premultiplied: bool = False
     chroma: str = ""
     coded_bits: int = 0
@@ -246,6 +249,7 @@ def _property(name: bytes, content: bytes, found: Boxes) -> None:
     if name == b"colr" and content[:4] == b"nclx" and found.nclx is None:
         primaries, transfer = struct.unpack(">HH", content[4:8].ljust(4, b"\0"))
         found.nclx = primaries, transfer
+        found.full_range = content[10:11] >= b"\x80"
     elif name == b"av1C" and len(content) > 3 and not found.chroma:  # noqa: PLR2004
         # AV1-ISOBMFF 2.3.3: high bit depth, twelve bits, monochrome, subsampling of x and of y.
         high, twelve, grey, sub_x, sub_y = (content[2] >> bit & 1 for bit in (6, 5, 4, 3, 2))

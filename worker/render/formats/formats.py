@@ -1,4 +1,4 @@
-"""Which format an original has, by its content; never by its name or content type."""
+"""Which format an original has, by its content; its name and content type do not count."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def sniff(data: bytes) -> str:
     """One of `RENDERED`. `svg` may be gzipped.
 
     Raises:
-        UnsupportedFormat: none that is rendered, a camera's raw file among them.
+        UnsupportedFormat: any other, such as a camera's raw file.
         CorruptOriginal: it begins as one and its first table is nonsense.
     """
     head = data[:64]
@@ -95,7 +95,7 @@ def looks_like_a_picture(head: bytes) -> bool:
 
 
 def inflated_head(data: bytes) -> bytes:
-    """The beginning of a gzipped text, or nothing where it is none."""
+    """The beginning of a gzipped text; empty if it is not gzip."""
     try:
         return zlib.decompressobj(wbits=31).decompress(data[:_SVG_HEAD_BYTES], _SVG_HEAD_BYTES)
     except zlib.error:

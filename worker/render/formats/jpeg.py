@@ -1,6 +1,6 @@
 """The skeleton of a JPEG: its frame, its scans, and the damage that decoders pass over in silence.
 
-Pure; every loop has an end, and no pixel is decoded.
+Pure; every loop has an end, and pixels stay encoded.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ same finding in an audit of libjpeg-turbo."""
 _MAX_SEGMENTS = 100_000
 """A JPEG has a few dozen."""
 
-# A marker, but neither a stuffed zero, a restart, nor TEM: those belong to a scan's data. One
-# literal byte first, which the search can skip to: with `\xff+` it takes twelve times as long.
+# A marker except stuffed zeros, restarts and TEM, which belong to a scan's data. It begins with
+# one literal byte, which the search can skip to: with `\xff+` it takes twelve times as long.
 _MARKER = re.compile(rb"\xff([^\x00\x01\xff\xd0-\xd7])")
 _TABLES, _START, _END, _SCAN, _RESTARTS = 0xC4, 0xD8, 0xD9, 0xDA, 0xDD
 _EOI = b"\xff\xd9"
@@ -75,11 +75,11 @@ def walk_jpeg(data: bytes) -> Skeleton:
 
     Raises:
         CorruptOriginal: it ends before its last scan, or pixels are missing in its midst.
-        UnsupportedFormat: a kind of JPEG that no decoder here reads.
+        UnsupportedFormat: a kind of JPEG that the decoders here cannot read.
         OriginalTooLarge: segments without an end.
     """
     found = Skeleton()
-    tables = _Tables()
+    tables = _JpegTables()
     at = 2
     for _ in range(_MAX_SEGMENTS):
         marker = _MARKER.search(data, at)
@@ -150,13 +150,14 @@ def _segment(code: int, content: bytes, found: Skeleton) -> None:
         found.profile_bytes += len(content)
 
 
-class _Tables:
+class _JpegTables:
     """What the segments so far say of the scan that follows.
 
     Zeros are the first code of a Huffman table. In tables made for one picture it may be "end of
     block", and zeros then are flat blocks, of which a picture can have any number. In the table
-    that cameras use for brightness it is a coefficient of -1: 63 of them in block after block are
-    no photo's. So only there (`tell_holes`) zeros where a copy was interrupted can be told.
+    that cameras use for brightness it is a coefficient of -1: a photo does
+    not have 63 of them in block after block. So only that table (`tell_holes`) tells zeros where a
+    copy was interrupted.
     """
 
     def __init__(self) -> None:

@@ -17,6 +17,7 @@ from worker.render.formats.boxes import walk_boxes
 from worker.render.formats.gif import walk_gif
 from worker.render.formats.guard import judged
 from worker.render.formats.jpeg import MAX_SCANS, walk_jpeg
+from worker.render.formats.stated import PngColour, Stated, by_numbers
 from worker.render.formats.tiff_layout import survey_tiff
 
 MAX_PAGES = 10_000
@@ -26,23 +27,24 @@ MAX_PROFILE_BYTES = 8_000_000
 """A colour profile, inflated: libpng's own limit for a chunk (PNG_USER_CHUNK_MALLOC_MAX)."""
 
 MAX_METADATA_BYTES = 16 << 20
-"""EXIF, XMP and text together, inflated; they are read into memory, never rendered."""
+"""EXIF, XMP and text together, inflated; libraries read them into memory."""
 
 _MAX_PARTS = 300_000
-"""Chunks or blocks: more are no picture's, and only cost time."""
+"""Chunks or blocks; sound pictures have fewer."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Anatomy:
     """What a walk finds; sizes in pixels (0: not looked for), counts at least what a reader sees.
 
-    `nclx` are AVIF's and HEIC's colour numbers: primaries and transfer (ISO/IEC 23091-2), and
-    `premultiplied` says that their colours are multiplied with alpha; `chroma` and `coded_bits` are
-    how they are coded (`Header` has them). `page` of a TIFF is the one to render, `tiled` how it is
-    stored, `lab` that its bytes are CIELAB, and `bands` those that are colours and alpha, where
-    there are others too. `exif` is a PNG's, wherever it stands in the file. `frame` is the
-    rectangle (left, top, width, height) that a GIF's first frame covers, where that is less than
-    the whole. `mends` are places and what must be written there before a decoder reads the file.
+    `stated` is colour by other means than a profile. `narrow` says that codes are of 16 to 235
+    and no decoder widens them. `premultiplied` says that the colours of an AVIF or HEIC are
+    multiplied with alpha; `chroma` and `coded_bits` are how they are coded (`Header` has them).
+    `page` of a TIFF is the one to render, `tiled` how it is stored, `lab` that its bytes are
+    CIELAB, and `bands` those that are colours and alpha, where there are others too. `exif` is a
+    PNG's, wherever it stands in the file. `frame` is the rectangle (left, top, width, height) that
+    a GIF's first frame covers, where that is less than the whole. `mends` are places and what must
+    be written there before a decoder reads the file.
     """
 
     width: int = 0
@@ -51,7 +53,8 @@ class Anatomy:
     scans: int = 1
     profile_bytes: int = 0
     metadata_bytes: int = 0
-    nclx: tuple[int, int] | None = None
+    stated: Stated | None = None
+    narrow: bool = False
     premultiplied: bool = False
     chroma: str = ""
     coded_bits: int = 0
@@ -86,7 +89,7 @@ def dissect(name: str, data: bytes) -> Anatomy:
 
     Raises:
         CorruptOriginal: it ends before its own skeleton does.
-        UnsupportedFormat: a variety that no decoder here reads, or reads wrongly.
+        UnsupportedFormat: a variety that the decoders here cannot read, or read wrongly.
         OriginalTooLarge: see `Anatomy.check`.
     """
     anatomy = Anatomy()
@@ -103,6 +106,7 @@ def _jpeg(data: bytes, anatomy: Anatomy) -> None:
 
 
 def _png(data: bytes, anatomy: Anatomy) -> None:
+    colour = PngColour()
     at = 8
     for _ in range(_MAX_PARTS):
         length, kind = struct.unpack(">I4s", data[at : at + 8].ljust(8, b"\0"))
@@ -110,8 +114,11 @@ def _png(data: bytes, anatomy: Anatomy) -> None:
         if end > len(data):
             raise CorruptOriginal(f"the file ends inside a PNG chunk, at byte {len(data):,}")
         if kind == b"IEND":
+            anatomy.stated, anatomy.narrow = colour.stated(), colour.narrow
             return
-        _png_chunk(kind, data[body : end - 4] if kind != b"IDAT" else b"", anatomy)
+        chunk = data[body : end - 4] if kind != b"IDAT" else b""
+        colour.take(kind, chunk)
+        _png_chunk(kind, chunk, anatomy)
         if max(anatomy.profile_bytes, anatomy.metadata_bytes) > MAX_METADATA_BYTES:
             return
         at = end
@@ -200,7 +207,10 @@ def _tiff(data: bytes, anatomy: Anatomy) -> None:
 
 def _heif(data: bytes, anatomy: Anatomy) -> None:
     boxes = walk_boxes(data)
-    anatomy.nclx, anatomy.premultiplied = boxes.nclx, boxes.premultiplied
+    anatomy.stated = by_numbers(*boxes.nclx) if boxes.nclx else None
+    anatomy.premultiplied = boxes.premultiplied
+    # libheif widens the codes of colours, and leaves those of grey as they are.
+    anatomy.narrow = boxes.chroma == "400" and not boxes.full_range
     anatomy.chroma, anatomy.coded_bits = boxes.chroma, boxes.coded_bits
     anatomy.profile_bytes, anatomy.metadata_bytes = boxes.profile_bytes, boxes.metadata_bytes
 

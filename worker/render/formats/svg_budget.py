@@ -52,6 +52,7 @@ class Budget:
     def __init__(self) -> None:
         self.elements = 0
         self.surfaces = 0
+        self.total = 0
         self._count: Counter[str] = Counter()
         self._parts = [_Part()]
         self._named: dict[str, list[_Part]] = {}
@@ -105,7 +106,7 @@ class Budget:
             self._parts.pop()
 
     def check(self, styles: Styles) -> None:
-        """All has been read; `surfaces` is the most that are needed at once.
+        """All has been read; `total` is what it draws, `surfaces` the most needed at once.
 
         Raises:
             OriginalTooLarge: it would draw too much.
@@ -118,6 +119,7 @@ class Budget:
                 self.surfaces = max(self.surfaces, surfaces)
         total += styles.blends(self._count) * BLEND_WEIGHT
         self.surfaces += styles.surfaces(self._count, self._deepest)
+        self.total = total
         if total > MAX_ELEMENTS:
             raise OriginalTooLarge(
                 f"an SVG that draws more than {MAX_ELEMENTS:,} elements "

@@ -9,12 +9,12 @@ from typing import Final
 from worker.errors import UnsupportedFormat
 
 EDGE_PX: Final = 2000
-"""What a drawing's longest edge is drawn at: it has no pixels of its own. libvips draws in tiles of
+"""The longest edge of a drawing in pixels, unless fewer are needed. libvips draws in tiles of
 2,000 px and repeats every filter for each (measured: one blur 1.4 s at 1,900 px, 6 s at 2,100)."""
 
 _LENGTH_CHARS, _VIEW_BOX_CHARS = 64, 256
 _SMALLEST, _LARGEST = 1e-9, 1e30
-"""CSS pixels: beyond them no scale is a number any more."""
+"""CSS pixels: beyond them a scale is zero or infinite."""
 
 # Possessive: a million digits before a wrong letter must not be tried a million times.
 _LENGTH = re.compile(
@@ -30,7 +30,7 @@ def stated_size(root: Mapping[str, str]) -> tuple[float, float]:
     """Width and height in CSS pixels, by the attributes of the root element.
 
     Raises:
-        UnsupportedFormat: none is stated, or one that nothing can be drawn at.
+        UnsupportedFormat: they are missing, or too extreme to be drawn.
     """
     width, height = _px(root.get("width")), _px(root.get("height"))
     box_width, box_height = _view_box(root)

@@ -1,7 +1,6 @@
 """Style sheets inside an SVG: what they refer to, and how many elements that may be drawn for.
 
-No parser of CSS: a reading that, where it cannot tell, counts too much rather than too little.
-Pure.
+It reads CSS roughly; where it cannot tell, it counts too much rather than too little. Pure.
 """
 
 from __future__ import annotations
@@ -16,18 +15,23 @@ _URL = re.compile(r"url\(\s*+[\"']?([^\"')]*+)", re.IGNORECASE)
 _ESCAPE = re.compile(r"\\(?:([0-9a-fA-F]{1,6})\s?|(.))", re.DOTALL)
 _IMPORT = re.compile(r"@import\b", re.IGNORECASE)
 _WEB_IMPORT = re.compile(
-    r"@import\b\s*+(?:(?:url\(\s*+)?(?:\"https?://[^\"\n]*+\"|'https?://[^'\n]*+')(?:\s*+\))?|"
-    r"url\(\s*+https?://[^\s\"'()]*+\s*+\))[^;{}()\"']*+;?",
+    r"@import\b\s*+(?:(?:url\(\s*+)?(?:\"(?:https?:)?//[^\"\n]*+\"|'(?:https?:)?//[^'\n]*+')"
+    r"(?:\s*+\))?|url\(\s*+(?:https?:)?//[^\s\"'()]*+\s*+\))[^;{}()\"']*+;?",
     re.IGNORECASE,
 )
 """Of a font, as a rule. librsvg passes over it as a browser does that is offline."""
 
-# In the order in which a reader of CSS meets them: a comment in a string is none, nor is a string
-# in a comment. No possessive group (`(?:...)*+`): Python 3.11.0 to 3.11.4 matches those wrongly.
+# In the order in which a reader of CSS meets them: a string may contain `/*`, and a comment quotes.
+# Without the possessive group (`(?:...)*+`): Python 3.11.0 to 3.11.4 matches those wrongly.
 _TOKEN = re.compile(
     r"url\([^()\"']*+\)|/\*(?s:.*?)(?:\*/|\Z)|\"[^\"\n]*+\"|'[^'\n]*+'", re.IGNORECASE
 )
 _BRACE = re.compile(r"([{}])")
+# Up to the next rule only: a million rules that do not end must not each be read to the end.
+_AT_BLOCK = re.compile(
+    r"(@(?:media|supports|container|layer|scope)\b[^{};@]*\{(?:[^{}]*\{[^{}]*\})*[^{}]*\})",
+    re.IGNORECASE,
+)
 _COMPOUND = re.compile(r"[\s>+~]+")
 _ANY = re.compile(r"[(|*\[\"']")
 _MARK = re.compile(r"([.#]?)([^.#:]+)")
@@ -71,8 +75,8 @@ def surfaces(declarations: str) -> int:
 def blends(declarations: str) -> int:
     """What blending an element with these declarations costs, as multiplications (measured).
 
-    The modes that mix no channel by itself (`hue`, `color`) take three times as long; what cannot
-    be told may be one of them.
+    The modes that mix channels (`hue`, `color`) take three times as long; an unknown mode counts as
+    one of them.
     """
     modes = _BLEND.findall(unescaped(declarations))
     return max((_BLEND_COSTS.get(mode.casefold(), _MOST_COST) for mode in modes), default=0)
@@ -154,7 +158,7 @@ class Styles:
 
 
 def _blocks(sheet: str) -> tuple[list[tuple[str, str]], str]:
-    """Selectors and declarations of the innermost blocks, and all that is in none."""
+    """Selectors and declarations of the innermost blocks, and the text outside all blocks."""
     prelude, *pieces = _BRACE.split(sheet)
     found: list[tuple[str, str]] = []
     rest: list[str] = []
@@ -170,6 +174,18 @@ def _blocks(sheet: str) -> tuple[list[tuple[str, str]], str]:
             rest.append(prelude)
         prelude = text
     return found, " ".join([*rest, opened or "", prelude])
+
+
+def outside_at_rules(sheet: str) -> list[str]:
+    """A sheet in parts: what always holds, a block under a condition, what always holds, ..."""
+    if "@" not in sheet:
+        return [sheet]
+    return _AT_BLOCK.split(sheet)
+
+
+def blocks_of(sheet: str) -> list[tuple[str, str]]:
+    """Selectors and declarations of a sheet, without its comments."""
+    return _blocks(_TOKEN.sub(_without_comments, sheet))[0]
 
 
 def _without_comments(match: re.Match[str]) -> str:

@@ -22,6 +22,8 @@ _SUB_IFDS, _EXIF_IFD, _DNG_VERSION = 0x14A, 0x8769, 0xC612
 _DATE_TIME, _ORIENTATION = 0x132, 0x112
 _TIMES = ((0x9003, 0x9011), (0x9004, 0x9012), (_DATE_TIME, 0x9010))
 """When it was taken, digitised, and changed, each with its offset from UTC."""
+_COLOUR_SPACE, _INTEROPERABILITY_IFD, _INTEROPERABILITY = 0xA001, 0xA005, 1
+_UNCALIBRATED = 0xFFFF
 
 _SHORT, _LONG, _IFD = 3, 4, 13
 _ITEM_BYTES = {1: 1, 2: 1, _SHORT: 2, _LONG: 4, 7: 1, _IFD: 4}
@@ -95,7 +97,7 @@ class Directory:
         return self._data[entry : entry + 2] + struct.pack(self._order + "HII", 1, 1, 0)
 
     def text(self, tag: int) -> str:
-        """A text tag up to its first NUL; empty where there is none."""
+        """A text tag up to its first NUL; empty without the tag."""
         kind, count, at = self._entries.get(tag, (0, 0, 0))
         if kind not in {2, 7}:
             return ""
@@ -105,17 +107,18 @@ class Directory:
 
 @dataclass(frozen=True, slots=True)
 class Exif:
-    """What the manifest keeps of an EXIF block."""
+    """What is read of an EXIF block; the manifest keeps the first two."""
 
     taken_at: str | None = None
     camera: str | None = None
+    adobe_rgb: bool = False
 
 
 def directories(data: bytes, most: int) -> Iterator[Directory]:
     """The chain of directories of a TIFF, or of an EXIF block after its `Exif` mark.
 
     Raises:
-        CorruptOriginal: no TIFF, or the chain leaves the data or bites its own tail.
+        CorruptOriginal: it is not a TIFF, or the chain leaves the data or returns to itself.
         OriginalTooLarge: it has more than `most` links.
     """
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
@@ -149,13 +152,13 @@ def _directory(data: bytes, order: str, offset: int) -> Directory:
             odd.append(at)
         inline = _ITEM_BYTES.get(kind, 8) * items <= 4  # noqa: PLR2004 (an entry holds four bytes)
         entries.setdefault(tag, (kind, items, at + 8 if inline else value))
-    # EXIF writers leave the last link out now and then; in a file it is never the last four bytes.
+    # Some EXIF writers leave out the last link, which then reads as zero: the end.
     following = int.from_bytes(data[end : end + 4], "little" if order == "<" else "big")
     return Directory(data, order, entries, following, tuple(odd))
 
 
 def is_raw(data: bytes) -> bool:
-    """Whether a TIFF is a camera's raw file: its first picture is only a preview, or no picture.
+    """Whether a TIFF is a camera's raw file: its first picture is a preview at most.
 
     CR2, NEF, ARW, DNG, PEF, SRW and 3FR all begin like a TIFF; a decoder of TIFFs would turn their
     preview, often of 160 x 120 pixels, into the photo.
@@ -175,7 +178,7 @@ def is_raw(data: bytes) -> bool:
 
 
 def read_exif(block: bytes) -> Exif:
-    """Capture time and camera from an EXIF block, or from a TIFF; nothing of it is worth an error.
+    """Capture time and camera from an EXIF block or a TIFF; damage leaves them empty.
 
     The time is ISO 8601, with its offset where the camera wrote one; where it did not write when
     the picture was taken, when it was digitised or else written. The camera is maker and model
@@ -190,11 +193,16 @@ def read_exif(block: bytes) -> Exif:
     except CorruptOriginal:
         return Exif()
     at = first.number(_EXIF_IFD)
+    order = "<" if block[:1] == b"I" else ">"
     try:
-        details = _directory(block, "<" if block[:1] == b"I" else ">", at) if at else None
+        details = _directory(block, order, at) if at else None
     except CorruptOriginal:
         details = None
-    return Exif(taken_at=_taken_at(first, details), camera=camera)
+    return Exif(
+        taken_at=_taken_at(first, details),
+        camera=camera,
+        adobe_rgb=details is not None and _is_adobe_rgb(block, order, details),
+    )
 
 
 def read_orientation(block: bytes) -> int:
@@ -204,7 +212,18 @@ def read_orientation(block: bytes) -> int:
     except CorruptOriginal:
         return 1
     found = first.number(_ORIENTATION) if first else None
-    return found if found is not None and 1 <= found <= 8 else 1  # noqa: PLR2004
+    return found if found is not None and 1 <= found <= 8 else 1  # noqa: PLR2004 (EXIF's eight)
+
+
+def _is_adobe_rgb(block: bytes, order: str, details: Directory) -> bool:
+    """Whether a camera says so in DCF's way: colours uncalibrated, interoperability R03."""
+    at = details.number(_INTEROPERABILITY_IFD)
+    if not at or details.number(_COLOUR_SPACE) != _UNCALIBRATED:
+        return False
+    try:
+        return _directory(block, order, at).text(_INTEROPERABILITY) == "R03"
+    except CorruptOriginal:
+        return False
 
 
 def _camera(maker: str, model: str) -> str | None:
@@ -233,7 +252,7 @@ def _taken_at(first: Directory, details: Directory | None) -> str | None:
 
 
 def _is_real(time: str) -> bool:
-    """Whether there was such a day and hour; cameras whose clock was never set write others."""
+    """Whether such a day and hour exist; a camera whose clock is not set writes zeros."""
     try:
         datetime.fromisoformat(time)
     except ValueError:

@@ -48,13 +48,14 @@ _RGB, _YCBCR, _LAB = 2, 6, 8
 _PHOTOMETRICS = {0, 1, _RGB, 3, 5, _YCBCR, _LAB}
 _COLOURS = {_RGB: 3, 5: 4, _YCBCR: 3, _LAB: 3}
 _ALPHAS = {1, 2}
-_MAX_SAMPLES = 64
+_MAX_SAMPLES = 5
+"""Four inks and alpha; the decoder holds all of a page's samples, also those that are left out."""
 _UNSIGNED, _SIGNED, _FLOAT, _UNDEFINED = 1, 2, 3, 4
 _DEPTHS = {_UNSIGNED: {1, 2, 4, 8, 16}, _UNDEFINED: {1, 2, 4, 8, 16}, _FLOAT: {16, 32}}
 
 
 @dataclass(slots=True)
-class Layout:
+class TiffLayout:
     """What a survey finds; `pages` counts all, `page` is the one to render.
 
     `part_rows` are those of one of its strips or tiles (0: not told, so all are in one strip).
@@ -74,7 +75,7 @@ class Layout:
     mends: list[tuple[int, bytes]] = field(default_factory=list)
 
 
-def survey_tiff(data: bytes, most_pages: int) -> Layout:
+def survey_tiff(data: bytes, most_pages: int) -> TiffLayout:
     """Choose a page and look at how it is stored.
 
     Raises:
@@ -82,7 +83,7 @@ def survey_tiff(data: bytes, most_pages: int) -> Layout:
         UnsupportedFormat: it is stored in a way that is not read, or not read rightly.
         OriginalTooLarge: more than `most_pages`.
     """
-    layout = Layout()
+    layout = TiffLayout()
     chosen: Directory | None = None
     for number, page in enumerate(directories(data, most_pages)):
         layout.pages = number + 1
@@ -105,7 +106,7 @@ def _is_reduced(page: Directory) -> bool:
     return bool((page.number(_SUBFILE_TYPE) or 0) & _REDUCED)
 
 
-def _check_kind(page: Directory, layout: Layout) -> None:
+def _check_kind(page: Directory, layout: TiffLayout) -> None:
     compression = page.number(_COMPRESSION) or 1
     if compression not in _COMPRESSIONS:
         name = _OTHER_COMPRESSIONS.get(compression, f"number {compression}")
@@ -118,11 +119,13 @@ def _check_kind(page: Directory, layout: Layout) -> None:
     _check_numbers(page, photometric, compression, layout)
 
 
-def _check_numbers(page: Directory, photometric: int, compression: int, layout: Layout) -> None:
+def _check_numbers(page: Directory, photometric: int, compression: int, layout: TiffLayout) -> None:
     """How large and of what kind they are, and which of them belong to the picture."""
     if photometric == _YCBCR and compression != _JPEG:
         raise UnsupportedFormat("a TIFF of YCbCr without JPEG compression")
     samples = page.number(_SAMPLES) or 1
+    if samples > _MAX_SAMPLES:
+        raise UnsupportedFormat(f"a TIFF of {samples} bands")
     if samples > 1 and layout.tiled and page.number(_PLANES) == 2:  # noqa: PLR2004
         raise UnsupportedFormat("a TIFF whose colours are in tiles of their own")
     layout.bands = _meant(page, _COLOURS.get(photometric, 1), samples)
@@ -144,7 +147,7 @@ def _check_numbers(page: Directory, photometric: int, compression: int, layout: 
 
 
 def _pass_off_lab(
-    page: Directory, photometric: int, compression: int, depth: int, layout: Layout
+    page: Directory, photometric: int, compression: int, depth: int, layout: TiffLayout
 ) -> None:
     if photometric == _LAB and depth == 8:  # noqa: PLR2004
         if compression in {_JPEG, _WEBP}:
@@ -167,7 +170,7 @@ def _meant(page: Directory, colours: int, samples: int) -> tuple[int, ...]:
     return () if bands == (*range(samples),) else bands
 
 
-def _check_extents(data: bytes, page: Directory, layout: Layout) -> None:
+def _check_extents(data: bytes, page: Directory, layout: TiffLayout) -> None:
     """Raises CorruptOriginal where a strip or tile is not all there."""
     tags = (_TILE_PLACES, _TILE_SIZES) if layout.tiled else (_STRIP_PLACES, _STRIP_SIZES)
     places, sizes = (page.numbers(tag, _PARTS) for tag in tags)

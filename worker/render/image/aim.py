@@ -52,7 +52,7 @@ class Aim:
         Where the least quality has too many bytes, or the highest is not good enough, that one.
 
         Raises:
-            RenderOutOfMemory: there is no memory for it.
+            RenderOutOfMemory: it does not fit the memory.
         """
         looks = self.looks
         tuning = looks.tuning(size)

@@ -1,7 +1,7 @@
 """From an original's bytes to upright sRGB pixels: what it is, what it claims, then its pixels.
 
 In this order, so that each step can refuse before a costlier one begins: the format by content, the
-skeleton (`anatomy`, `svg`), the header by its library, the limits, and only then a decoder.
+skeleton (`skeleton`, `svg`), the header by its library, the limits, and only then a decoder.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from worker.photo.limits import Limits
 from worker.render.formats.formats import sniff
 from worker.render.formats.jpeg import padding_mends
 from worker.render.formats.skeleton import Anatomy, dissect
+from worker.render.formats.stated import ADOBE_RGB
 from worker.render.formats.tiff import read_exif, read_orientation
 from worker.render.image.colour import from_lab, to_srgb
 from worker.render.image.drawing import SVG_EDGE_PX, Svg
 from worker.render.image.heif import HeifPicture
 from worker.render.image.opened import Opened
 from worker.render.image.pixels import Pixels
-from worker.render.image.vips import pyvips, translated
+from worker.render.image.vips import decoders_words, pyvips, translated
 
 _LOADERS = {
     "jpeg": "jpegload_buffer",
@@ -62,7 +63,9 @@ def open_original(data: bytes, limits: Limits, *, drawn_px: int = SVG_EDGE_PX) -
     if name == "heic":
         opened = _Heic(data, anatomy)
     elif name == "svg":
-        opened = Svg(data, limits, edge_px=drawn_px)
+        opened = Svg(
+            data, lambda raw: open_original(raw, limits).decode(), limits, edge_px=drawn_px
+        )
     else:
         opened = _Raster(name, data, anatomy)
     limits.check_pixels(opened.header.width, opened.header.height)
@@ -91,9 +94,10 @@ class _Raster(Opened):
                 self._orientation = orientation
                 turned = orientation in _TURNED
         except RenderOutOfMemory as error:
-            # A header needs none to speak of: libtiff means a tag of four billion values.
+            # A sound header takes little memory: libtiff means a tag of four billion values.
             raise CorruptOriginal("its header asks for what no picture needs") from error
         self.exif = read_exif(data if name == "tiff" else behind or bytes(exif))
+        self._stated = anatomy.stated or (ADOBE_RGB if self.exif.adobe_rgb else None)
         bits = _BITS.get(image.format)
         if bits is None:
             raise UnsupportedFormat(f"{image.format} numbers are no picture's pixels")
@@ -128,7 +132,7 @@ class _Raster(Opened):
             self._data = _mended(self._data, mends)
             warning, pixels = self._warning()
         if _DAMAGE.search(warning):
-            raise CorruptOriginal(" ".join(warning.split()))
+            raise CorruptOriginal(decoders_words(warning))
         # A warning that says nothing of damage; only truncation and errors count from here on.
         return pixels or self._pixels(_STRICT)
 
@@ -170,7 +174,7 @@ class _Raster(Opened):
         # In memory before it is turned: a turned picture reads its rows out of order.
         if self._anatomy.lab:
             image = from_lab(image)
-        image = to_srgb(image, self._anatomy.nclx)
+        image = to_srgb(image, self._stated, narrow=self._anatomy.narrow)
         pixels = Pixels(image)
         self._complaints = pixels.complaints
         # The decoder, which may hold as much as a picture, goes before there is a second one.
@@ -183,8 +187,9 @@ class _Heic(Opened):
 
     def __init__(self, data: bytes, anatomy: Anatomy) -> None:
         self._picture = picture = HeifPicture(data)
-        self._nclx = anatomy.nclx
         self.exif = read_exif(picture.exif)
+        self._stated = anatomy.stated or (ADOBE_RGB if self.exif.adobe_rgb else None)
+        self._narrow = anatomy.narrow
         self.header = Header(
             format="heic",
             width=picture.width,
@@ -211,7 +216,7 @@ class _Heic(Opened):
                 image = _unpremultiplied(image)
             if picture.profile:
                 image.set_type(pyvips.GValue.blob_type, "icc-profile-data", picture.profile)
-            return Pixels(to_srgb(image, self._nclx))
+            return Pixels(to_srgb(image, self._stated, narrow=self._narrow))
 
 
 def _unpremultiplied(image: pyvips.Image) -> pyvips.Image:

@@ -1,8 +1,8 @@
-"""HEIC, as iPhones write it: the only room that imports pi_heif. In child processes only.
+"""HEIC, as iPhones write it: the only module that imports pi_heif. In child processes only.
 
-The libvips of the wheel has no HEVC decoder: it opens a HEIC and fails at its pixels. libheif turns
-the picture upright itself (`irot`, `imir`); the EXIF orientation beside it says so once more and
-must not be obeyed again.
+The libvips of the wheel lacks an HEVC decoder: it opens a HEIC and fails at its pixels. libheif
+turns the picture upright itself (`irot`, `imir`); the EXIF orientation beside it says so once more
+and must not be obeyed again.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ def version() -> str:
 class HeifPicture:
     """The primary picture of a HEIC file; `width` and `height` as displayed.
 
-    libheif forgives missing data: whether all of it is there must be known before (`anatomy`).
+    libheif forgives missing data: whether all of it is there must be known before (`skeleton`).
     """
 
     def __init__(self, data: bytes) -> None:
-        """Read the boxes; no pixel yet.
+        """Read the boxes; pixels come later.
 
         Raises:
             CorruptOriginal, UnsupportedFormat, OriginalTooLarge.

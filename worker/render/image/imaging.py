@@ -1,7 +1,7 @@
 """Pictures: one original, decoded once, and every rung of its ladder.
 
-Runs in child processes, one libvips thread each. What is decoded, and from what, is `decode`'s
-business; from which picture a rung is made `resize`'s, and writing WebP `webp`'s.
+Runs in child processes, with one libvips thread each. `decode` opens and decodes the original,
+`resize` makes each rung from a larger picture, `webp` and `png` encode.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Picture:
     """One original, decoded once. Not thread-safe.
 
     Raises (constructor):
-        UnsupportedFormat, OriginalTooLarge, CorruptOriginal: nothing has been decoded yet.
+        UnsupportedFormat, OriginalTooLarge, CorruptOriginal: it has been refused before its decode.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Picture:
     ) -> None:
         """Read what an encoded picture claims, and check it against the limits.
 
-        A drawing has no pixels of its own; its longest edge will have `drawn_px`.
+        The longest edge of a drawing will have `drawn_px`.
         """
         self._stage = stage
         with stage("open"):
@@ -115,7 +115,7 @@ class Picture:
 
         Once: each picture is let go after its last use. The smallest rung is there long before
         `full`, which takes half of the time. `overlay` is the watermark of these looks. Without a
-        `placeholder` the facts will have none.
+        `placeholder` the facts lack it.
 
         Raises:
             RenderOutOfMemory: a rung does not fit the slot.
@@ -218,7 +218,7 @@ def give_back_memory() -> None:
 
 @dataclass(slots=True, kw_only=True)
 class _Finished:
-    """A rung of which nothing but its file is still to be made: of its pixels, or of a frame."""
+    """A rung whose file is still to be made, of its pixels or of a frame."""
 
     pixels: Pixels | None = None
     frame: Frame | None = None

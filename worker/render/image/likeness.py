@@ -1,10 +1,10 @@
 """How much a rendition looks like what it was made of: SSIMULACRA2, by libvips, in child processes.
 
-The metric is Jon Sneyers's (https://github.com/cloudinary/ssimulacra2): structure and edges of
-XYB colours at five scales, trained on human opinions; 90 cannot be told from the original, 70 is
-high, 50 medium quality. Of its 108 weights those that are not next to nothing are here, so that
-half of the planes need no arithmetic at all. Large pictures are judged by tiles, small ones are
-mirrored to the size that the scales need. How well that holds: docs/performance.md.
+The metric is Jon Sneyers's (https://github.com/cloudinary/ssimulacra2): structure and edges of XYB
+colours at five scales, trained on human opinions; 90 cannot be told from the original, 70 is high,
+50 medium quality. Those of its 108 weights that matter are here, which saves the arithmetic of half
+of the planes. Large pictures are judged by tiles, small ones are mirrored to the size that the
+scales need. How well that holds: docs/performance.md.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ mean, or their norm of the fourth power, which sees the worst. The metric's own 
 0.003 and the smallest scale, which has one of 1."""
 
 
-class _Tables:
+class _LookupTables:
     """What is the same for every picture: a gamma and a cube root, looked up."""
 
     def __init__(self) -> None:
@@ -114,19 +114,19 @@ class Likeness:
         """Look at the picture that will be encoded.
 
         Raises:
-            RenderOutOfMemory: there is no memory for it.
+            RenderOutOfMemory: it does not fit the memory.
         """
         self._width, self._height, self._bands = pixels.width, pixels.height, pixels.bands
         self._in_tiles = _in_tiles(pixels.width, pixels.height)
         with translated():
-            self._tables = _Tables()
+            self._tables = _LookupTables()
             self._scales = [(seen, _blurred(seen)) for seen in self._seen(pixels.image)]
 
     def score(self, data: bytes) -> float:
         """How much a WebP of this picture looks like it: 100 is the same, and it may be negative.
 
         Raises:
-            RenderOutOfMemory: there is no memory for it.
+            RenderOutOfMemory: it does not fit the memory.
         """
         decoded = webp.decode(data, self._width, self._height, self._bands)
         with translated():

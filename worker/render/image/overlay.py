@@ -26,8 +26,8 @@ class Overlay:
     """A watermark, ready to be laid over pictures. Not thread-safe.
 
     Raises (constructor):
-        UnsupportedFormat, OriginalTooLarge, CorruptOriginal: it is no picture that can be used.
-        RenderOutOfMemory: there is no memory for it.
+        UnsupportedFormat, OriginalTooLarge, CorruptOriginal: it cannot be decoded.
+        RenderOutOfMemory: it does not fit the memory.
     """
 
     def __init__(self, data: bytes, watermark: Watermark) -> None:
@@ -48,10 +48,10 @@ class Overlay:
         self._watermark = watermark
 
     def lay_over(self, pixels: Pixels) -> None:
-        """Draw it into this picture, in place: there is no memory for a second one.
+        """Draw it into this picture, in place, which saves the memory of a second one.
 
         Raises:
-            RenderOutOfMemory: not even for the part that is covered.
+            RenderOutOfMemory: the covered part does not fit.
         """
         aspect = self._pixels.width, self._pixels.height
         placement = place(self._watermark, aspect, (pixels.width, pixels.height))
@@ -85,7 +85,7 @@ def on_background(pixels: Pixels, colour: str) -> Pixels:
     """Opaque, with `#rrggbb` where it was transparent; the same picture if it has no alpha.
 
     Raises:
-        pyvips.Error: there is no memory for it.
+        pyvips.Error: it does not fit the memory.
     """
     if pixels.bands != _RGBA_BANDS:
         return pixels

@@ -1,7 +1,6 @@
 """Pixels: a decoded picture in memory, 8-bit sRGB, as libvips and the encoder both read it.
 
-Owned by Python rather than by libvips, so that nobody copies it: libvips reads the buffer in place,
-and so does the encoder.
+Python owns the buffer, and libvips and the encoder read it in place, without a copy.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from operator import mul
 from typing import NamedTuple
 
 MAX_EDGE_PX = 100
-"""The longest edge that `thumbhash` takes: more costs time and changes nothing in the result."""
+"""The longest edge that `thumbhash` takes: more pixels cost time without changing the result."""
 
 _OPAQUE = 255
 

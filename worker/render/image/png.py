@@ -19,7 +19,7 @@ def encode(pixels: Pixels, *, drawn: bool) -> bytes:
     """The PNG file of a picture: 8 bit, with alpha if it has any, without metadata.
 
     Raises:
-        RenderOutOfMemory: there is no memory for it.
+        RenderOutOfMemory: it does not fit the memory.
     """
     with translated():
         return bytes(

@@ -14,15 +14,15 @@ least there. The others come from the largest rung, 51 dB or better against a di
 _TILE_PX: Final = 128
 """libvips's own size of tiles. By itself it resizes in strips over the whole width, and between its
 steps holds hundreds of rows of what is wide, or of the four floats that a pixel with alpha takes:
-400 MiB of 60,000 columns with alpha. Tile by tile it makes the same bytes, of 30 MiB at most; only
-what is neither wide nor transparent would lose time by it."""
+400 MiB of 60,000 columns with alpha. Tile by tile it makes the same bytes, in 30 MiB at most.
+Pictures that are narrow and opaque would lose time by it."""
 
 
 def resize_ladder(largest: Pixels, sizes: list[RungSize]) -> list[Pixels]:
     """One picture for each of these ascending sizes, below a picture that is the largest rung.
 
     Raises:
-        pyvips.Error: there is no memory for one.
+        pyvips.Error: one does not fit the memory.
     """
     made = [largest]
     for size in reversed(sizes):
@@ -34,7 +34,7 @@ def resize(pixels: Pixels, size: RungSize) -> Pixels:
     """Lanczos 3 to exactly this size; alpha as well.
 
     Raises:
-        pyvips.Error: there is no memory for it.
+        pyvips.Error: it does not fit the memory.
     """
     image = pixels.image
     premultiplied = image.hasalpha()

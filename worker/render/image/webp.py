@@ -90,7 +90,7 @@ class Frame:
         """Convert sRGB pixels: a writable buffer, row by row, of 3 or 4 (alpha) bytes each.
 
         Raises:
-            RenderOutOfMemory: there is no memory for it.
+            RenderOutOfMemory: it does not fit the memory.
         """
         self._picture = _Picture()
         if not _lib.WebPPictureInitInternal(ctypes.byref(self._picture), _ABI):
@@ -108,8 +108,8 @@ class Frame:
         """The WebP file of this picture, without any metadata.
 
         Raises:
-            RenderOutOfMemory: there is no memory for it.
-            ValueError: the encoder knows no such tuning.
+            RenderOutOfMemory: it does not fit the memory.
+            ValueError: the encoder refuses this tuning.
             RuntimeError: the encoder gave up for another reason.
         """
         config = _Config()
@@ -141,7 +141,7 @@ def decode(data: bytes, width: int, height: int, bands: int) -> bytearray:
     """The pixels of a WebP of this size that was written here: `bands` (3 or 4) bytes each.
 
     Raises:
-        RenderOutOfMemory: there is no memory for it.
+        RenderOutOfMemory: it does not fit the memory.
     """
     try:
         pixels = bytearray(width * height * bands)
@@ -150,7 +150,7 @@ def decode(data: bytes, width: int, height: int, bands: int) -> bytearray:
     read = _lib.WebPDecodeRGBAInto if bands == _RGBA_BANDS else _lib.WebPDecodeRGBInto
     first = (c_char * len(pixels)).from_buffer(pixels)
     if not read(data, len(data), first, len(pixels), width * bands):
-        # It is libwebp's own work, of this size: nothing else can have failed.
+        # libwebp wrote it, at this size: only memory can have failed.
         raise RenderOutOfMemory("the slot's memory limit was reached: libwebp cannot read it back")
     return pixels
 

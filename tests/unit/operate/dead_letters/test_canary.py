@@ -157,7 +157,7 @@ def test_what_is_no_event_fails_at_once(trial: Trial) -> None:
 
 
 def test_a_notification_that_is_ignored(trial: Trial) -> None:
-    ignored = {"eventType": "OBJECT_ARCHIVE", "objectId": "a", "bucketId": "originals"}
+    ignored = {"eventType": "OBJECT_METADATA_UPDATE", "objectId": "a", "bucketId": "originals"}
     assert trial.one(letter(data=b"", attributes=ignored))[0]
 
 

@@ -143,8 +143,8 @@ def test_another_upload_does_not_mend_a_pinned_generation(teller: Teller) -> Non
 
 
 def test_an_ignored_notification(teller: Teller) -> None:
-    ignored = {"eventType": "OBJECT_ARCHIVE", "objectId": "a", "bucketId": "originals"}
-    assert teller.told(b"", ignored) == ("ignored", "notification OBJECT_ARCHIVE")
+    ignored = {"eventType": "OBJECT_METADATA_UPDATE", "objectId": "a", "bucketId": "originals"}
+    assert teller.told(b"", ignored) == ("ignored", "notification OBJECT_METADATA_UPDATE")
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,15 @@ def test_data_attributes_and_ordering_key_are_kept() -> None:
     ]
 
 
+def test_the_letters_of_one_message_are_one_replay() -> None:
+    of_one = BY_WORKER | {"dead_letter_message_id": "7"}
+    run = Run(FakeLetters([letter("a", attributes=of_one), letter("b", attributes=of_one)]))
+    report = run()
+    assert run.ids == ["a"]
+    assert run.letters.acked == ["a", "b"]
+    assert report.replayed == 1
+
+
 def test_what_is_not_confirmed_is_not_acked() -> None:
     run = Run(FakeLetters(letters("1", "2")), before_publish=raising(PublishFailed("no")))
     with pytest.raises(PublishFailed):

@@ -53,7 +53,7 @@ next: photo-worker dead-letters show 0"""
 
 def test_no_groups() -> None:
     held = (
-        "what another run holds or held, interrupted or killed, is back within a minute of its end"
+        "letters that another run holds are back within a minute of its end, also if it is killed"
     )
     assert groups_text(Groups(), arrived=0, retention=None) == f"no dead letters\n{held}"
     assert groups_text(Groups(), arrived=1, retention=None) == (

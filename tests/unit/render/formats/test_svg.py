@@ -14,6 +14,7 @@ from worker.photo.limits import Limits
 from worker.render.formats.svg import MAX_FILTER_STEPS, MAX_TEXT_BYTES, Drawing
 from worker.render.formats.svg import read_drawing as read
 from worker.render.formats.svg_budget import MAX_DEPTH, MAX_ELEMENTS
+from worker.render.formats.svg_pictures import replaced
 
 LIMITS = Limits(max_original_bytes=1 << 30, max_original_pixels=1_000_000)
 
@@ -124,8 +125,11 @@ def test_a_style_sheet_may_be_an_element_of_the_document() -> None:
 
 
 def test_fonts_of_the_web_are_done_without() -> None:
-    fonts = "@import url('https://fonts.googleapis.com/css2?family=Inter:wght@400;700');"
-    read_drawing(drawing(f"<style>{fonts} text{{font-family:Inter}}</style><text>a</text>"))
+    for scheme in ("https:", ""):
+        fonts = f"@import url('{scheme}//fonts.googleapis.com/css2?family=Inter:wght@400;700');"
+        read_drawing(drawing(f"<style>{fonts} text{{font-family:Inter}}</style><text>a</text>"))
+    read_drawing(drawing("<style>@import url(//fonts.googleapis.com/css?family=Inter);</style>"))
+    read_drawing(drawing("<style>@import '//example.org/a.css';</style>"))
 
 
 def test_embedded_pictures_are_measured_together() -> None:
@@ -135,6 +139,61 @@ def test_embedded_pictures_are_measured_together() -> None:
         read_drawing(drawing(half * 2))
     with pytest.raises(CorruptOriginal, match="embedded"):
         read_drawing(drawing(f"<image href='{data_url(png()[:20])}'/>"))
+
+
+NESTED_IN = "<image href='{}'/>"
+
+
+def nested(inside: str, times: int = 1) -> str:
+    """A drawing in a drawing, so many deep."""
+    for _ in range(times):
+        inside = NESTED_IN.format(data_url(drawing(inside), "image/svg+xml"))
+    return inside
+
+
+def test_a_drawing_in_a_drawing_has_the_same_budgets() -> None:
+    read_drawing(drawing(nested("<rect/>", 4)))
+    with pytest.raises(OriginalTooLarge, match="deep"):
+        read_drawing(drawing(nested("<rect/>", 5)))
+    half = "<rect/>" * (MAX_ELEMENTS // 2)
+    read_drawing(drawing(nested(half)))
+    with pytest.raises(OriginalTooLarge, match="draws more"):
+        read_drawing(drawing(nested(half) + half))
+    with pytest.raises(OriginalTooLarge, match="draws more"):
+        read_drawing(drawing(nested(nested(half) + half)))
+    picture = f"<image href='{data_url(png(width=1000, height=600))}'/>"
+    with pytest.raises(OriginalTooLarge, match="1,200,000"):
+        read_drawing(drawing(picture + nested(picture)))
+    with pytest.raises(UnsupportedFormat, match="embedded"):
+        read_drawing(drawing(nested("<image href='file:///etc/hostname'/>")))
+    packed = data_url(gzip.compress(drawing("<a/>" + " " * (MAX_TEXT_BYTES // 2))))
+    with pytest.raises(OriginalTooLarge, match="drawings in a drawing"):
+        read_drawing(drawing(NESTED_IN.format(packed) * 2))
+    assert read_drawing(drawing(nested("<g opacity='.5'/>"))).surfaces == 2
+    memory = [read_drawing(drawing(inside)).memory_bytes for inside in (nested(half), half)]
+    assert memory[0] > memory[1]
+
+
+def test_pictures_are_put_in_their_place_in_any_encoding() -> None:
+    picture = data_url(png(width=9, height=9))
+    inside = (
+        f"<g a='>'/><image alt='é \">\"' href='{picture}'/><image x:href='\n{picture}' a='>' "
+        "xmlns:x='x'>é</image ><feImage href='#a'/>"
+    )
+    for encoding in ("utf-8", "latin-1"):
+        text = drawing(inside, f"<?xml version='1.0' encoding='{encoding}'?>").decode()
+        found = read_drawing(text.encode(encoding))
+        made = replaced(found.text, found.pictures, lambda data: ("x", data[:3])).decode(encoding)
+        assert picture not in made
+        assert made.count("data:image/x;base64,") == 2
+        assert "<g a='>'/>" in made
+        assert ">é</image >" in made
+
+
+def test_a_picture_in_an_entity_is_refused() -> None:
+    head = f"<!DOCTYPE svg [<!ENTITY e \"<image href='{data_url(png())}'/>\">]>"
+    with pytest.raises(UnsupportedFormat, match="entity"):
+        read_drawing(drawing("&e;", head))
 
 
 def doublings(times: int, kind: str = "use") -> str:

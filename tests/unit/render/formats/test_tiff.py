@@ -107,10 +107,13 @@ def test_too_many_pages_are_too_large() -> None:
 DATE_TIME, DIGITIZED, DIGITIZED_OFFSET = 0x132, 0x9004, 0x9012
 
 
+_Entry = tuple[int, int, int | bytes]
+
+
 def dated(plain: bytes, *details: tuple[int, bytes]) -> bytes:
     """An EXIF block with a DateTime and these tags of its second directory."""
-    entries = [(tag, ASCII, value + b"\0\0\0\0") for tag, value in details]
-    first: list[tuple[int, int, int | bytes]] = [
+    entries: list[_Entry] = [(tag, ASCII, value + b"\0\0\0\0") for tag, value in details]
+    first: list[_Entry] = [
         (DATE_TIME, ASCII, plain + b"\0\0\0\0"),
         (0x8769, LONG, -1),
     ]

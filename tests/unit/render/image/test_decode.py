@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import zlib
 from pathlib import Path
 from typing import Any, Never
 
@@ -497,3 +498,35 @@ def test_a_turned_heic_is_turned_once() -> None:
     assert (image.width, image.height) == (3024, 4032)
     plain = open_original(HEIC.read_bytes(), LIMITS).decode().image
     assert abs(image.rot90() - plain).avg() < 2
+
+
+def _png(*chunks: tuple[bytes, bytes]) -> bytes:
+    whole = b"\x89PNG\r\n\x1a\n"
+    for kind, data in chunks:
+        checksum = zlib.crc32(kind + data).to_bytes(4, "big")
+        whole += len(data).to_bytes(4, "big") + kind + data + checksum
+    return whole
+
+
+@pytest.mark.parametrize(
+    ("depth", "kind", "pixels", "words"),
+    [
+        (7, 2, bytes(200), "Invalid bit depth in IHDR"),
+        (8, 3, bytes(72), "Missing PLTE before IDAT"),
+        (8, 2, b"\x09" * 200, "bad adaptive filter value"),
+        (8, 2, bytes(30), "Not enough image data"),
+    ],
+    ids=["depth", "no-palette", "filter", "short"],
+)
+def test_a_refusal_has_the_decoders_own_words(
+    depth: int, kind: int, pixels: bytes, words: str
+) -> None:
+    header = struct.pack(">IIBBBBB", 8, 8, depth, kind, 0, 0, 0)
+    data = _png((b"IHDR", header), (b"IDAT", zlib.compress(pixels)), (b"IEND", b""))
+    with pytest.raises(CorruptOriginal, match=words) as refused:
+        open_original(data, LIMITS).decode()
+    assert "unable to" not in str(refused.value)
+    # The next one's reason is its own.
+    with pytest.raises(CorruptOriginal) as next_refused:
+        open_original(jpeg(corners())[:300], LIMITS).decode()
+    assert words not in str(next_refused.value)

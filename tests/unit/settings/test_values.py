@@ -1,4 +1,4 @@
-"""Settings that are pictures, places and colours."""
+"""Values that are pictures, places and colours."""
 
 from __future__ import annotations
 
